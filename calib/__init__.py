@@ -1,0 +1,1 @@
+"""Where the cameras are: boards, intrinsics, hand-eye, coverage, reports, storage."""

@@ -1,0 +1,1 @@
+"""The wire to the motors: framing, protocol, ports, and an emulated controller."""

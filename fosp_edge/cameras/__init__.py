@@ -1,0 +1,1 @@
+"""Frames with sequence numbers and timestamps."""

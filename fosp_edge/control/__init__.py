@@ -1,0 +1,1 @@
+"""What runs every tick: inference, safety filter, limits, pacing, states."""

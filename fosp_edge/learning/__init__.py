@@ -1,0 +1,1 @@
+"""How it learns: objectives, offline training, metrics, checkpoints."""

@@ -1,0 +1,1 @@
+"""MuJoCo scenes that stand in for the hardware at the far end of the wires."""
