@@ -15,7 +15,7 @@ class Workspace:
     high_m: tuple[float, float, float]
 
 
-DESKTOP_WORKSPACE = Workspace(low_m=(0.18, -0.27, 0.03), high_m=(0.42, 0.27, 0.20))
+DESKTOP_WORKSPACE = Workspace(low_m=(0.18, -0.27, 0.03), high_m=(0.42, 0.27, 0.16))
 
 
 def limit_to_workspace(
