@@ -80,16 +80,17 @@ class Learner:
         model = self.agent.world_model
         if self.freeze_world_model:
             with torch.no_grad():
-                latents, _, _ = self._observe(batch)
+                latents, _, _ = self.observe(batch)
             return latents.detach(), {}
-        latents, posterior, prior = self._observe(batch)
+        latents, posterior, prior = self.observe(batch)
         losses = self.model_losses(batch, latents, posterior, prior)
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, model.parameters(), self.config.model_clip)
         metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
         return latents.detach(), metrics | {"model/gradient_norm": norm}
 
-    def _observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
+    def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
+        """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""
         model = self.agent.world_model
         embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
         embedding = embedding.unflatten(0, batch.is_first.shape)
