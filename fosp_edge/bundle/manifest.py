@@ -84,7 +84,7 @@ class Manifest:
     actions: tuple[Channel, ...]
     latent: LatentContract
     candidates: tuple[str, ...]
-    """What stands in each row of the graph's candidates; row 0 is the policy, the row called `hold` is zero velocity."""
+    """What stands in each row of the graph's candidates; row 0 is the policy, `hold` is zero velocity."""
     sampled_candidates: int
     """How many rows are samples of the policy, hence how many rows of action noise go in."""
     filter: FilterThresholds
