@@ -314,7 +314,7 @@ class RingReader:
         if int(slot[_S_LOCK]) != whole or _checksum(sequence, sensor_ns, content) != crc:
             return None
         kind: type[np.uint8] | type[np.uint16] = np.uint8 if self.format.bytes_per_element == 1 else np.uint16
-        pixels: Pixels = np.frombuffer(bytearray(content), dtype=kind).reshape(self.format.shape)
+        pixels: Pixels = np.ndarray(self.format.shape, dtype=kind, buffer=bytearray(content))
         return RingFrame(pixels, sequence, sensor_ns)
 
     def close(self) -> None:
