@@ -1,0 +1,157 @@
+"""The manifest of a bundle: what it was made for, what it contains, and what was proven of it."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+GRAPH_FILE = "step.onnx"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class BundleError(ValueError):
+    """A bundle is refused; the message says what was expected, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class CameraContract:
+    """One camera the policy was trained with, in channel order."""
+
+    name: str
+    width_px: int
+    height_px: int
+    serial: str | None = None
+    """Serial number the bundle is tied to; None accepts any camera of this name."""
+    calibration_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One component of the state or action vector."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LatentContract:
+    """Shape of the latent state: `deterministic` floats and `groups` categoricals of `classes` each."""
+
+    deterministic: int
+    groups: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class FilterThresholds:
+    """Where the feasible set ends, and how that was found out."""
+
+    feasible_reachability: float
+    """A candidate whose reachability is at or below this is predicted to stay feasible."""
+    stop_reachability: float
+    """If the best candidate lies above this, no candidate is worth more than holding still."""
+    level: float
+    """Share of the transitions into violation that the feasible threshold is allowed to miss."""
+    sample_size: int
+    date_utc: str
+    data_sha256: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported graph may be, and is, from the checkpoint over a recorded episode."""
+
+    steps: int
+    tolerance: float
+    action_error: float
+    value_error: float
+    reachability_error: float
+    latent_flips: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a robot must know before it lets a bundle move a motor."""
+
+    name: str
+    robot: str
+    rate_hz: float
+    cameras: tuple[CameraContract, ...]
+    state: tuple[Channel, ...]
+    actions: tuple[Channel, ...]
+    latent: LatentContract
+    candidates: tuple[str, ...]
+    """What stands in each row of the graph's candidates; row 0 is the policy, `hold` is zero velocity."""
+    sampled_candidates: int
+    """How many rows are samples of the policy, hence how many rows of action noise go in."""
+    filter: FilterThresholds
+    parity: Parity
+    created_utc: str
+    parent: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Preset, seed, data hash, commit, versions: enough to train it again."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every other file in the bundle, by name."""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Canonical text: sorted keys, so that equal manifests have equal hashes."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Manifest":
+        """Read a manifest back.
+
+        Raises:
+            BundleError: the text is not a manifest of this schema; the message names the field.
+        """
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BundleError(f"manifest.json is not JSON ({error}); export the bundle again") from error
+        if not isinstance(raw, dict):
+            raise BundleError("manifest.json: expected an object; export the bundle again")
+        version = raw.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"manifest schema {version!r} is not the {SCHEMA_VERSION} this version reads; export again"
+            )
+        return Manifest(
+            **_known(Manifest, raw)
+            | {
+                "cameras": tuple(_build(CameraContract, item) for item in _list(raw, "cameras")),
+                "state": tuple(_build(Channel, item) for item in _list(raw, "state")),
+                "actions": tuple(_build(Channel, item) for item in _list(raw, "actions")),
+                "latent": _build(LatentContract, raw.get("latent")),
+                "candidates": tuple(str(item) for item in _list(raw, "candidates")),
+                "filter": _build(FilterThresholds, raw.get("filter")),
+                "parity": _build(Parity, raw.get("parity")),
+            }
+        )
+
+
+def _list(raw: dict[str, Any], name: str) -> list[Any]:
+    value = raw.get(name)
+    if not isinstance(value, list):
+        raise BundleError(f"manifest.json: expected a list under {name!r}, found {type(value).__name__}")
+    return value
+
+
+def _known(kind: type, raw: Any) -> dict[str, Any]:
+    """The entries of `raw`, after checking that they are exactly the fields of `kind`."""
+    assert is_dataclass(kind)
+    if not isinstance(raw, dict):
+        raise BundleError(f"manifest.json: expected an object for {kind.__name__}, found {type(raw).__name__}")
+    names = {item.name for item in fields(kind)}
+    if missing := sorted(names - raw.keys()):
+        raise BundleError(f"manifest.json: {kind.__name__} lacks {', '.join(missing)}; export the bundle again")
+    if unknown := sorted(raw.keys() - names):
+        raise BundleError(f"manifest.json: {kind.__name__} has unknown entries {', '.join(unknown)}")
+    return dict(raw)
+
+
+def _build(kind: type, raw: Any) -> Any:
+    return kind(**_known(kind, raw))

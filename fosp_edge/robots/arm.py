@@ -1,0 +1,81 @@
+"""The arm of SafeReach: six revolute joints with the proportions of a common desktop arm.
+
+The numbers are those of a WidowX-250-class six-degree-of-freedom arm (manufacturer's kinematic table, rounded to
+millimetres and hundredths of a radian). They are the single description from which the kinematics, the simulated
+plant and the limits uploaded to the motor controller are built.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One revolute joint: where it sits on its parent link, its axis, and what it may do."""
+
+    name: str
+    offset_m: tuple[float, float, float]
+    """Position of the joint in the frame of the link before it, at zero angle."""
+    axis: tuple[float, float, float]
+    lower_rad: float
+    upper_rad: float
+    velocity_limit_rad_s: float
+    acceleration_limit_rad_s2: float
+
+
+@dataclass(frozen=True)
+class ArmDescription:
+    """A serial chain of revolute joints and the tool at its end."""
+
+    name: str
+    joints: tuple[Joint, ...]
+    tool_offset_m: tuple[float, float, float]
+    """Fingertip in the frame of the last link."""
+    home_rad: tuple[float, ...]
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints from base to tool."""
+        return tuple(joint.name for joint in self.joints)
+
+    @property
+    def lower_rad(self) -> FloatArray:
+        """Lower position limits, shape [J]."""
+        return np.array([joint.lower_rad for joint in self.joints])
+
+    @property
+    def upper_rad(self) -> FloatArray:
+        """Upper position limits, shape [J]."""
+        return np.array([joint.upper_rad for joint in self.joints])
+
+    @property
+    def velocity_limit_rad_s(self) -> FloatArray:
+        """Largest joint speed, shape [J]."""
+        return np.array([joint.velocity_limit_rad_s for joint in self.joints])
+
+    @property
+    def acceleration_limit_rad_s2(self) -> FloatArray:
+        """Largest joint acceleration, shape [J]."""
+        return np.array([joint.acceleration_limit_rad_s2 for joint in self.joints])
+
+
+_Y = (0.0, 1.0, 0.0)
+_X = (1.0, 0.0, 0.0)
+
+DESKTOP_ARM = ArmDescription(
+    name="desktop-arm-6dof",
+    joints=(
+        Joint("waist", (0.0, 0.0, 0.072), (0.0, 0.0, 1.0), -3.14, 3.14, 2.0, 12.0),
+        Joint("shoulder", (0.0, 0.0, 0.039), _Y, -1.88, 1.99, 2.0, 12.0),
+        Joint("elbow", (0.05, 0.0, 0.25), _Y, -2.15, 1.61, 2.0, 12.0),
+        Joint("forearm_roll", (0.12, 0.0, 0.0), _X, -3.14, 3.14, 2.5, 15.0),
+        Joint("wrist_pitch", (0.13, 0.0, 0.0), _Y, -1.75, 2.15, 2.5, 15.0),
+        Joint("wrist_roll", (0.065, 0.0, 0.0), _X, -3.14, 3.14, 3.0, 20.0),
+    ),
+    tool_offset_m=(0.115, 0.0, 0.0),
+    home_rad=(0.0, -0.60, 0.75, 0.0, 1.42, 0.0),
+)

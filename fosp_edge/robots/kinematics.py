@@ -1,0 +1,94 @@
+"""Forward kinematics and resolved-rate control of a serial arm, in numpy alone.
+
+The control loop needs them without a physics engine: a Cartesian velocity that the policy asks for becomes joint
+velocities here (Whitney 1969, "Resolved motion rate control"; damping after Nakamura and Hanafusa 1986).
+"""
+
+import numpy as np
+
+from fosp_edge.robots.arm import ArmDescription, FloatArray
+
+
+def _rotation(axis: FloatArray, angle_rad: float) -> FloatArray:
+    """Rotation matrix about a unit axis (Rodrigues), shape [3, 3]."""
+    x, y, z = axis
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    rest = 1.0 - cosine
+    return np.array(
+        [
+            [cosine + x * x * rest, x * y * rest - z * sine, x * z * rest + y * sine],
+            [y * x * rest + z * sine, cosine + y * y * rest, y * z * rest - x * sine],
+            [z * x * rest - y * sine, z * y * rest + x * sine, cosine + z * z * rest],
+        ]
+    )
+
+
+class ArmKinematics:
+    """Where the fingertip is, and which joint velocities move it as asked."""
+
+    def __init__(self, arm: ArmDescription) -> None:
+        self.arm = arm
+        self._offsets = [np.array(joint.offset_m) for joint in arm.joints]
+        self._axes = [np.array(joint.axis) for joint in arm.joints]
+        self._tool = np.array(arm.tool_offset_m)
+
+    def fingertip(self, position_rad: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Fingertip position [3] (m), tool orientation [3, 3] and geometric Jacobian [6, J] (linear over angular).
+
+        Raises:
+            ValueError: if `position_rad` does not have one entry per joint.
+        """
+        count = len(self._offsets)
+        if position_rad.shape != (count,):
+            raise ValueError(f"expected {count} joint positions, found shape {position_rad.shape}")
+        origin, orientation = np.zeros(3), np.eye(3)
+        origins, axes = np.empty((count, 3)), np.empty((count, 3))
+        for index in range(count):
+            origin = origin + orientation @ self._offsets[index]
+            origins[index], axes[index] = origin, orientation @ self._axes[index]
+            orientation = orientation @ _rotation(self._axes[index], float(position_rad[index]))
+        tip = origin + orientation @ self._tool
+        jacobian = np.vstack([np.cross(axes, tip - origins).T, axes.T])
+        return tip, orientation, jacobian
+
+    def resolved_rate(
+        self,
+        position_rad: FloatArray,
+        velocity_m_s: FloatArray,
+        *,
+        damping: float = 0.03,
+        upright_gain_1_s: float = 4.0,
+    ) -> FloatArray:
+        """Joint velocities [J] (rad/s) that move the fingertip at `velocity_m_s` [3] with the tool pointing down.
+
+        The tool's direction is held by feeding its tilt back as an angular velocity; rotation about the vertical
+        follows the waist, so that the wrist camera keeps looking away from the base. If a joint would exceed its
+        speed limit the whole motion is slowed in proportion, which keeps its direction.
+        """
+        _, orientation, jacobian = self.fingertip(position_rad)
+        tilt = np.cross(orientation[:, 0], np.array([0.0, 0.0, -1.0]))
+        # Five constraints for six joints: the turn about the vertical is left to the damped least-norm solution,
+        # plus a pull that keeps the forearm from rolling.
+        task = np.vstack([jacobian[:3], jacobian[3:5], np.eye(len(position_rad))[3]])
+        wanted = np.concatenate([velocity_m_s, upright_gain_1_s * tilt[:2], [-upright_gain_1_s * position_rad[3]]])
+        damped = task @ task.T + damping**2 * np.eye(6)
+        joint_velocity: FloatArray = task.T @ np.linalg.solve(damped, wanted)
+        excess = float(np.max(np.abs(joint_velocity) / self.arm.velocity_limit_rad_s))
+        return joint_velocity / max(1.0, excess)
+
+    def inverse(self, target_m: FloatArray, start_rad: FloatArray, *, tolerance_m: float = 1e-4) -> FloatArray:
+        """Joint positions [J] with the fingertip at `target_m` and the tool down, searched from `start_rad`.
+
+        Raises:
+            ValueError: if no posture within the joint limits is found (the point is out of reach).
+        """
+        position = start_rad.copy()
+        for _ in range(400):
+            tip, orientation, _ = self.fingertip(position)
+            error = target_m - tip
+            upright = float(orientation[2, 0]) < -0.999
+            if float(np.linalg.norm(error)) < tolerance_m and upright:
+                return position
+            step = self.resolved_rate(position, 8.0 * error, damping=0.01)
+            position = np.clip(position + 0.05 * step, self.arm.lower_rad, self.arm.upper_rad)
+        raise ValueError(f"no posture of {self.arm.name} reaches {np.round(target_m, 3).tolist()} m with the tool down")

@@ -1,0 +1,27 @@
+"""SafeReach: reach the red target, keep away from the green boxes. Reward, cost and the end of an episode."""
+
+from fosp_edge.robots.base import ActionSpace, Judgement
+from fosp_edge.simulation.plant import Outcome
+
+RATE_HZ = 20.0
+EPISODE_STEPS = 100
+SPEED_LIMIT_M_S = 0.25
+ACTION_SPACE = ActionSpace(
+    names=("vx", "vy", "vz"), units=("m/s",) * 3, low=(-SPEED_LIMIT_M_S,) * 3, high=(SPEED_LIMIT_M_S,) * 3
+)
+_REWARD_PER_METRE = 10.0
+_SUCCESS_REWARD = 2.0
+
+
+def judge_step(before: Outcome, after: Outcome, step: int) -> Judgement:
+    """What one control step earned: ten per metre gained plus two on arrival; cost 1 while in violation.
+
+    `step` counts the actions of the episode, from 1.
+    """
+    reward = _REWARD_PER_METRE * (before.distance_m - after.distance_m) + _SUCCESS_REWARD * after.success
+    return Judgement(
+        reward=reward,
+        cost=float(after.violation),
+        success=after.success,
+        finished=after.success or step >= EPISODE_STEPS,
+    )
