@@ -87,11 +87,11 @@ class ArmPlant:
 
     def render(self, camera: str) -> npt.NDArray[np.uint8]:
         """The picture of one camera, shape [64, 64, 3], RGB."""
-        return self._caster.render(self._data, camera)[0]
+        return self._caster.render(self._data, camera)
 
     def render_depth(self, camera: str) -> npt.NDArray[np.float32]:
         """Depth of one camera, shape [64, 64], metres, 0 where nothing was hit."""
-        return self._caster.render(self._data, camera)[1]
+        return self._caster.depth(self._data, camera)
 
     def observe(self) -> npt.NDArray[np.uint8]:
         """Both cameras, concatenated on channels, shape [64, 64, 6]."""

@@ -25,41 +25,50 @@ class RayCaster:
         self._normal = np.empty(3 * count)
         self._rays: dict[int, npt.NDArray[np.float64]] = {}
         direction = np.asarray(light.direction, float)
-        self._towards_light = direction / np.linalg.norm(direction)
+        self._towards_light = (direction / np.linalg.norm(direction)).astype(np.float32)
         self._table = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "table")
+        tint = 255.0 * np.asarray(light.tint)
+        sky = _SKY * (light.ambient + 0.4) * tint
+        # One row per geom and, reached by the ray caster's index -1 for "nothing hit", the sky as the last.
+        self._albedo = np.vstack([model.geom_rgba[:, :3] * tint, sky]).astype(np.float32)
 
-    def render(self, data: mujoco.MjData, camera: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Colour [H, W, 3] uint8 and depth along the ray's camera axis [H, W] in metres (0 = nothing hit).
+    def render(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.uint8]:
+        """Colour, shape [H, W, 3]. Raises ValueError if the model has no camera of that name."""
+        origin, rays = self._cast(data, camera)
+        geom = self._geom
+        shade = self._normal.astype(np.float32).reshape(-1, 3) @ self._towards_light
+        np.clip(shade, 0.0, 1.0, out=shade)
+        shade *= self._light.diffuse
+        shade += self._light.ambient
+        shade[geom < 0] = 1.0
+        table = np.flatnonzero(geom == self._table)
+        point = origin[:2] + rays[table, :2] * self._distance[table, None]
+        cell = np.floor(point / 0.05).astype(np.int32).sum(axis=1)
+        shade[table] *= 0.92 + 0.08 * (cell & 1).astype(np.float32)
+        colour = self._albedo[geom] * shade[:, None]
+        colour += 0.5
+        np.minimum(colour, 255.0, out=colour)
+        return colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
 
-        Raises:
-            ValueError: the model has no camera of that name.
-        """
+    def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
+        """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
+        _, rays = self._cast(data, camera)
+        axis = data.camera(camera).xmat.reshape(3, 3)[:, 2]
+        depth = np.where(self._geom >= 0, -(rays @ axis) * self._distance, 0.0)
+        return depth.astype(np.float32).reshape(self.height_px, self.width_px)
+
+    def _cast(self, data: mujoco.MjData, camera: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Shoot the rays of one camera; returns origin [3] and directions [H * W, 3] in the base frame."""
         index = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if index < 0:
             raise ValueError(f"the scene has no camera {camera!r}")
-        orientation = data.cam_xmat[index].reshape(3, 3)
-        rays = self._camera_rays(index) @ orientation.T
-        origin = data.cam_xpos[index].reshape(3, 1)
-        count = rays.shape[0]
+        rays = self._camera_rays(index) @ data.cam_xmat[index].reshape(3, 3).T
+        origin = data.cam_xpos[index]
         mujoco.mj_multiRay(
-            self._model, data, origin, rays.reshape(-1, 1), None, True, -1,
-            self._geom, self._distance, self._normal, count, _FAR_M,
+            self._model, data, origin.reshape(3, 1), rays.reshape(-1, 1), None, True, -1,
+            self._geom, self._distance, self._normal, rays.shape[0], _FAR_M,
         )  # fmt: skip
-        hit = self._geom >= 0
-        normal = self._normal.reshape(-1, 3)
-        albedo = self._model.geom_rgba[self._geom, :3].astype(np.float64)
-        table = self._geom == self._table
-        point = origin[:, 0] + rays[table] * self._distance[table, None]
-        checker = (np.floor(point[:, 0] / 0.05) + np.floor(point[:, 1] / 0.05)) % 2
-        albedo[table] *= (0.92 + 0.08 * checker)[:, None]
-        facing = np.clip(normal @ self._towards_light, 0.0, 1.0)
-        shade = self._light.ambient + self._light.diffuse * facing
-        colour = np.where(hit[:, None], albedo * shade[:, None], _SKY * (self._light.ambient + 0.4))
-        colour = np.clip(colour * np.asarray(self._light.tint), 0.0, 1.0)
-        image = (255.0 * colour + 0.5).astype(np.uint8).reshape(self.height_px, self.width_px, 3)
-        along_axis = -(rays @ orientation)[:, 2] * self._distance
-        depth = np.where(hit, along_axis, 0.0).astype(np.float32).reshape(self.height_px, self.width_px)
-        return image, depth
+        return origin, rays
 
     def _camera_rays(self, index: int) -> npt.NDArray[np.float64]:
         """Unit ray directions in the camera's frame, shape [H * W, 3]; MuJoCo cameras look along -z, y up."""
