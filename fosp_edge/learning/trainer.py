@@ -104,7 +104,7 @@ class Trainer:
             started = time.monotonic()
             batch = Batch.from_numpy(self._sampler.sample(), self._learner.device)
             try:
-                averages.add(self._learner.update(batch))
+                averages.add(self._learner.update(batch, self.update))
             except NotFiniteLossError as error:
                 raise TrainingDivergedError(self._diagnosis(error)) from error
             self.update += 1
