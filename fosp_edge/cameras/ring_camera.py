@@ -31,7 +31,7 @@ class RingCamera:
             CameraLost: if the ring is gone.
             CameraError: if it is not a ring of colour pictures.
         """
-        self.name = name
+        self.name, self.ring = name, ring
         self._start_timeout_s = start_timeout_s
         self._reader = RingReader(ring)
         form = self._reader.format
