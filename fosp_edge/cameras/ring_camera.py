@@ -48,6 +48,11 @@ class RingCamera:
         """What happened to the frames so far."""
         return FrameCounters(self._received, self._reader.dropped, self._reader.torn)
 
+    @property
+    def published(self) -> int:
+        """How many frames the other process has put into the ring."""
+        return self._reader.published
+
     def start(self) -> None:
         """Wait until the first frame is there.
 

@@ -166,7 +166,7 @@ def test_commands_before_arming_are_refused(connected):
 
 def test_silence_trips_the_watchdog_the_arm_brakes_and_arming_again_is_an_act_of_its_own():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, watchdog_s=0.1, telemetry_timeout_s=5.0)
+        arm = SerialArm(line.path, watchdog_s=0.5, telemetry_timeout_s=5.0)
         arm.connect(5.0)
         arm.arm()
         wait_for(lambda: arm.read().fault is not None, "the watchdog")
@@ -257,7 +257,7 @@ def test_a_fault_of_the_arm_itself_is_not_cleared_by_arming():
 
 def test_a_run_can_follow_one_that_was_killed():
     with board() as (line, emulator):
-        first = SerialArm(line.path, watchdog_s=0.05, telemetry_timeout_s=5.0)
+        first = SerialArm(line.path, watchdog_s=0.5, telemetry_timeout_s=5.0)
         first.connect(5.0)
         first.arm()
         wait_for(lambda: emulator.controller.state is State.FAULT, "the watchdog")
