@@ -131,7 +131,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "batch_length": 32,
         "imagination_starts": 32,
-        "model_learning_rate": 4e-4,
+        "model_learning_rate": 6e-4,
         "critic_learning_rate": 3e-4,
         "reachability_learning_rate": 2e-4,
         "policy_learning_rate": 3e-4,

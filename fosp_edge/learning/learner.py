@@ -275,9 +275,9 @@ class Learner:
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         parameters = list(parameters)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+        # backward() lays gradients out like their parameters; autograd.grad() does not, and the fused optimiser would
+        # then apply those of channels-last convolutions to the wrong weights without a word.
+        loss.backward(inputs=parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
         optimiser.step()
         return norm
