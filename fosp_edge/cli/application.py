@@ -41,7 +41,8 @@ class LazyCommand(TyperCommand):
             target._add_completion = False
         command = get_command(target)
         command.name = self.name
-        command.epilog = command.epilog or f"Example: {self._verb.example}"
+        if "Example" not in (command.help or ""):
+            command.epilog = command.epilog or f"Example: {self._verb.example}"
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

@@ -23,6 +23,11 @@ def missing_modules(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
+def installed(extra: str) -> bool:
+    """Whether every module of an extra can be found; none is imported."""
+    return not missing_modules(extra)
+
+
 def install_command(extra: str) -> str:
     """What installs an extra."""
     return f"pip install 'fosp-edge[{extra}]'"
@@ -34,7 +39,7 @@ def require(extra: str) -> None:
     Raises:
         MissingExtra: it is not, or not entirely.
     """
-    if missing_modules(extra):
+    if not installed(extra):
         raise MissingExtra(_sentence(extra))
 
 

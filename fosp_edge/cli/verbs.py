@@ -33,7 +33,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb(
         "fosp_edge.cli.train:train",
         "Train an agent offline from recorded episodes.",
-        "fosp-edge train --dataset data/standard --preset nano",
+        "fosp-edge train --dataset data/safereach --preset nano",
     ),
     "export": Verb(
         "fosp_edge.cli.export:export",
@@ -43,22 +43,22 @@ VERBS: dict[str, Verb] = {
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
         "Make an offline data set with scripted safe, unsafe and random behaviour.",
-        "fosp-edge data collect --episodes 200 --out data/standard",
+        "fosp-edge data collect data/safereach --episodes 1500 --workers 2",
     ),
     "data ls": Verb(
         "fosp_edge.cli.data:ls",
         "List the episodes of a store.",
-        "fosp-edge data ls data/standard --only violation",
+        "fosp-edge data ls data/safereach --only violation",
     ),
     "data show": Verb(
         "fosp_edge.cli.data:show",
         "Show one episode: its header, its course, and a contact sheet.",
-        "fosp-edge data show data/standard 000012 --sheet episode.png",
+        "fosp-edge data show data/safereach 000012 --sheet episode.png",
     ),
     "data verify": Verb(
         "fosp_edge.cli.data:verify",
         "Read every episode back and say what is damaged.",
-        "fosp-edge data verify data/standard",
+        "fosp-edge data verify data/safereach",
     ),
     "doctor": Verb(
         "fosp_edge.cli.doctor:doctor",
