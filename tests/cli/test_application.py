@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from fosp_edge.cli import application, verbs
 from fosp_edge.cli.application import build
 from fosp_edge.cli.extras import EXTRAS, MissingExtra, missing_extra, require
 from fosp_edge.cli.failures import DEBUG_VARIABLE
 from fosp_edge.cli.verbs import Verb
+from tests.cli.tree import run_verb
 
 ROOT = Path(__file__).parents[2]
 PROBE = """
@@ -75,28 +75,13 @@ def every_verb():
 
 
 def test_every_verb_that_is_there_loads_and_its_help_has_an_example():
-    runner = CliRunner()
     seen = list(every_verb())
     assert ["doctor"] in seen
     for path in seen:
-        result = runner.invoke(_as_typer(), [*path, "--help"], prog_name="fosp-edge")
+        result = run_verb(*path, "--help")
         assert result.exit_code == 0, (path, result.output)
         assert f"fosp-edge {' '.join(path)}" in result.output
         assert "Example" in result.output
-
-
-def _as_typer():
-    """CliRunner wants a Typer; this one turns into our tree."""
-    holder = typer.Typer()
-    holder.command()(lambda: None)
-    return holder
-
-
-@pytest.fixture(autouse=True)
-def runner_uses_our_tree(monkeypatch):
-    import typer.testing
-
-    monkeypatch.setattr(typer.testing, "_get_command", lambda _: build())
 
 
 def fail_with(monkeypatch, error):
@@ -107,7 +92,7 @@ def fail_with(monkeypatch, error):
     monkeypatch.setitem(
         application.VERBS, "explode", Verb("fosp_edge.cli.verbs:explode", "Explode.", "fosp-edge explode")
     )
-    return CliRunner().invoke(_as_typer(), ["explode"], prog_name="fosp-edge")
+    return run_verb("explode")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +134,7 @@ def test_debugging_lets_the_error_itself_through(monkeypatch):
 
 
 def test_a_mistyped_verb_is_a_usage_error():
-    result = CliRunner().invoke(_as_typer(), ["doctr"], prog_name="fosp-edge")
+    result = run_verb("doctr")
     assert result.exit_code == 2
     assert "doctr" in result.output
 
