@@ -24,7 +24,7 @@ from fosp_edge.control.types import Observation, Reason, State, StepScores, Tick
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
 
 Observer = Callable[[TickRecord, Insight | None], None]
-"""Sees every completed record, in the control thread: it must be quick. The insight is None on an episode's last row."""
+"""Sees every completed record, in the control thread, so it must be quick. No insight belongs to an episode's last row."""
 
 _FILTER_TO_MACHINE = {
     Reason.POLICY: Reason.FEASIBLE_AGAIN,
@@ -337,7 +337,7 @@ class ControlLoop:
         self._emit(replace(record, success=success, is_terminal=success, is_first=self._totals["steps"] == 0.0), None)
 
     def _abandon(self, error: BaseException) -> None:
-        """The episode broke off: the last observation becomes its last row, since nobody knows what its action brought."""
+        """The episode broke off: the last observation becomes its last row; what its action brought is not known."""
         if self._pending is not None:
             rest = np.zeros_like(self._pending.record.action)
             self._emit(replace(self._pending.record, action=rest, nominal=rest), None)

@@ -80,7 +80,7 @@ class RunSummary:
 
 
 class Session:
-    """Runs a plan on a control loop. Whatever happens, it ends STOPPED, with a reason and the motors ordered to stop."""
+    """Runs a plan on a control loop. It always ends STOPPED, with a reason and the motors ordered to stop."""
 
     def __init__(self, loop: ControlLoop, operator: Operator, clock: Clock = time.monotonic_ns) -> None:
         self.loop, self.operator, self._clock = loop, operator, clock
