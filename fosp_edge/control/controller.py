@@ -45,7 +45,7 @@ class Controller:
         threads: int = 1,
         full_range_s: float = 0.1,
     ) -> None:
-        """Open the bundle's graph; raises BundleError (graph, manifest) or ValueError (thresholds, ranges)."""
+        """Open the bundle's graph; raises BundleError (graph, thresholds) or ValueError (ranges)."""
         self.manifest = bundle.manifest
         check_thresholds(self.manifest)
         self.filter_enabled = filter_enabled

@@ -20,11 +20,11 @@ from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Clock, Pacer
 from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.telemetry import Telemetry
-from fosp_edge.control.types import Observation, Reason, State, StepScores, TickRecord
+from fosp_edge.control.types import Observation, Reason, State, TickRecord
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
 
 Observer = Callable[[TickRecord, Insight | None], None]
-"""Sees every completed record, in the control thread, so it must be quick. No insight belongs to an episode's last row."""
+"""Sees every completed record, in the control thread, so it must be quick. An episode's last row has no insight."""
 
 _FILTER_TO_MACHINE = {
     Reason.POLICY: Reason.FEASIBLE_AGAIN,
@@ -105,6 +105,8 @@ class ControlLoop:
         self._stop_detail = ""
         self._totals = {"reward": 0.0, "cost": 0.0, "interventions": 0.0, "steps": 0.0}
         self._pending: _Pending | None = None
+        self._last_row: TickRecord | None = None
+        """The newest observation as the episode's last row, in case nothing follows it."""
 
     def request_stop(self, detail: str) -> None:
         """Stop the motors at the next tick. Safe to call from a signal handler or another thread."""
@@ -123,7 +125,7 @@ class ControlLoop:
             Whatever went wrong (see `failures.reason_of`). What was seen until then has been handed to the recorder.
         """
         self._totals = dict.fromkeys(self._totals, 0.0)
-        self._pending = None
+        self._pending = self._last_row = None
         self.controller.reset(seed)
         if self.recorder is not None:
             self.recorder.begin_episode(seed, scenario)
@@ -208,12 +210,12 @@ class ControlLoop:
         with self.telemetry.measure("observe"):
             observation, frame_age_s = self._observe()
         self._complete(judgement)
-        violation = judgement.cost > 0.0
+        row = self._last_row = self._record(observation, judgement, frame_age_s)
         limit = self.settings.max_steps
         if judgement.finished or (limit is not None and self._totals["steps"] >= limit):
-            self._finish(observation, violation, judgement.success, frame_age_s)
+            self._emit(replace(row, success=judgement.success, is_terminal=judgement.success), None)
             return Reason.EPISODE_END, judgement.success
-        self._decide_and_command(observation, violation, observe_ns, frame_age_s)
+        self._decide_and_command(row, observe_ns)
         self.telemetry.add("tick", (self._clock() - begin_ns) * 1e-9)
         self._tick += 1
         return None
@@ -234,7 +236,7 @@ class ControlLoop:
             raise StopRun(Reason.RUN_COMPLETE, "the time asked for is over")
 
     def _judge(self) -> Judgement:
-        if self.referee is None:
+        if self.referee is None or self._pending is None:  # before the first action there is nothing to judge
             return Judgement(reward=0.0, cost=0.0, success=False, finished=False)
         with self.telemetry.measure("referee"):
             return self.referee.judge()
@@ -258,10 +260,8 @@ class ControlLoop:
             raise CameraError(f"the cameras' pictures do not fit together ({error}); set them to one size") from error
         return Observation(image, robot_state.state), age_s
 
-    def _decide_and_command(
-        self, observation: Observation, violation: bool, observe_ns: int, frame_age_s: float
-    ) -> None:
-        decision, scores = self.controller.decide(observation)
+    def _decide_and_command(self, row: TickRecord, observe_ns: int) -> None:
+        decision, scores = self.controller.decide(row.observation)
         insight = self.controller.insight
         self.telemetry.add("inference", insight.inference_s)
         self.telemetry.add("filter", insight.filter_s)
@@ -274,20 +274,17 @@ class ControlLoop:
             self.robot.command(self.controller.physical_action)
         latency_s = (self._clock() - observe_ns) * 1e-9
         self.telemetry.add("latency", latency_s)
-        first = self._totals["steps"] == 0.0
         self._totals["interventions"] += decision.intervened
-        record = self._record(observation, violation, frame_age_s, scores)
-        self._pending = _Pending(
-            replace(
-                record,
-                action=decision.action,
-                nominal=decision.nominal,
-                is_first=first,
-                reason=decision.reason,
-                latency_s=latency_s,
-            ),
-            insight,
+        record = replace(
+            row,
+            action=decision.action,
+            nominal=decision.nominal,
+            reason=decision.reason,
+            state=self.machine.state,
+            scores=scores,
+            latency_s=latency_s,
         )
+        self._pending = _Pending(record, insight)
 
     def _follow(self, reason: Reason) -> None:
         """Let the state follow the filter: recovering while no candidate is feasible, running again afterwards."""
@@ -296,10 +293,8 @@ class ControlLoop:
         if recovering == (event is Reason.FEASIBLE_AGAIN):
             self.machine.handle(event)
 
-    def _record(
-        self, observation: Observation, violation: bool, frame_age_s: float, scores: StepScores | None
-    ) -> TickRecord:
-        """A record without an action: what is true of an episode's last row."""
+    def _record(self, observation: Observation, judgement: Judgement, frame_age_s: float) -> TickRecord:
+        """A row without an action: what is true of an episode's last one."""
         rest = np.zeros(len(self.controller.manifest.actions), dtype=np.float32)
         return TickRecord(
             tick=self._tick,
@@ -309,13 +304,13 @@ class ControlLoop:
             nominal=rest,
             reward=0.0,
             cost=0.0,
-            violation=violation,
-            is_first=False,
+            violation=judgement.cost > 0.0,
+            is_first=self._totals["steps"] == 0.0,
             is_terminal=False,
             success=False,
             reason=Reason.EPISODE_END,
             state=self.machine.state,
-            scores=scores,
+            scores=None,
             latency_s=0.0,
             frame_age_s=frame_age_s,
         )
@@ -331,17 +326,10 @@ class ControlLoop:
         self._emit(record, self._pending.insight)
         self._pending = None
 
-    def _finish(self, observation: Observation, violation: bool, success: bool, frame_age_s: float) -> None:
-        """The last row: the final observation with a zero action."""
-        record = self._record(observation, violation, frame_age_s, scores=None)
-        self._emit(replace(record, success=success, is_terminal=success, is_first=self._totals["steps"] == 0.0), None)
-
     def _abandon(self, error: BaseException) -> None:
-        """The episode broke off: the last observation becomes its last row; what its action brought is not known."""
-        if self._pending is not None:
-            rest = np.zeros_like(self._pending.record.action)
-            self._emit(replace(self._pending.record, action=rest, nominal=rest), None)
-            self._pending = None
+        """The episode broke off: the last observation becomes its last row, as if no action had been taken upon it."""
+        if self._last_row is not None:
+            self._emit(self._last_row, None)
         if self.recorder is not None:
             reason, _ = reason_of(error)
             self.recorder.end_episode(reason.name.lower().replace("_", " "))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fosp_edge.bundle.manifest import FilterThresholds, Manifest
+from fosp_edge.bundle.manifest import BundleError, FilterThresholds, Manifest
 from fosp_edge.control.types import Decision, Reason, StepScores
 
 
@@ -62,11 +62,11 @@ def check_thresholds(manifest: Manifest) -> None:
     """Refuse to arm with thresholds that do not describe a feasible set.
 
     Raises:
-        ValueError: a sentence with the values found.
+        BundleError: a sentence with the values found.
     """
     feasible, stop = manifest.filter.feasible_reachability, manifest.filter.stop_reachability
     if not 0.0 <= feasible <= stop <= 1.0:
-        raise ValueError(
+        raise BundleError(
             "the bundle's filter thresholds must satisfy 0 <= feasible <= stop <= 1, "
             f"found feasible {feasible} and stop {stop}; calibrate the filter and export the bundle again"
         )
@@ -109,17 +109,18 @@ def filter_action(
 def _choose(
     scores: StepScores, thresholds: FilterThresholds, before: FilterState, hold_index: int, settings: FilterSettings
 ) -> tuple[Decision, FilterState]:
-    feasible = thresholds.feasible_reachability
-    policy, best = float(scores.reachability[0]), float(np.min(scores.reachability))
+    # Compared as the graph computes, in single precision: a threshold read off its own outputs means just those.
+    feasible, stop = np.float32(thresholds.feasible_reachability), np.float32(thresholds.stop_reachability)
+    policy, best = scores.reachability[0], np.min(scores.reachability)
     if before.intervening:
         clear_ticks = before.clear_ticks + 1 if policy <= settings.release_ratio * feasible else 0
-        policy_stands = clear_ticks >= settings.release_ticks
+        policy_stands = bool(clear_ticks >= settings.release_ticks)
     else:
-        clear_ticks, policy_stands = 0, policy <= feasible
+        clear_ticks, policy_stands = 0, bool(policy <= feasible)
     if policy_stands:
         return _take(scores, 0, Reason.POLICY), FilterState()
     if best <= feasible:
-        safest = _safest(scores, min(feasible, best + settings.value_margin))
+        safest = _safest(scores, float(min(feasible, best + settings.value_margin)))
         # While intervening the policy's own choice may still be the best there is; that is then no intervention.
         reason = Reason.SAFER_CANDIDATE if safest else Reason.POLICY
         return _take(scores, safest, reason), FilterState(True, clear_ticks)
@@ -127,7 +128,7 @@ def _choose(
     after = FilterState(True, clear_ticks, infeasible_ticks)
     if infeasible_ticks > settings.patience_ticks:
         return _take(scores, hold_index, Reason.RECOVERY_EXHAUSTED), after
-    if best <= thresholds.stop_reachability:
+    if best <= stop:
         return _take(scores, int(np.argmin(scores.reachability)), Reason.RECOVERY), after
     return _take(scores, hold_index, Reason.HOLD), after
 
