@@ -1,0 +1,133 @@
+"""A byte stream to a motor controller. `SerialTransport` is a real port; tests plug in anything with these methods."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from pathlib import Path
+from typing import Protocol
+
+import serial
+
+from firmware_bridge.errors import LinkLostError, PortBusyError, PortMissingError
+
+
+class Transport(Protocol):
+    """Bytes out, bytes in. One thread reads, one at a time writes."""
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the bytes that are there, waiting up to `timeout_s`; empty on silence. Raises LinkLostError."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data` or raise LinkLostError within a bounded time."""
+        ...
+
+    def wake(self) -> None:
+        """Make a waiting `read` return at once, from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Give the port back, once no thread is inside `read`. Closing twice is harmless."""
+        ...
+
+
+class SerialTransport:
+    """An exclusive serial port, read and written without pyserial's own loops.
+
+    pyserial opens, locks and configures; then one `select` and one `os.read` fetch whatever is there, where
+    `Serial.read` costs a call per requested length or waits for a length that may never come.
+    """
+
+    def __init__(self, port: str, baud_rate: int = 1_000_000, write_timeout_s: float = 0.05) -> None:
+        if not Path(port).exists():
+            raise PortMissingError(
+                f"There is no serial port {port}: check the cable and its power, and find the name with `find-port`."
+            )
+        try:
+            self._serial = serial.Serial(port, baud_rate, timeout=0, exclusive=True)
+        except serial.SerialException as problem:
+            raise _opening_error(port, problem) from None
+        except OSError as problem:
+            raise PortMissingError(f"The serial port {port} cannot be opened: {problem.strerror}.") from None
+        self.port = port
+        self._write_timeout_s = write_timeout_s
+        self._fd = self._serial.fileno()
+        self._wake_read, self._wake_write = os.pipe()
+        self._closed = False
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the bytes that are there, waiting up to `timeout_s`; empty on silence. Raises LinkLostError."""
+        if self._closed:
+            raise LinkLostError(f"The port {self.port} is closed: connect again.")
+        try:
+            readable, _, _ = select.select([self._fd, self._wake_read], [], [], timeout_s)
+            if self._fd not in readable:
+                return b""
+            data = os.read(self._fd, 4096)
+        except (OSError, ValueError) as problem:
+            if isinstance(problem, OSError) and problem.errno in (errno.EAGAIN, errno.EINTR):
+                return b""
+            raise self._lost() from None
+        if not data:
+            # Ready to read but empty: the far end has hung up.
+            raise self._lost()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`. Raises LinkLostError if the port is gone or takes nothing for `write_timeout_s`."""
+        if self._closed:
+            raise LinkLostError(f"The port {self.port} is closed: connect again.")
+        deadline_s = 0.0
+        while True:
+            try:
+                written = os.write(self._fd, data)
+            except (BlockingIOError, InterruptedError):
+                written = 0
+            except (OSError, ValueError):
+                raise self._lost() from None
+            if written == len(data):
+                return
+            data = data[written:]
+            now_s = time.monotonic()
+            deadline_s = deadline_s or now_s + self._write_timeout_s
+            if now_s > deadline_s:
+                raise LinkLostError(
+                    f"The port {self.port} takes no more bytes: the controller has stopped reading; "
+                    "power-cycle it, then connect again."
+                )
+            select.select([], [self._fd], [], deadline_s - now_s)
+
+    def wake(self) -> None:
+        """Make a waiting `read` return at once, from any thread."""
+        if not self._closed:
+            os.write(self._wake_write, b"x")
+
+    def close(self) -> None:
+        """Give the port back, once no thread is inside `read`. Closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self._serial.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _lost(self) -> LinkLostError:
+        return LinkLostError(
+            f"The port {self.port} has gone: check cable and power, then connect again. "
+            "The motors stop by their own watchdog."
+        )
+
+
+def _opening_error(port: str, problem: serial.SerialException) -> PortBusyError | PortMissingError:
+    cause = problem.errno
+    if cause in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in str(problem):
+        return PortBusyError(f"Another program has {port} open: close it first (`fuser {port}` names it).")
+    if cause in (errno.EACCES, errno.EPERM):
+        return PortMissingError(
+            f"You may not open {port}: add yourself to the group that owns it (`sudo usermod -aG dialout $USER`), "
+            "then log in again."
+        )
+    return PortMissingError(f"{port} cannot be opened as a serial port: {problem}.")
