@@ -1,4 +1,4 @@
-"""Whole runs against stand-ins: what is recorded, and that every way to fail ends stopped, named and with a sentence."""
+"""Whole runs against stand-ins: what is recorded, and that every way to fail ends stopped, with a name and a word."""
 
 import errno
 from collections.abc import Callable
