@@ -25,6 +25,8 @@ from fosp_edge.control.types import Decision, Observation, StepScores
 class Insight:
     """What one decision leaves behind beside the decision itself."""
 
+    chosen: int
+    """Row of the candidates that was let through."""
     advice: Decision
     """What the filter would have done; differs from the decision only when it is switched off."""
     range_limited: bool
@@ -93,6 +95,7 @@ class Controller:
         limited = self.limits.apply(verdict.decision.action)
         self._filter_state, self._executed, self._physical = verdict.state, limited.normalised, limited.physical
         self._insight = Insight(
+            chosen=verdict.decision.index,
             advice=verdict.advice,
             range_limited=limited.range_limited,
             rate_limited=limited.rate_limited,

@@ -328,10 +328,10 @@ class ControlLoop:
 
     def _abandon(self, error: BaseException) -> None:
         """The episode broke off: the last observation becomes its last row, as if no action had been taken upon it."""
+        reason, _ = reason_of(error)
         if self._last_row is not None:
-            self._emit(self._last_row, None)
+            self._emit(replace(self._last_row, reason=reason), None)
         if self.recorder is not None:
-            reason, _ = reason_of(error)
             self.recorder.end_episode(reason.name.lower().replace("_", " "))
 
     def _emit(self, record: TickRecord, insight: Insight | None) -> None:
