@@ -110,7 +110,9 @@ class View:
             table.add_row(
                 "experience", f"{recorder.written} rows   waiting {recorder.backlog}   dropped {recorder.dropped}"
             )
-        events = Text("\n".join(f"  {item.source.value} → {item.target.value}: {item.detail}" for item in self._events()))
+        events = Text(
+            "\n".join(f"  {item.source.value} → {item.target.value}: {item.detail}" for item in self._events())
+        )
         events.stylize("dim")
         return Panel(Group(head, Text(), table, Text(), events), title="fosp-edge run", subtitle="Ctrl-C stops")
 

@@ -1,7 +1,5 @@
 """`fosp-edge run`: a bundle drives a robot; by default the shipped one drives the simulated arm."""
 
-import json
-import os
 import signal
 import sys
 import time
@@ -18,15 +16,17 @@ from rich.console import Console
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
+from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.rig import SERIAL, SIMULATED, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
+from fosp_edge.cli.run_recording import open_recorder
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
+from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
-from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.robots.base import RobotError
 
@@ -113,7 +113,7 @@ def _drive(
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder = open_recorder(folder / "experience", bundle, rig) if record else None
+    recorder, store = open_recorder(folder / "experience", bundle) if record else (None, None)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,
@@ -130,6 +130,8 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask):
         summary = Session(loop, operator).run(plan)
+    if store is not None:
+        store.close()
     about = {
         "bundle": {"name": bundle.manifest.name, "sha256": bundle.path.name},
         "robot": rig.description,
@@ -163,7 +165,9 @@ def _report(
     files = ["summary.json"]
     write_atomically(folder / "summary.json", summary_json(summary, about).encode())
     try:
-        title = f"fosp-edge run: {bundle.manifest.name} on the {about['robot'].partition(' on ')[0]}, {about['scenario']}"
+        title = (
+            f"fosp-edge run: {bundle.manifest.name} on the {about['robot'].partition(' on ')[0]}, {about['scenario']}"
+        )
         write_atomically(folder / "run.png", plot_run(log, summary.telemetry, bundle.manifest, title))
         files.append("run.png")
     except PlotUnavailableError as error:

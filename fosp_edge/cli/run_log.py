@@ -1,4 +1,4 @@
-"""What a run leaves in memory for the live view, the summary and the plot: a few numbers per tick, and a few pictures."""
+"""What a run leaves in memory for the live view, the summary and the plot: numbers per tick, a few pictures."""
 
 from collections import deque
 from dataclasses import dataclass, field

@@ -84,7 +84,7 @@ def _strip(axes: "Axes", episode: EpisodeLog, names: list[str]) -> None:
 
 
 def _reachability(axes: "Axes", episode: EpisodeLog, thresholds: FilterThresholds) -> None:
-    """Predicted probability of a violation of what the policy wanted and of what was done, and where the filter acted."""
+    """Predicted probability of a violation, of what was wanted and of what was done, and where the filter acted."""
     begin_s = episode.points[0].time_s
     time_s = np.array([point.time_s - begin_s for point in episode.points])
     _bands(axes, time_s, [point.would_intervene for point in episode.points], _STEPPED_IN, "filter steps in", 0.35)
@@ -163,7 +163,10 @@ def _bands(axes: "Axes", time_s: Any, active: list[bool], colour: str, label: st
     edges = np.flatnonzero(np.diff([False, *active, False]))
     for index, (begin, end) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
         axes.axvspan(
-            time_s[begin], time_s[end - 1] + step_s, color=colour, alpha=alpha, lw=0, label=label if index == 0 else None
+            time_s[begin],
+            time_s[end - 1] + step_s,
+            color=colour,
+            alpha=alpha,
+            lw=0,
+            label=label if index == 0 else None,
         )
-
-

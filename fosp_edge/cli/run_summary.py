@@ -6,10 +6,14 @@ from typing import Any
 
 from rich.table import Table
 
+from fosp_edge.control.loop import EpisodeSummary
 from fosp_edge.control.session import RunSummary
 from fosp_edge.control.types import Reason
 
-_ENDINGS = {Reason.EPISODE_END: "time out", Reason.RECOVERY_EXHAUSTED: "stopped by the filter"}
+def _ending(episode: EpisodeSummary) -> str:
+    if episode.success:
+        return "reached"
+    return "time out" if episode.reason is Reason.EPISODE_END else episode.reason.name.lower().replace("_", " ")
 
 
 def summary_json(summary: RunSummary, about: dict[str, Any]) -> str:
@@ -57,7 +61,7 @@ def summary_json(summary: RunSummary, about: dict[str, Any]) -> str:
 
 
 def summary_table(summary: RunSummary, *, judged: bool) -> Table:
-    """One row per episode (at most the last twelve) and one for all of them. Unjudged runs show no reward or success."""
+    """One row per episode (at most the last twelve) and one for all. Unjudged runs show no reward or success."""
     table = Table(title=None, header_style="bold", footer_style="bold", show_footer=bool(summary.episodes))
     episodes = summary.episodes
     steps = sum(episode.steps for episode in episodes)
@@ -75,10 +79,9 @@ def summary_table(summary: RunSummary, *, judged: bool) -> Table:
     if len(episodes) > 12:
         table.add_row("...", "", "", "", "", "")
     for episode in episodes[-12:]:
-        ending = "reached" if episode.success else _ENDINGS.get(episode.reason, episode.reason.value)
         table.add_row(
             f"seed {episode.seed}",
-            ending,
+            _ending(episode),
             str(episode.steps),
             f"{episode.reward:+.2f}" if judged else "",
             f"{episode.cost:.0f}" if judged else "",
@@ -91,7 +94,7 @@ def timing_line(summary: RunSummary) -> str:
     """Rate and latency in one sentence."""
     latency = summary.telemetry.phases["latency"]
     return (
-        f"{summary.ticks} ticks in {summary.duration_s:.1f} s, {summary.missed_deadlines} deadlines missed; image in to "
-        f"command out: median {latency.percentile(0.5) * 1e3:.1f} ms, p99 {latency.percentile(0.99) * 1e3:.1f} ms, "
+        f"{summary.ticks} ticks in {summary.duration_s:.1f} s, {summary.missed_deadlines} deadlines missed; image in "
+        f"to command out: median {latency.percentile(0.5) * 1e3:.1f} ms, p99 {latency.percentile(0.99) * 1e3:.1f} ms, "
         f"max {latency.max_s * 1e3:.1f} ms"
     )

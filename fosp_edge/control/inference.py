@@ -97,18 +97,31 @@ def _check(kind: str, expected: dict[str, _Port], found: list[ort.NodeArg]) -> N
             )
 
 
-def tick_noise(manifest: Manifest, seed: int, tick: int) -> tuple[Float32Array, Float32Array]:
-    """Noise of one tick: uniform in (0, 1) [1, G, K] and standard normal [M, A]; a pure function of (seed, tick).
+class TickNoise:
+    """Noise of any tick of any episode: a pure function of (seed, tick), so that a replay may begin anywhere.
 
     Philox counts instead of remembering (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): tick
-    5,000 is drawn without drawing the 4,999 before it, so a replay may begin anywhere.
+    5,000 is drawn without drawing the 4,999 before it.
     """
-    generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, tick, 0]))
-    uniform = generator.random((1, manifest.latent.groups, manifest.latent.classes), dtype=np.float32)
-    # [0, 1) has a zero in it, whose logarithm the graph would take.
-    np.maximum(uniform, np.float32(2.0**-25), out=uniform)
-    normal = generator.standard_normal((manifest.sampled_candidates, len(manifest.actions)), dtype=np.float32)
-    return uniform, normal
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._philox = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._philox)
+        self._state = self._philox.state
+        self.uniform = np.zeros((1, manifest.latent.groups, manifest.latent.classes), np.float32)
+        self.normal = np.zeros((manifest.sampled_candidates, len(manifest.actions)), np.float32)
+
+    def draw(self, seed: int, tick: int) -> None:
+        """Fill `uniform` with numbers in (0, 1), shape [1, G, K], and `normal` with standard normal ones, [M, A]."""
+        # A new generator per tick would do too, at the price of a system call for entropy that is then not used.
+        self._state["state"]["key"][:] = (seed, 0)
+        self._state["state"]["counter"][:] = (0, 0, tick, 0)
+        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0
+        self._philox.state = self._state
+        self._generator.random(out=self.uniform, dtype=np.float32)
+        # [0, 1) has a zero in it, whose logarithm the graph would take.
+        np.maximum(self.uniform, np.float32(2.0**-25), out=self.uniform)
+        self._generator.standard_normal(out=self.normal, dtype=np.float32)
 
 
 class PolicyRuntime:
@@ -143,6 +156,11 @@ class PolicyRuntime:
         _check("output", outputs, self._session.get_outputs())
         self._inputs = {name: np.zeros(port.shape, port.dtype) for name, port in inputs.items()}
         self._outputs = {name: np.zeros(port.shape, port.dtype) for name, port in outputs.items()}
+        self._noise = TickNoise(self.manifest)
+        # The graph reads the noise where it is drawn.
+        self._inputs["latent_noise"] = self._noise.uniform
+        if "action_noise" in self._inputs:
+            self._inputs["action_noise"] = self._noise.normal
         self._bindings = (self._bind(swapped=False), self._bind(swapped=True))
         self._seed, self._tick, self._trusted = 0, 0, False
 
@@ -221,10 +239,7 @@ class PolicyRuntime:
         inputs["state"][0] = observation.state
         inputs["previous_action"][0] = 0.0 if first else previous_action
         inputs["is_first"][0] = first
-        latent_noise, action_noise = tick_noise(self.manifest, self._seed, self._tick)
-        inputs["latent_noise"][...] = latent_noise
-        if action_noise.size:
-            inputs["action_noise"][...] = action_noise
+        self._noise.draw(self._seed, self._tick)
         self._session.run_with_iobinding(self._bindings[self._tick % 2])
         self._tick += 1
         return self._scores()

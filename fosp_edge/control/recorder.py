@@ -25,7 +25,7 @@ class Writer(Protocol):
     def append(self, row: Row) -> None:
         """Add a row; may write a chunk to disk."""
 
-    def close(self, outcome: str) -> None:
+    def close(self, outcome: str) -> object:
         """Write what is left and mark the episode complete."""
 
 

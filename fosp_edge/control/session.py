@@ -129,6 +129,7 @@ class Session:
                 reset_ns = self._clock()
             loop.settle(reset_ns)
             loop.robot.arm()
+            loop.settle(self._clock())  # telemetry from before arming still tells of the last stop
             self._episode += 1
             try:
                 self.summary.episodes.append(loop.run_episode(seed, plan.scenario, until_ns=until_ns))

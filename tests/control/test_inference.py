@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fosp_edge.bundle.manifest import BundleError, LatentContract
-from fosp_edge.control.inference import NotFinite, PolicyRuntime, tick_noise
+from fosp_edge.control.inference import NotFinite, PolicyRuntime, TickNoise
 from fosp_edge.control.types import Observation
 from tests.control.fakes import SIZE_PX, TinyBundle, feasible_state, make_graph, make_manifest
 
@@ -40,7 +40,7 @@ def test_scores_are_those_of_the_graph() -> None:
     np.testing.assert_allclose(scores.candidates[0], [0.5, -0.5, 0.25])
     np.testing.assert_allclose(scores.candidates[3], 0.0)
     np.testing.assert_allclose(scores.candidates[4], -executed)
-    _, noise = tick_noise(make_manifest(), seed=3, tick=1)
+    noise = drawn(3, 1)[1]
     np.testing.assert_allclose(scores.candidates[1:3], np.clip(scores.candidates[0] + 0.1 * noise, -1, 1), rtol=1e-6)
     expected = 0.5 * latent.deterministic + 20.0 + executed.sum() + latent.stochastic.mean()
     np.testing.assert_allclose(runtime.latent.deterministic, expected, rtol=1e-6)
@@ -73,12 +73,27 @@ def test_replay_is_bit_for_bit_from_the_start_and_from_any_latent(restart: int) 
         np.testing.assert_array_equal(np.concatenate([scores.candidates.ravel(), scores.reward_value]), first[tick])
 
 
-def test_noise_lies_inside_the_open_interval_and_differs_between_ticks() -> None:
-    uniform, normal = tick_noise(make_manifest(), seed=0, tick=0)
+def drawn(seed: int, tick: int) -> tuple[np.ndarray, np.ndarray]:
+    noise = TickNoise(make_manifest())
+    noise.draw(seed, tick)
+    return noise.uniform.copy(), noise.normal.copy()
+
+
+def test_noise_lies_inside_the_open_interval_and_differs_between_ticks_and_seeds() -> None:
+    uniform, normal = drawn(0, 0)
     assert uniform.min() > 0.0 and uniform.max() < 1.0
-    other, _ = tick_noise(make_manifest(), seed=0, tick=1)
-    assert not np.array_equal(uniform, other)
     assert normal.shape == (2, 3)
+    assert not np.array_equal(uniform, drawn(0, 1)[0])
+    assert not np.array_equal(uniform, drawn(1, 0)[0])
+
+
+def test_noise_is_that_of_a_fresh_generator_whatever_was_drawn_before() -> None:
+    noise = TickNoise(make_manifest())
+    for tick in (9, 2, 5):
+        noise.draw(2**40, tick)
+    fresh = np.random.Generator(np.random.Philox(key=2**40, counter=[0, 0, 5, 0]))
+    np.testing.assert_array_equal(noise.uniform, fresh.random((1, 3, 5), dtype=np.float32))
+    np.testing.assert_array_equal(noise.normal, fresh.standard_normal((2, 3), dtype=np.float32))
 
 
 def test_nan_from_the_graph_is_refused_until_the_next_reset() -> None:

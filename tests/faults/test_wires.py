@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from firmware_bridge.codes import Fault
 
+from firmware_bridge.codes import Fault
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.loop import ControlLoop
 from fosp_edge.control.machine import Machine
@@ -32,7 +32,11 @@ class Bench:
     writers: list[MemoryWriter] = field(default_factory=list)
 
     def run(
-        self, harm: Callable[[SimulatedRobot], object] = lambda device: None, *, at_tick: int = 15, nan_after: int = 10**6
+        self,
+        harm: Callable[[SimulatedRobot], object] = lambda device: None,
+        *,
+        at_tick: int = 15,
+        nan_after: int = 10**6,
     ) -> RunSummary:
         bundle = scripted_bundle(nan_after=nan_after)
 
