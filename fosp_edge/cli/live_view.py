@@ -157,6 +157,8 @@ class Reporter(AbstractContextManager["Reporter"]):
         self._view, self._console, self._headless = view, console, headless
         self._done = threading.Event()
         self._printed_ticks = 0
+        self.failure: str | None = None
+        """Why the view went dark, if it did; the run goes on without it."""
         self._thread = threading.Thread(target=self._show, name="view", daemon=True)
 
     def __enter__(self) -> "Reporter":
@@ -171,10 +173,15 @@ class Reporter(AbstractContextManager["Reporter"]):
         self._thread.join(2.0)
 
     def _show(self) -> None:
+        try:
+            self._show_until_done()
+        except Exception as error:
+            self.failure = f"the view failed ({type(error).__name__}: {error})"
+
+    def _show_until_done(self) -> None:
         if self._headless:
             self._repeat(1.0, self._print_line)
             return
-        # A picture that is drawn four times a second costs the control thread less than a millisecond each.
         with Live(self._view.panel(), console=self._console, auto_refresh=False, transient=True) as live:
             self._repeat(0.25, lambda: live.update(self._view.panel(), refresh=True))
 

@@ -10,6 +10,7 @@ from fosp_edge.control.loop import EpisodeSummary
 from fosp_edge.control.session import RunSummary
 from fosp_edge.control.types import Reason
 
+
 def _ending(episode: EpisodeSummary) -> str:
     if episode.success:
         return "reached"
@@ -94,7 +95,7 @@ def timing_line(summary: RunSummary) -> str:
     """Rate and latency in one sentence."""
     latency = summary.telemetry.phases["latency"]
     return (
-        f"{summary.ticks} ticks in {summary.duration_s:.1f} s, {summary.missed_deadlines} deadlines missed; image in "
+        f"{summary.ticks} ticks in {summary.duration_s:.1f} s, deadlines missed: {summary.missed_deadlines}; image in "
         f"to command out: median {latency.percentile(0.5) * 1e3:.1f} ms, p99 {latency.percentile(0.99) * 1e3:.1f} ms, "
         f"max {latency.max_s * 1e3:.1f} ms"
     )

@@ -32,5 +32,5 @@ def reason_of(error: BaseException) -> tuple[Reason, str]:
     if isinstance(error, RobotError):
         return Reason.ROBOT_LOST, text
     if isinstance(error, BundleError):
-        return Reason.INTERNAL, text
+        return Reason.BUNDLE_REFUSED, text
     return Reason.INTERNAL, f"{type(error).__name__}: {text}"

@@ -19,6 +19,7 @@ STOPPING = frozenset(
         Reason.DEADLINE,
         Reason.RECOVERY_EXHAUSTED,
         Reason.RECORDER_FAILED,
+        Reason.BUNDLE_REFUSED,
         Reason.INTERNAL,
     }
 )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.loop import UNACKNOWLEDGED, ControlLoop, EpisodeSummary
 from fosp_edge.control.machine import PLANNED, Machine, Transition
@@ -157,9 +156,9 @@ class Session:
         """Motors first, then the name of what happened."""
         acknowledged = self.loop.stop_motors()
         reason, detail = reason_of(error)
-        if reason is Reason.INTERNAL and not isinstance(error, (BundleError, StopRun)):
+        if reason is Reason.INTERNAL and not isinstance(error, StopRun):
             _LOG.error("the control loop ended with an unexpected error", exc_info=error)
-        if not acknowledged and reason not in (Reason.ROBOT_LOST,) and not isinstance(error, BundleError):
+        if not acknowledged and reason not in (Reason.ROBOT_LOST, Reason.BUNDLE_REFUSED):
             detail = f"{detail}; besides, {UNACKNOWLEDGED}"
         self.machine.handle(reason, detail)
         self.summary.reason, self.summary.detail = reason, detail

@@ -42,6 +42,7 @@ class Reason(str, Enum):
     DEADLINE = "too many deadlines were missed in a row"
     RECOVERY_EXHAUSTED = "recovery did not lead back to the feasible set in time"
     RECORDER_FAILED = "experience can no longer be written"
+    BUNDLE_REFUSED = "the bundle was not made for this robot or these cameras"
     INTERNAL = "an unexpected error"
 
 

@@ -294,7 +294,7 @@ def test_another_robot_or_camera_is_refused_before_anything_moves() -> None:
         rig = Rig()
         change(rig)
         summary = rig.run()
-        assert sentence in summary.detail
+        assert summary.reason is Reason.BUNDLE_REFUSED and sentence in summary.detail
         assert "connect" not in rig.robot.events and not rig.robot.commands
 
 
