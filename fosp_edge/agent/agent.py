@@ -79,5 +79,5 @@ class Agent(nn.Module):
     @torch.no_grad()
     def update_slow_critics(self) -> None:
         """Move the slow copies towards the critics by `config.slow_rate`."""
-        slow, fast = list(self.slow_critics.parameters()), list(self.critics.parameters())
-        torch._foreach_lerp_(slow, fast, self.config.slow_rate)
+        for slow, fast in zip(self.slow_critics.parameters(), self.critics.parameters(), strict=True):
+            slow.lerp_(fast, self.config.slow_rate)

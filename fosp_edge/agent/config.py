@@ -95,6 +95,10 @@ class Config:
     batch_size: int = 16
     batch_length: int = 64
     updates: int = 20_000
+    behaviour_from: int = 0
+    """Critics and policy learn from this update on. They send no gradient into the world model."""
+    model_until: int | None = None
+    """The world model stops learning at this update; None: never. Later updates then cost a third."""
     seed: int = 0
 
     @property
@@ -123,15 +127,17 @@ SIZES: dict[str, dict[str, Any]] = {
         "groups": 16,
         "classes": 16,
         "hidden": 256,
-        "decoded_share": 0.5,
+        "decoded_share": 0.25,
         "batch_size": 8,
         "batch_length": 32,
-        "imagination_starts": 64,
-        "model_learning_rate": 4e-4,
+        "imagination_starts": 32,
+        "model_learning_rate": 6e-4,
         "critic_learning_rate": 3e-4,
         "reachability_learning_rate": 2e-4,
         "policy_learning_rate": 3e-4,
-        "updates": 8_000,
+        "updates": 9_000,
+        "behaviour_from": 4_500,
+        "model_until": 4_500,
     },
     "small": {},
 }

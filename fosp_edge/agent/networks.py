@@ -1,5 +1,7 @@
 """Building blocks: dense layers with LayerNorm and SiLU, the image encoder and its mirror."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -76,7 +78,7 @@ class Decoder(nn.Module):
         self._start = depths[0]
         self.dense = nn.Linear(config.feature_size, depths[0] * 16)
         layers: list[nn.Module] = []
-        for before, after in zip(depths[:-1], depths[1:], strict=True):
+        for before, after in itertools.pairwise(depths):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after), nn.SiLU()]
         layers.append(nn.ConvTranspose2d(depths[-1], config.image_channels, 4, 2, 1))
         self.image = nn.Sequential(*layers)

@@ -53,7 +53,7 @@ class RSSM(nn.Module):
 
     def grid(self, logits: Tensor) -> Tensor:
         """[..., groups * classes] -> log-probabilities [..., groups, classes] with the uniform share."""
-        shaped = logits.unflatten(-1, (self.config.groups, self.config.classes))
+        shaped = logits.reshape(*logits.shape[:-1], self.config.groups, self.config.classes)
         return mixed_logits(shaped, self.config.unimix)
 
     def initial(self, batch: int) -> Latent:

@@ -41,10 +41,9 @@ class Multiplier:
 class Learner:
     """Holds optimisers and scales, and turns batches into updates of an agent."""
 
-    def __init__(self, agent: Agent, *, freeze_world_model: bool = False) -> None:
+    def __init__(self, agent: Agent) -> None:
         self.agent, self.config = agent, agent.config
         config = agent.config
-        self.freeze_world_model = freeze_world_model
         self.device = next(agent.parameters()).device
         critics = agent.critics
         reach = [*critics.reach_action.parameters(), *critics.reach_state.parameters()]
@@ -63,33 +62,40 @@ class Learner:
         self.scales = {"reward": PercentileRange(), "cost": PercentileRange()}
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
 
-    def update(self, batch: Batch) -> Metrics:
+    def update(self, batch: Batch, number: int) -> Metrics:
         """Learn from one batch; returns what happened, as plain numbers.
+
+        Args:
+            batch: sequences of experience.
+            number: how many updates were made before this one; decides what learns (`behaviour_from`, `model_until`).
 
         Raises:
             NotFiniteLossError: a loss is NaN or infinite; nothing of this part was applied.
         """
-        latents, metrics = self._update_model(batch)
-        metrics |= self._update_critics(batch, latents)
-        metrics |= self._update_policy(batch, latents)
+        frozen = self.config.model_until is not None and number >= self.config.model_until
+        latents, metrics = self._follow(batch) if frozen else self._update_model(batch)
+        if number >= self.config.behaviour_from:
+            metrics |= self._update_critics(batch, latents)
+            metrics |= self._update_policy(batch, latents)
         return metrics
 
     # -- world model ---------------------------------------------------------------------------------------------
 
     def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
         model = self.agent.world_model
-        if self.freeze_world_model:
-            with torch.no_grad():
-                latents, _, _ = self._observe(batch)
-            return latents.detach(), {}
-        latents, posterior, prior = self._observe(batch)
+        latents, posterior, prior = self.observe(batch)
         losses = self.model_losses(batch, latents, posterior, prior)
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, model.parameters(), self.config.model_clip)
         metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
         return latents.detach(), metrics | {"model/gradient_norm": norm}
 
-    def _observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
+    @torch.no_grad()
+    def _follow(self, batch: Batch) -> tuple[Latent, Metrics]:
+        return self.observe(batch)[0], {}
+
+    def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
+        """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""
         model = self.agent.world_model
         embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
         embedding = embedding.unflatten(0, batch.is_first.shape)
@@ -269,9 +275,9 @@ class Learner:
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         parameters = list(parameters)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+        # backward() lays gradients out like their parameters; autograd.grad() does not, and the fused optimiser would
+        # then apply those of channels-last convolutions to the wrong weights without a word.
+        loss.backward(inputs=parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
         optimiser.step()
         return norm

@@ -48,7 +48,8 @@ class RayCaster:
         colour = self._albedo[geom] * shade[:, None]
         colour += 0.5
         np.minimum(colour, 255.0, out=colour)
-        return colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
+        image: npt.NDArray[np.uint8] = colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
+        return image
 
     def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
         """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
