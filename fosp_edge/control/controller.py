@@ -15,7 +15,6 @@ from fosp_edge.control.safety_filter import (
     DEFAULT_SETTINGS,
     FilterSettings,
     FilterState,
-    check_thresholds,
     filter_action,
 )
 from fosp_edge.control.types import Decision, Observation, StepScores
@@ -47,9 +46,8 @@ class Controller:
         threads: int = 1,
         full_range_s: float = 0.1,
     ) -> None:
-        """Open the bundle's graph; raises BundleError (graph, thresholds) or ValueError (ranges)."""
+        """Open the bundle's graph; raises BundleError."""
         self.manifest = bundle.manifest
-        check_thresholds(self.manifest)
         self.filter_enabled = filter_enabled
         self.settings = settings
         self.runtime = PolicyRuntime(bundle, threads)

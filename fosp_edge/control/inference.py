@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.validation import validate
 from fosp_edge.control.types import Float32Array, Observation, StepScores
 
 AnyArray = npt.NDArray[np.generic]
@@ -165,17 +166,10 @@ class PolicyRuntime:
         self._seed, self._tick, self._trusted = 0, 0, False
 
     def _check_manifest(self) -> None:
-        manifest = self.manifest
-        sizes = {(camera.height_px, camera.width_px) for camera in manifest.cameras}
+        validate(self.manifest)
+        sizes = {(camera.height_px, camera.width_px) for camera in self.manifest.cameras}
         if len(sizes) != 1:
-            raise BundleError(
-                f"the manifest needs cameras of one size, it has {sorted(sizes)}; export the bundle again"
-            )
-        if manifest.candidates[:1] != ("policy",) or "hold" not in manifest.candidates:
-            raise BundleError(
-                "the manifest's candidates must begin with 'policy' and contain 'hold', "
-                f"found {', '.join(manifest.candidates) or 'none'}; export the bundle again"
-            )
+            raise BundleError(f"the cameras in the manifest must have one size, found {sorted(sizes)}; export it again")
 
     def _bind(self, *, swapped: bool) -> ort.IOBinding:
         """Bind all buffers; with `swapped`, the state is read where the other binding writes it."""

@@ -3,7 +3,7 @@
 import errno
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.control.types import Reason, TickRecord
-
-Row = Mapping[str, npt.NDArray[np.generic]]
-"""One row of an episode, by column of `fosp_edge.experience.schema.COLUMNS`."""
+from fosp_edge.experience.codec import Row
+from fosp_edge.experience.episode import StoreError
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
 """What the numbers in the column `reason` mean; written into every episode's header."""
@@ -151,5 +150,7 @@ class Recorder:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full ({error}); free some space, or run with --no-record"
+    if isinstance(error, StoreError):
+        return f"{error}; or run with --no-record"
     text = " ".join(str(error).split()) or "no further word"
     return f"writing experience failed ({type(error).__name__}: {text}); mend that, or run with --no-record"

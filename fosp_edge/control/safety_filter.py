@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fosp_edge.bundle.manifest import BundleError, FilterThresholds, Manifest
+from fosp_edge.bundle.manifest import FilterThresholds
 from fosp_edge.control.types import Decision, Reason, StepScores
 
 
@@ -56,20 +56,6 @@ class Verdict:
     advice: Decision
     """The same as `decision` unless the filter is off."""
     state: FilterState
-
-
-def check_thresholds(manifest: Manifest) -> None:
-    """Refuse to arm with thresholds that do not describe a feasible set.
-
-    Raises:
-        BundleError: a sentence with the values found.
-    """
-    feasible, stop = manifest.filter.feasible_reachability, manifest.filter.stop_reachability
-    if not 0.0 <= feasible <= stop <= 1.0:
-        raise BundleError(
-            "the bundle's filter thresholds must satisfy 0 <= feasible <= stop <= 1, "
-            f"found feasible {feasible} and stop {stop}; calibrate the filter and export the bundle again"
-        )
 
 
 def filter_action(

@@ -10,7 +10,7 @@ from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.loop import UNACKNOWLEDGED, ControlLoop, EpisodeSummary
 from fosp_edge.control.machine import PLANNED, Machine, Transition
 from fosp_edge.control.pacing import Clock
-from fosp_edge.control.preflight import check_cameras, check_robot
+from fosp_edge.control.preflight import check_fit
 from fosp_edge.control.telemetry import Telemetry
 from fosp_edge.control.types import Reason, State
 
@@ -140,8 +140,7 @@ class Session:
 
     def _prepare(self, plan: Plan) -> None:
         loop = self.loop
-        check_robot(loop.controller.manifest, loop.robot)
-        check_cameras(loop.controller.manifest, loop.cameras)
+        check_fit(loop.controller.manifest, loop.robot, loop.cameras)
         if self._episode == 0:
             loop.robot.connect(plan.connect_timeout_s)
             for camera in loop.cameras:

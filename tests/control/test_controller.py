@@ -57,5 +57,9 @@ def test_nan_from_the_graph_is_raised_and_thresholds_are_checked_before_anything
         _ = controller.insight
     with pytest.raises(NotFinite):
         controller.decide(look(s8=-2.0))
-    with pytest.raises(BundleError, match="calibrate"):
-        Controller(TinyBundle(with_thresholds(make_manifest(), 0.9, 0.1)))
+
+
+@pytest.mark.parametrize(("feasible", "stop"), [(0.5, 0.4), (-0.1, 0.4), (0.5, 1.1), (float("nan"), 0.5)])
+def test_thresholds_that_describe_no_feasible_set_refuse_to_arm(feasible: float, stop: float) -> None:
+    with pytest.raises(BundleError, match="filter"):
+        Controller(TinyBundle(with_thresholds(make_manifest(), feasible, stop)))

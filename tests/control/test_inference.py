@@ -126,7 +126,7 @@ def test_picture_of_the_wrong_size_is_refused() -> None:
         (TinyBundle(graph_bytes=make_graph(surprise="amazement")), "lacks the outputs surprise"),
         (TinyBundle(graph_bytes=make_graph(is_first="start")), "lacks the inputs is_first"),
         (TinyBundle(replace(make_manifest(), latent=LatentContract(5, 3, 5))), "promises float32.1, 5."),
-        (TinyBundle(replace(make_manifest(), candidates=("a", "b", "c", "hold", "e"))), "begin with 'policy'"),
+        (TinyBundle(replace(make_manifest(), candidates=("a", "b", "c", "hold", "e"))), "begin with .policy."),
     ],
 )
 def test_a_graph_that_is_not_the_manifests_is_refused_with_a_sentence(bundle: TinyBundle, sentence: str) -> None:

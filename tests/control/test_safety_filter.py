@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fosp_edge.bundle.manifest import FilterThresholds
-from fosp_edge.control.safety_filter import FilterSettings, FilterState, check_thresholds, filter_action
+from fosp_edge.control.safety_filter import FilterSettings, FilterState, filter_action
 from fosp_edge.control.types import Reason, StepScores
-from tests.control.fakes import make_manifest, with_thresholds
 
 THRESHOLDS = FilterThresholds(0.3, 0.7, 0.1, 100, "2026-01-01", "0" * 64)
 HOLD = 3
@@ -136,9 +135,3 @@ def test_it_is_a_pure_function(sequence: list[list[float]]) -> None:
         return chosen
 
     assert run() == run()
-
-
-@pytest.mark.parametrize(("feasible", "stop"), [(0.5, 0.4), (-0.1, 0.4), (0.5, 1.1), (float("nan"), 0.5)])
-def test_thresholds_that_describe_no_feasible_set_refuse_to_arm(feasible: float, stop: float) -> None:
-    with pytest.raises(ValueError, match="feasible"):
-        check_thresholds(with_thresholds(make_manifest(), feasible, stop))

@@ -13,6 +13,7 @@ from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine, Transition
 from fosp_edge.control.pacing import Pacer
+from fosp_edge.control.preflight import check_fit
 from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.safety_filter import FilterSettings
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
@@ -286,10 +287,10 @@ def test_the_filter_off_moves_on_and_records_why() -> None:
 
 def test_another_robot_or_camera_is_refused_before_anything_moves() -> None:
     for change, sentence in (
-        (lambda rig: setattr(rig.robot, "name", "other-arm"), "made for the robot 'fake-arm', found 'other-arm'"),
+        (lambda rig: setattr(rig.robot, "name", "other-arm"), "made for the robot 'fake-arm', this is 'other-arm'"),
         (lambda rig: setattr(rig.robot, "state_units", ("m",) * 9), "state vector"),
-        (lambda rig: setattr(rig.cameras[0], "width_px", 16), "wants 8x8 pixels, it gives 16x8"),
-        (lambda rig: rig.cameras.reverse() or setattr(rig.loop, "cameras", tuple(rig.cameras)), "sees through"),
+        (lambda rig: setattr(rig.cameras[0], "width_px", 16), "8x8 pixels wanted, 16x8 found"),
+        (lambda rig: rig.cameras.reverse() or setattr(rig.loop, "cameras", tuple(rig.cameras)), "looks through"),
     ):
         rig = Rig()
         change(rig)
@@ -299,10 +300,7 @@ def test_another_robot_or_camera_is_refused_before_anything_moves() -> None:
 
 
 def test_a_camera_with_another_serial_number_is_refused() -> None:
-    from fosp_edge.control.preflight import check_cameras
-
-    manifest = make_manifest()
+    manifest, clock = make_manifest(), FakeClock()
     tied = replace(manifest, cameras=(replace(manifest.cameras[0], serial="A1"), manifest.cameras[1]))
-    clock = FakeClock()
-    with pytest.raises(BundleError, match="tied to serial number A1, found fake"):
-        check_cameras(tied, [FakeCamera(clock, "fixed"), FakeCamera(clock, "wrist")])
+    with pytest.raises(BundleError, match="serial number A1 wanted, fake found"):
+        check_fit(tied, FakeRobot(clock), [FakeCamera(clock, "fixed"), FakeCamera(clock, "wrist")])

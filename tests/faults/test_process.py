@@ -173,7 +173,7 @@ def test_a_disk_that_takes_no_more_stops_the_robot_and_keeps_what_was_written(
     device: Device, bundle: Path, tmp_path: Path
 ) -> None:
     limited = (
-        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)); "
+        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); "
         "from fosp_edge.cli.run import run; typer.run(run)"
     )
     process = subprocess.run(
