@@ -1,5 +1,6 @@
 """`fosp-edge run`: a bundle drives a robot; by default the shipped one drives the simulated arm."""
 
+import logging
 import signal
 import sys
 import time
@@ -128,7 +129,11 @@ def _drive(
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     caught: list[int] = []
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
-    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
+    with (
+        _log_file(folder / "errors.log"),
+        _signals(loop, caught),
+        Reporter(View(loop, log, title), console, headless=headless or ask) as reporter,
+    ):
         summary = Session(loop, operator).run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
@@ -181,6 +186,20 @@ def _report(
     console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
     console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"saved in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Tracebacks of the unexpected go into a file, which exists only if there were any; people get the sentence."""
+    logger, handler = logging.getLogger("fosp_edge"), logging.FileHandler(path, delay=True)
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _confirm(console: Console, question: str) -> bool:
