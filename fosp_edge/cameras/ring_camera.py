@@ -31,7 +31,7 @@ class RingCamera:
             CameraLost: if the ring is gone.
             CameraError: if it is not a ring of colour pictures.
         """
-        self.name = name
+        self.name, self.ring = name, ring
         self._start_timeout_s = start_timeout_s
         self._reader = RingReader(ring)
         form = self._reader.format
@@ -47,6 +47,11 @@ class RingCamera:
     def counters(self) -> FrameCounters:
         """What happened to the frames so far."""
         return FrameCounters(self._received, self._reader.dropped, self._reader.torn)
+
+    @property
+    def published(self) -> int:
+        """How many frames the other process has put into the ring."""
+        return self._reader.published
 
     def start(self) -> None:
         """Wait until the first frame is there.

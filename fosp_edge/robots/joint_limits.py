@@ -84,4 +84,5 @@ class VelocityBudget:
         stays_free = (allowed >= np.minimum(previous, 0.0)) & (allowed <= np.maximum(previous, 0.0))
         self._level = np.maximum(0.0, self._level - np.where(stays_free, 0.0, np.abs(allowed - previous)))
         self._previous = allowed
-        return allowed.copy()
+        affordable: FloatArray = allowed.copy()
+        return affordable

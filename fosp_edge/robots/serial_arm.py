@@ -4,11 +4,11 @@ import contextlib
 import time
 
 import numpy as np
+
 from firmware_bridge.codes import Fault, Reaction, State
 from firmware_bridge.errors import LinkError, LinkLostError
 from firmware_bridge.link import Handshake, MotorLink
 from firmware_bridge.telemetry import JointLimits, Telemetry
-
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription, FloatArray
 from fosp_edge.robots.base import ActionSpace, RobotError, RobotLost, RobotState
 from fosp_edge.robots.joint_limits import VelocityBudget, stay_within_joint_limits

@@ -100,10 +100,14 @@ def _live(machine: SimulatedMachine, camera_hz: float) -> None:
             if not data:
                 return
             for line in lines.feed(data):
-                try:
-                    machine.handle(parse_request(line))
-                except BadRequestError as error:
-                    _say({"id": None, "ok": False, "error": str(error)})
+                _obey(machine, line)
+
+
+def _obey(machine: SimulatedMachine, line: bytes) -> None:
+    try:
+        machine.handle(parse_request(line))
+    except BadRequestError as error:
+        _say({"id": None, "ok": False, "error": str(error)})
 
 
 def _say(message: dict[str, object]) -> None:

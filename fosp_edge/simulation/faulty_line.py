@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from firmware_bridge.emulator import PseudoTerminal
 
 
@@ -72,7 +73,8 @@ class FaultyLine:
         values = np.frombuffer(data, np.uint8).copy()
         flips = self._random.random(values.size) < self.faults.corrupt_probability
         values[flips] ^= (1 << self._random.integers(0, 8, values.size)).astype(np.uint8)[flips]
-        return values[self._random.random(values.size) >= self.faults.drop_probability].tobytes()
+        kept = self._random.random(values.size) >= self.faults.drop_probability
+        return bytes(values[kept].tobytes())
 
 
 def _carry(source: int, sink: int, spoil: Callable[[bytes], bytes]) -> None:

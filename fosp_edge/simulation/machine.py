@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+
 from firmware_bridge.codes import Drive, State
 from firmware_bridge.emulator import ControllerEmulator
-
 from fosp_edge.cameras.ring import RingFormat, RingWriter
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.simulation.faulty_line import FaultyLine, LineFaults
