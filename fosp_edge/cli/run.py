@@ -44,11 +44,12 @@ def run(
     robot: Annotated[str, typer.Option(help=f"{SIMULATED} or {SERIAL}.")] = SIMULATED,
     port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
     camera: Annotated[
-        list[str] | None, typer.Option(help="NAME=ring:RING, once per camera, for a serial robot.")
+        list[str] | None,
+        typer.Option(help="NAME=ADDRESS, as in fixed=v4l2:/dev/video0; for each camera of a serial robot."),
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
-    headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
     max_steps: Annotated[
