@@ -25,7 +25,7 @@ def export_step(module: StepModule) -> bytes:
         torch.onnx.export(
             module,
             module.example_inputs(),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the annotation forgets file objects, the documentation does not
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
             opset_version=OPSET,

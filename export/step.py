@@ -112,9 +112,7 @@ class StepModule(nn.Module):
         hidden = functional.silu(rssm.input_norm(mixed))
         reset, candidate, update = rssm.gru_norm(rssm.gru(torch.cat([hidden, deterministic], -1))).chunk(3, -1)
         update = torch.sigmoid(update - 1.0)
-        next_deterministic = (
-            update * torch.tanh(torch.sigmoid(reset) * candidate) + (1.0 - update) * deterministic
-        )
+        next_deterministic = update * torch.tanh(torch.sigmoid(reset) * candidate) + (1.0 - update) * deterministic
         embedding = rssm.posterior_embedding(self.encoder(image, state))
         posterior = rssm.posterior(next_deterministic, embedding)
         prior = rssm.grid(rssm.prior(next_deterministic))
@@ -122,7 +120,7 @@ class StepModule(nn.Module):
         surprise = (posterior.exp() * (posterior - prior)).sum((-2, -1))
 
         base = next_deterministic @ self.get_buffer("head_deterministic") + self._gather("head_table", next_stochastic)
-        policy, reward, cost, reach, reach_state = base.split(config.hidden, -1)
+        policy, reward, cost, reach, reach_state = torch.split(base, config.hidden, -1)
         mean, spread = self.heads[0](policy).chunk(2, -1)
         mean = torch.tanh(mean)
         deviation = config.minimum_deviation + (config.maximum_deviation - config.minimum_deviation) * torch.sigmoid(

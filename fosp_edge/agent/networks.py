@@ -62,6 +62,11 @@ class Encoder(nn.Module):
         self.register_buffer("state_deviation", torch.ones(config.state_size))
         self.output_size = depths[-1] * 16 + config.hidden
 
+    def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Mean and standard deviation of the state in the data, each [S]; a constant component is not blown up."""
+        self.state_mean.copy_(mean)
+        self.state_deviation.copy_(deviation.clamp(min=0.01))
+
     def forward(self, image: Tensor, state: Tensor) -> Tensor:
         """uint8 [N, H, W, C] and float [N, S] -> [N, output_size]."""
         pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5

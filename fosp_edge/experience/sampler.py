@@ -76,6 +76,11 @@ class SequenceSampler:
         """Bytes that the rows take."""
         return sum(values.nbytes for values in self._columns.values())
 
+    def statistics(self, column: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Mean and standard deviation of one column over all rows, each of the column's row shape."""
+        values = self._columns[column].astype(np.float64)
+        return values.mean(axis=0).astype(np.float32), values.std(axis=0).astype(np.float32)
+
     def sample(self) -> Steps:
         """One batch: every column of the schema with shape [B, T, ...]."""
         index, first = self._indices()

@@ -14,6 +14,7 @@ Layout, schema 1. Four tables: `meta` (`store`: JSON with format and schema vers
 last second is ever lost.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -156,6 +157,15 @@ class ExperienceStore:
             view.delete("summaries", key)
 
         self._database.write(action, 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all rows as they are stored: names a data set in what was learnt from it."""
+        digest = hashlib.sha256()
+        with self._database.read() as view:
+            for key, value in view.items("chunks"):
+                digest.update(key)
+                digest.update(value)
+        return digest.hexdigest()
 
     def size_bytes(self) -> int:
         """Size of the data file on the disk."""

@@ -277,7 +277,7 @@ class Learner:
         parameters = list(parameters)
         # backward() lays gradients out like their parameters; autograd.grad() does not, and the fused optimiser would
         # then apply those of channels-last convolutions to the wrong weights without a word.
-        loss.backward(inputs=parameters)
+        torch.autograd.backward(loss, inputs=parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
         optimiser.step()
         return norm
