@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -120,6 +122,37 @@ def test_closing_ends_the_driver_and_frees_the_shared_memory(endless):
     with pytest.raises(CameraLost, match="it was closed"):
         camera.latest(30.0)
     camera.close()
+
+
+PARENT = """
+import sys, time
+from fosp_edge.cameras.opening import open_camera
+camera = open_camera("fixed", sys.argv[1])
+camera.start()
+print(camera.driver_pid, flush=True)
+time.sleep(120)
+"""
+
+
+def test_the_driver_does_not_outlive_a_killed_parent(endless):
+    root = Path(__file__).resolve().parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(endless)], cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: gone(pid), "the driver to end")
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 @pytest.mark.parametrize(
