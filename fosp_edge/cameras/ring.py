@@ -202,7 +202,7 @@ class RingWriter:
         number = (0 if last is None else last + 1) if sequence is None else sequence
         if last is not None and number <= last:
             raise ValueError(f"frame numbers must rise: {number} after {last}")
-        content: Pixels = np.ascontiguousarray(pixels)
+        content = pixels if pixels.flags.c_contiguous else pixels.copy()
         offset = _HEADER_BYTES + (self._count % self.format.slots) * self.format.slot_bytes
         slot = _words(self._memory, offset, 4)
         slot[_S_LOCK] = 2 * self._count + 1
