@@ -1,10 +1,5 @@
 """`fosp-edge data collect`: an offline data set from scripted behaviours in simulation."""
 
-import multiprocessing
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.workers import worker_pool
 from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
@@ -51,7 +47,7 @@ def collect(
             TextColumn("collecting"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=console) as progress, _pool(workers) as pool:
+        with Progress(*columns, console=console) as progress, worker_pool(workers) as pool:
             task = progress.add_task("", total=episodes, completed=episodes - len(wanted))
             for steps, summary in pool.imap(_collect, wanted, chunksize=4):
                 header = EpisodeHeader(
@@ -69,16 +65,6 @@ def _collect(arguments: tuple[str, int, str | None]) -> tuple[Steps, dict[str, A
     from fosp_edge.simulation.collect import collect_episode
 
     return collect_episode(*arguments)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Pool]:
-    pool = multiprocessing.get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
-    try:
-        yield pool
-    finally:  # on Ctrl-C too: what is stored stays, what was under way is made again next time
-        pool.terminate()
-        pool.join()
 
 
 def _report(console: Console, store: ExperienceStore, out: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fosp_edge.cli.extras import require
+from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
 
@@ -40,10 +41,9 @@ def export(
     console = Console()
     agent, header = load_agent(checkpoint, torch.device("cpu"))
     with ExperienceStore(dataset) as store:
-        recording = store.header
-        if recording is None:
-            raise ValueError(f"{dataset} holds no episodes; give the data set the agent was trained on")
-        held_out = [store.read(info.id) for info in store.episodes() if is_held_out(info)]
+        source = CameraSelection(store, header["notes"]["cameras"])
+        recording = source.header
+        held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)]
         fingerprint = store.fingerprint()
     contract = Contract(
         robot=recording.robot,

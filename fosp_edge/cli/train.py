@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
+from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
 
@@ -22,6 +23,9 @@ def train(
     dataset: Annotated[list[Path], typer.Option(help="Folder of recorded experience; may be given several times.")],
     preset: Annotated[str, typer.Option(help="Size: `nano` for two CPU cores, `small` as in the FOSP paper.")] = "nano",
     method: Annotated[str, typer.Option(help="`fosp`, or `bc` for behaviour cloning on the same latents.")] = "fosp",
+    camera: Annotated[
+        list[str] | None, typer.Option(help="Camera that the policy sees; may be given several times. Default: all.")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder; by default runs/train/PRESET-METHOD-sSEED.")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates in all, instead of the preset's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, batches and noise.")] = 0,
@@ -59,9 +63,12 @@ def train(
         torch.set_num_threads(threads)
     chosen_device = _device(device)
     stores = [ExperienceStore(path) for path in dataset]
-    recording = stores[0].header
-    if recording is None:
+    recordings = [store.header for store in stores]
+    if recordings[0] is None:
         raise ValueError(f"{dataset[0]} holds no episodes; `fosp-edge data collect {dataset[0]}` makes some")
+    cameras = camera or [item.name for item in recordings[0].cameras]
+    sources = [CameraSelection(store, cameras) for store in stores]
+    recording = sources[0].header
     changes: dict[str, Any] = {
         "image_channels": 3 * len(recording.cameras),
         "state_size": len(recording.state),
@@ -81,11 +88,11 @@ def train(
     with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
         task = progress.add_task("", total=None)
         sampler = SequenceSampler(
-            stores, config.batch_size, config.batch_length, seed,
+            sources, config.batch_size, config.batch_length, seed,
             choose=lambda info: not is_held_out(info),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
-    validation = SequenceSampler(stores, 8, config.batch_length, seed + 1, choose=is_held_out)
+    validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
     learner = make_learner(config, chosen_device)
     if source is not None:
         learner.agent.world_model.load_state_dict(source.world_model.state_dict())
@@ -95,7 +102,7 @@ def train(
     writer = SummaryWriter(str(folder))
     trainer = Trainer(
         learner, sampler, folder,
-        notes=provenance(dataset=[_describe(store) for store in stores], preset=preset, method=method),
+        notes=provenance(dataset=[_describe(store) for store in stores], preset=preset, method=method, cameras=cameras),
         writer=writer, validation=validation,
     )  # fmt: skip
     done = trainer.resume()

@@ -55,8 +55,9 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_said_to_be_durable(tmp_path
     promised: dict[str, tuple[int, bool]] = {}
     for _ in range(8):
         writer = start_writer(tmp_path / "store")
-        time.sleep(dice.uniform(0.0, 0.15))
-        for line in kill(writer):
+        said = writer.stdout.readline()
+        time.sleep(dice.uniform(0.0, 0.1))
+        for line in [said, *kill(writer)]:
             word, episode_id, rows = line.split()
             promised[episode_id] = (int(rows), word == "closed")
         with ExperienceStore(tmp_path / "store") as store:
@@ -72,7 +73,7 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_said_to_be_durable(tmp_path
                 for name, values in steps.items():
                     np.testing.assert_array_equal(values, expected[name][:rows])
             assert all(problem is None for _, problem in store.verify())
-    assert len(promised) > 8
+    assert len(promised) >= 8
 
 
 def test_a_killed_writer_leaves_a_store_that_the_next_one_continues(tmp_path):
