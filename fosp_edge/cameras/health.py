@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fosp_edge.cameras.base import Camera, Frame, FrameStale
 
 _POLL_S = 0.002
+_ENOUGH, _EXTRA_S = 3, 10.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Finding:
 
 
 def collect(camera: Camera, seconds: float, *, max_age_s: float = 2.0) -> list[Sample]:
-    """Watch a started camera for a while. Raises CameraLost."""
+    """Watch a started camera for a while, longer if there are too few frames to judge. Raises CameraLost."""
     samples: list[Sample] = []
     before: npt.NDArray[np.uint8] | None = None
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end or (len(samples) < _ENOUGH and now < end + _EXTRA_S):
         try:
             frame = camera.latest(max_age_s)
         except FrameStale:  # shows in the intervals
@@ -84,7 +85,7 @@ def judge(
     Raises:
         ValueError: fewer than three samples.
     """
-    if len(samples) < 3:
+    if len(samples) < _ENOUGH:
         raise ValueError(f"expected at least three frames to judge, found {len(samples)}")
     stamps = np.array([sample.sensor_ns for sample in samples]) * 1e-9
     numbers = np.array([sample.sequence for sample in samples])

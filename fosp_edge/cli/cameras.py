@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from fosp_edge.cameras.preprocess import Preprocessing, preprocess
 from fosp_edge.cameras.realsense import list_realsense
 from fosp_edge.cameras.recorder import FolderRecorder
 from fosp_edge.cameras.video_device import list_video_devices
+from fosp_edge.cli.failures import fail
 from fosp_edge.robots.base import RobotError
 
 app = typer.Typer(help="Cameras: list, look, record, check.", no_args_is_help=True)
@@ -128,14 +129,14 @@ def check(
     try:
         findings = judge(samples, rate or asked, has_noise=asked is not None)
     except ValueError as error:
-        _fail(f"{camera.serial}: {error}")
+        raise fail(CameraError(f"{camera.serial}: {error}")) from None
     table = Table("property", "found", "expected", "")
     for finding in findings:
         verdict = "[green]pass[/]" if finding.passed else "[red]FAIL[/]"
         table.add_row(finding.name, finding.found, finding.expected, verdict)
     Console().print(table)
     if not all(finding.passed for finding in findings):
-        _fail(f"{camera.serial} is not fit to steer by: see above")
+        raise fail(CameraError(f"{camera.serial} is not fit to steer by: see above"))
 
 
 class _Rate:
@@ -181,7 +182,7 @@ def _asked_rate(address: str) -> float | None:
     try:
         parsed = parse_address(address)
     except CameraError as error:
-        _fail(str(error))
+        raise fail(error) from None
     return float(parsed.rate) if parsed.is_live else None
 
 
@@ -200,7 +201,7 @@ def _opened(address: str) -> Iterator[Camera]:
             camera.start()
             yield camera
     except (CameraError, RobotError) as error:
-        _fail(str(error))
+        raise fail(error) from None
     except KeyboardInterrupt:
         return
 
@@ -214,8 +215,3 @@ def _open(address: str, stack: contextlib.ExitStack) -> Camera:
     if name not in robot.cameras:
         raise CameraError(f"the simulated robot has the cameras {', '.join(robot.cameras)}, not {name!r}")
     return robot.cameras[name]
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)
