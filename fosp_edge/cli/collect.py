@@ -13,6 +13,9 @@ from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
 
+_EPISODES_PER_WRITE = 20
+"""Each write waits for the disk; at most so many episodes are made again after a power cut."""
+
 
 def collect(
     out: Annotated[Path, typer.Argument(help="Folder of the data set; made, or gone on with, as needed.")],
@@ -49,15 +52,22 @@ def collect(
         )  # fmt: skip
         with Progress(*columns, console=console) as progress, worker_pool(workers) as pool:
             task = progress.add_task("", total=episodes, completed=episodes - len(wanted))
-            for steps, summary in pool.imap(_collect, wanted, chunksize=4):
-                header = EpisodeHeader(
-                    recording=SAFEREACH_RECORDING,
-                    source=str(summary["behaviour"]),
-                    scenario=scenario,
-                    seed=int(summary["seed"]),
-                )
-                store.add(header, steps, "success" if summary["success"] else "timeout")
-                progress.advance(task)
+            pending: list[tuple[EpisodeHeader, Steps, str]] = []
+            try:
+                for steps, summary in pool.imap(_collect, wanted, chunksize=4):
+                    header = EpisodeHeader(
+                        recording=SAFEREACH_RECORDING,
+                        source=str(summary["behaviour"]),
+                        scenario=scenario,
+                        seed=int(summary["seed"]),
+                    )
+                    pending.append((header, steps, "success" if summary["success"] else "timeout"))
+                    progress.advance(task)
+                    if len(pending) >= _EPISODES_PER_WRITE:
+                        store.add_all(pending)
+                        pending = []
+            finally:  # on Ctrl-C too: what is finished is kept
+                store.add_all(pending)
         _report(console, store, out)
 
 

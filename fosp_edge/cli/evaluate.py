@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from fosp_edge.cli.files import write_atomically
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fosp_edge.cli.extras import installed, require
+from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.workers import worker_pool
 
@@ -45,9 +45,8 @@ def evaluate(
     Example: fosp-edge eval --scenario all --episodes 100 --without-filter --random
     """
     require("simulation")
-    from fosp_edge.cli.shipped import shipped_bundle
-
     from fosp_edge.bundle.folder import load_bundle
+    from fosp_edge.cli.shipped import shipped_bundle
     from fosp_edge.simulation.evaluation import score
     from fosp_edge.simulation.layout import SCENARIOS
 

@@ -16,8 +16,8 @@ last second is ever lost.
 
 import hashlib
 import struct
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -100,19 +100,31 @@ class ExperienceStore:
         return EpisodeWriter(self._database, replace(header, created_utc=stamp))
 
     def add(self, header: EpisodeHeader, steps: Steps, outcome: str = "complete") -> str:
-        """Append a whole episode in one transaction; returns its id.
+        """Append one whole episode in one transaction; returns its id. Raises as `add_all`."""
+        return self.add_all([(header, steps, outcome)])[0]
+
+    def add_all(self, episodes: Sequence[tuple[EpisodeHeader, Steps, str]]) -> list[str]:
+        """Append whole episodes (header, rows, outcome) in one transaction; returns their ids.
+
+        One transaction is one wait for the disk, which may take longer than simulating an episode: give many at once.
 
         Raises:
-            ValueError: the columns do not fit the schema, or are empty.
-            StoreError, StoreFull: as `writer` and `EpisodeWriter.flush`.
+            ValueError: the columns of an episode do not fit the schema, or are empty; nothing is written.
+            StoreError, StoreFull: as `writer` and `EpisodeWriter.flush`; nothing is written.
         """
-        rows = check_steps(steps)
-        if rows == 0:
-            raise ValueError("an episode needs at least one row")
-        check_finite(steps)
-        starts = range(0, rows, CHUNK_ROWS)
-        parts = [{name: values[start : start + CHUNK_ROWS] for name, values in steps.items()} for start in starts]
-        return self.writer(header).commit(parts, outcome)
+        prepared = []
+        for header, steps, outcome in episodes:
+            rows = check_steps(steps)
+            if rows == 0:
+                raise ValueError("an episode needs at least one row")
+            check_finite(steps)
+            starts = range(0, rows, CHUNK_ROWS)
+            parts = [{name: values[start : start + CHUNK_ROWS] for name, values in steps.items()} for start in starts]
+            prepared.append(self.writer(header).prepare(parts, outcome))
+        keys = self._database.write(
+            lambda view: [item.write(view) for item in prepared], sum(item.size_bytes for item in prepared)
+        )
+        return [_id(key) for key in keys]
 
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, oldest first. Those never closed have the outcome `unfinished`."""
@@ -240,27 +252,19 @@ class EpisodeWriter:
             self._rows = []
         return self.episode_id
 
-    def commit(self, parts: list[Steps], outcome: str) -> str:
-        """Write parts of the episode, one chunk each, in one transaction. Raises StoreFull, StoreError."""
+    def prepare(self, parts: list[Steps], outcome: str) -> "Prepared":
+        """Encode parts of the episode, one chunk each, for a transaction."""
         summary = self._summary
         for part in parts:
             summary = summary.extended(part)
-        summary = replace(summary, outcome=outcome)
         blobs = [encode(part) for part in parts]
+        return Prepared(self._key, self.header, blobs, self._chunks, replace(summary, outcome=outcome))
 
-        def action(view: View) -> bytes:
-            key = self._key
-            if key is None:
-                last = view.last_key("headers")
-                key = struct.pack(">I", 0 if last is None else struct.unpack(">I", last)[0] + 1)
-                view.put("headers", key, self.header.to_json().encode())
-            for number, blob in enumerate(blobs, self._chunks):
-                view.put("chunks", key + struct.pack(">I", number), blob)
-            view.put("summaries", key, summary.to_json().encode())
-            return key
-
-        self._key = self._database.write(action, sum(map(len, blobs)))
-        self._summary, self._chunks = summary, self._chunks + len(blobs)
+    def commit(self, parts: list[Steps], outcome: str) -> str:
+        """Write parts of the episode, one chunk each, in one transaction. Raises StoreFull, StoreError."""
+        prepared = self.prepare(parts, outcome)
+        self._key = self._database.write(prepared.write, prepared.size_bytes)
+        self._summary, self._chunks = prepared.summary, self._chunks + len(prepared.blobs)
         return _id(self._key)
 
     def _parts(self) -> list[Steps]:
@@ -270,6 +274,35 @@ class EpisodeWriter:
             return [concatenate(self._rows[start : start + CHUNK_ROWS]) for start in starts]
         except ValueError as error:
             raise ValueError(f"rows of one episode must have the same shapes ({error})") from error
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one transaction adds to an episode."""
+
+    key: bytes | None
+    """None for an episode that does not exist yet: it gets the next number."""
+    header: EpisodeHeader
+    blobs: list[bytes]
+    first_chunk: int
+    summary: EpisodeSummary
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the transaction adds to the file."""
+        return sum(map(len, self.blobs))
+
+    def write(self, view: View) -> bytes:
+        """Put everything into a transaction; returns the episode's key."""
+        key = self.key
+        if key is None:
+            last = view.last_key("headers")
+            key = struct.pack(">I", 0 if last is None else struct.unpack(">I", last)[0] + 1)
+            view.put("headers", key, self.header.to_json().encode())
+        for number, blob in enumerate(self.blobs, self.first_chunk):
+            view.put("chunks", key + struct.pack(">I", number), blob)
+        view.put("summaries", key, self.summary.to_json().encode())
+        return key
 
 
 def _id(key: bytes) -> str:

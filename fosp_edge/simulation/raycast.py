@@ -58,7 +58,7 @@ class RayCaster:
         index = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if index < 0:
             raise ValueError(f"the scene has no camera {camera!r}")
-        rays = self._camera_rays(index) @ data.cam_xmat[index].reshape(3, 3).T
+        rays: npt.NDArray[np.float64] = self._camera_rays(index) @ data.cam_xmat[index].reshape(3, 3).T
         mujoco.mj_multiRay(
             self._model, data, data.cam_xpos[index].reshape(3, 1), rays.reshape(-1, 1), None, True, -1,
             self._geom, self._distance, self._normal, rays.shape[0], _FAR_M,
