@@ -43,7 +43,10 @@ def run(
     robot: Annotated[str, typer.Option(help=f"{SIMULATED} or {SERIAL}.")] = SIMULATED,
     port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
     camera: Annotated[
-        list[str] | None, typer.Option(help="NAME=ring:RING, once per camera, for a serial robot.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=ADDRESS, once per camera, for a serial robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
+        ),
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
