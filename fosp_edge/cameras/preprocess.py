@@ -5,8 +5,9 @@ Pure numpy on purpose: the result does not depend on which OpenCV a machine has,
 the control loop.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,30 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.width_px < 1 or self.height_px < 1 or self.colour_order not in ("rgb", "bgr"):
             raise ValueError(f"not a picture size and colour order: {self}")
+
+    def to_json_object(self) -> dict[str, Any]:
+        """The parameters as they stand in a manifest."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json_object(raw: Mapping[str, Any]) -> "Preprocessing":
+        """Read what `to_json_object` wrote.
+
+        Raises:
+            ValueError: an entry is missing, unknown or makes no sense.
+        """
+        try:
+            crop, lens = raw["crop"], raw["lens"]
+            if lens is not None:
+                lens = Lens(**{**lens, "coefficients": tuple(lens["coefficients"])})
+            return Preprocessing(**{**raw, "crop": None if crop is None else _four(crop), "lens": lens})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the parameters of a preprocessing: {error}") from error
+
+
+def _four(values: Sequence[int]) -> tuple[int, int, int, int]:
+    left, top, width, height = values
+    return int(left), int(top), int(width), int(height)
 
 
 class Preprocessor:

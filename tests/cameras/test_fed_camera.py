@@ -112,6 +112,30 @@ def test_a_recording_that_ends_is_a_lost_camera_and_stays_lost(tmp_path):
     camera.close()
 
 
+def test_a_driver_that_hangs_while_starting_is_given_up(tmp_path):
+    fifo = tmp_path / "never.png"
+    os.mkfifo(fifo)  # opening it blocks for ever
+    camera = FedCamera("fixed", CameraAddress("recording", str(tmp_path)), patience=Patience(start_s=2.0))
+    with pytest.raises(CameraError, match="hangs while starting"):
+        camera.start()
+    assert camera.driver_pid is None
+    camera.close()
+
+
+def test_closing_while_a_driver_hangs_in_reconnecting_does_not_wait_for_it(endless, tmp_path):
+    camera = FedCamera("fixed", endless, patience=Patience(start_s=60.0, pause_s=0.05))
+    camera.start()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / "never.png")
+    os.kill(camera.driver_pid, signal.SIGKILL)
+    wait_for(lambda: camera.driver_pid is None, "the loss")
+    time.sleep(0.5)
+    before = time.monotonic()
+    camera.close()
+    assert time.monotonic() - before < 30.0
+
+
 def test_closing_ends_the_driver_and_frees_the_shared_memory(endless):
     camera = FedCamera("fixed", endless)
     camera.start()
