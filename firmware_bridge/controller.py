@@ -108,7 +108,7 @@ class Controller:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the host, any bytes; answers wait in the output."""
-        for payload in self._decoder.feed(data):
+        for payload in self._decoder.frames(data):
             self._receive_payload(payload)
 
     def take_output(self) -> bytes:
