@@ -253,7 +253,7 @@ class Controller:
         limits = tuple(own for own in self._limits if own is not None)
         if len(limits) < self.identity.joint_count:
             return Result.LIMITS_MISSING
-        if not self._feedback.valid or self.ticks_us - self._feedback_us > FEEDBACK_TIMEOUT_US:
+        if not self._feedback.valid:
             return Result.FEEDBACK_MISSING
         self._armed_limits = limits
         self._memory = tuple(map(safety.fresh_memory, limits, self._feedback.measured))

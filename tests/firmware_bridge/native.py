@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +16,7 @@ import pytest
 import firmware_bridge
 from firmware_bridge.codes import Drive, Fault, State
 from firmware_bridge.controller import Feedback, Identity
+from firmware_bridge.framing import FramingCounters
 
 FIRMWARE = Path(firmware_bridge.__file__).parent / "firmware"
 
@@ -36,7 +39,9 @@ def build(target: str, folder: Path, *options: str) -> None:
 
 @lru_cache(maxsize=1)
 def core_library() -> ctypes.CDLL:
-    """The C core, built once per test run."""
+    """The C core, built once per test run; FOSP_CORE_LIBRARY names another build of it (coverage, mutants)."""
+    if os.environ.get("FOSP_CORE_LIBRARY"):
+        return load_library(Path(os.environ["FOSP_CORE_LIBRARY"]))
     folder = Path(mkdtemp(prefix="fosp-core-"))
     build("shared", folder)
     return load_library(folder / "libfosp_core.so")
@@ -54,9 +59,14 @@ def load_library(path: Path) -> ctypes.CDLL:
     library.shim_state.argtypes = library.shim_drive.argtypes = [pointer]
     library.shim_faults.restype, library.shim_faults.argtypes = u32, [pointer]
     library.shim_setpoint.restype, library.shim_setpoint.argtypes = ctypes.c_int64, [pointer, u32]
-    library.fosp_crc32.restype = u32
-    library.fosp_cobs_encode.restype = library.fosp_encode_frame.restype = ctypes.c_size_t
-    library.fosp_cobs_decode.restype = ctypes.c_bool
+    size = ctypes.c_size_t
+    library.shim_decoder_new.restype = pointer
+    library.shim_decoder_free.argtypes = [pointer]
+    library.shim_decoder_push.argtypes = [pointer, ctypes.c_uint8]
+    library.shim_decoder_payload.restype, library.shim_decoder_payload.argtypes = size, [pointer, text]
+    library.fosp_crc32.restype, library.fosp_crc32.argtypes = u32, [text, size]
+    library.fosp_encode_frame.restype, library.fosp_encode_frame.argtypes = size, [text, size, text]
+    library.fosp_cobs_decode.restype, library.fosp_cobs_decode.argtypes = ctypes.c_bool, [text, size, text, pointer]
     library.fosp_wanted_velocity.restype = library.fosp_slew.restype = ctypes.c_int64
     library.fosp_wanted_velocity.argtypes = [pointer, ctypes.c_int32, ctypes.c_int32]
     library.fosp_slew.argtypes = [pointer, ctypes.c_int64, ctypes.c_int64, u32]
@@ -67,6 +77,42 @@ def load_library(path: Path) -> ctypes.CDLL:
         *[ctypes.c_int, pointer, u32, pointer, pointer, pointer, ctypes.c_uint64, ctypes.c_bool, pointer]
     ]
     return library
+
+
+class FrameEvent(IntEnum):
+    """What the C decoder makes of a byte."""
+
+    NONE = 0
+    READY = 1
+    BROKEN = 2
+    DAMAGED = 3
+    OVERSIZE = 4
+
+
+class NativeDecoder:
+    """The C frame decoder; `counters` as those of the Python one."""
+
+    def __init__(self) -> None:
+        self._c = core_library()
+        self._self = self._c.shim_decoder_new()
+        self.counters = FramingCounters()
+
+    def __del__(self) -> None:
+        self._c.shim_decoder_free(self._self)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self.counters.bytes_received += len(data)
+        payloads, room = [], ctypes.create_string_buffer(300)
+        for byte in data:
+            event = FrameEvent(self._c.shim_decoder_push(self._self, byte))
+            if event is FrameEvent.READY:
+                self.counters.frames_received += 1
+                length = self._c.shim_decoder_payload(self._self, room)
+                payloads.append(room.raw[:length])
+            self.counters.framing_errors += event is FrameEvent.BROKEN
+            self.counters.crc_errors += event is FrameEvent.DAMAGED
+            self.counters.oversize_frames += event is FrameEvent.OVERSIZE
+        return payloads
 
 
 class NativeController:

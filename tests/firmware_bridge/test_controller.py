@@ -343,6 +343,21 @@ def test_commands_for_another_robot_are_refused(make: Callable[[], AnyController
     assert host.telemetry().refusal is Refusal.VALUE
 
 
+@needs_gcc
+@pytest.mark.parametrize("kind", [Controller, NativeController])
+def test_what_a_controller_does_not_offer_is_refused(kind: Callable[[Identity], AnyController]) -> None:
+    controller = kind(Identity(2, Capability(0), "poor", "P"))
+    host = Host(controller)
+    host.go(Reaction.DAMP)
+    for mode in Mode:
+        host.send(Command(mode, (0, 0)))
+        assert host.telemetry().refusal is Refusal.VALUE
+    for _ in range(101):
+        controller.tick(1_000, feedback())
+    # It cannot damp: it holds instead.
+    assert (controller.faults, controller.drive) == (Fault.WATCHDOG, Drive.HOLD)
+
+
 def test_a_full_output_drops_whole_frames(make: Callable[[], AnyController]) -> None:
     controller = make()
     host = Host(controller)
@@ -369,8 +384,10 @@ message_strategy = st.one_of(
     st.builds(
         Command,
         st.sampled_from(Mode),
-        st.tuples(st.integers(-1_100_000, 1_100_000), st.integers(-1_100_000, 1_100_000)),
+        st.tuples(st.integers(-1_000_000, 1_000_000), st.integers(-1_000_000, 1_000_000)),
     ),
+    st.just(Command(Mode.VELOCITY, (1_000_001, 0))),
+    st.builds(Command, st.just(Mode.EFFORT), st.tuples(st.integers(-3_001, 3_001), st.integers(-3_001, 3_001))),
     st.builds(Command, st.just(Mode.VELOCITY), st.tuples(st.integers(-90_000, 90_000), st.integers(-90_000, 90_000))),
 )
 

@@ -1,4 +1,4 @@
-"""The firmware images: the same conversation with the host build and with a Cortex-M3 under QEMU, and what is in them."""
+"""The firmware images: one conversation with the host build and with a Cortex-M3 under QEMU, and what is in them."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ enum fosp_result fosp_arm(fosp_controller_t *self) {
             return FOSP_LIMITS_MISSING;
         }
     }
-    if (!self->feedback.valid || ((self->ticks_us - self->feedback_us) > FOSP_FEEDBACK_TIMEOUT_US)) {
+    if (!self->feedback.valid) {
         return FOSP_FEEDBACK_MISSING;
     }
     for (uint32_t joint = 0; joint < self->identity.joint_count; ++joint) {

@@ -16,6 +16,10 @@ void shim_receive(shim_t *shim, const uint8_t *data, size_t length);
 size_t shim_pull(shim_t *shim, uint8_t *to, size_t room);
 void shim_tick(shim_t *shim, uint32_t dt_us, int valid, const int32_t *positions, const int32_t *velocities,
                const int16_t *currents, const int16_t *temperatures, uint16_t voltage_mv);
+fosp_decoder_t *shim_decoder_new(void);
+void shim_decoder_free(fosp_decoder_t *decoder);
+int shim_decoder_push(fosp_decoder_t *decoder, uint8_t byte);
+size_t shim_decoder_payload(const fosp_decoder_t *decoder, uint8_t *to);
 int shim_state(const shim_t *shim);
 int shim_drive(const shim_t *shim);
 uint32_t shim_faults(const shim_t *shim);
@@ -53,6 +57,23 @@ void shim_tick(shim_t *shim, uint32_t dt_us, int valid, const int32_t *positions
     feedback.voltage_mv = voltage_mv;
     feedback.valid = (valid != 0);
     fosp_controller_tick(&shim->controller, dt_us, &feedback);
+}
+
+fosp_decoder_t *shim_decoder_new(void) {
+    fosp_decoder_t *decoder = calloc(1, sizeof(fosp_decoder_t));
+    if (decoder != NULL) {
+        fosp_decoder_init(decoder);
+    }
+    return decoder;
+}
+
+void shim_decoder_free(fosp_decoder_t *decoder) { free(decoder); }
+
+int shim_decoder_push(fosp_decoder_t *decoder, uint8_t byte) { return (int)fosp_decoder_push(decoder, byte); }
+
+size_t shim_decoder_payload(const fosp_decoder_t *decoder, uint8_t *to) {
+    memcpy(to, decoder->payload, decoder->length);
+    return decoder->length;
 }
 
 int shim_state(const shim_t *shim) { return (int)shim->controller.state; }
