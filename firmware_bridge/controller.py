@@ -342,6 +342,10 @@ class Controller:
             if reaction is Reaction.DAMP and Capability.DAMPING & self.identity.capabilities:
                 self.drive = Drive.DAMP
 
+    def latch(self, fault: Fault) -> None:
+        """Latch a fault that something outside has seen, and react as to one's own."""
+        self._latch(fault)
+
     # Time.
 
     def tick(self, dt_us: int, feedback: Feedback) -> None:

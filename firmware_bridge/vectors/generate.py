@@ -1,7 +1,7 @@
 """Write the test vectors of the motor protocol: `python -m firmware_bridge.vectors.generate`.
 
-Three files, each for implementers in any language: `frames.json` (messages and their exact wire bytes), `safety.json`
-(questions to the oracle and its answers), `conversation.json` (bytes, times and feedback in; bytes and drive out).
+Four files, each for implementers in any language: `frames.json` (messages and their exact wire bytes), `safety.json`
+(questions to the oracle and its answers), `conversation.json` (bytes, times and feedback in; bytes and drive out), `conversation_16.json` (the same with sixteen joints).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_bridge import framing, messages, safety
-from firmware_bridge.codes import Capability, Drive, Fault, Mode, Reaction, Refusal, Result, State, Torque
+from firmware_bridge.codes import MAX_JOINTS, Capability, Drive, Fault, Mode, Reaction, Refusal, Result, State, Torque
 from firmware_bridge.controller import Controller, Feedback, Identity
 from firmware_bridge.messages import WireLimits
 from firmware_bridge.motion_messages import Command, TelemetryFrame
@@ -148,6 +148,10 @@ def conversation_steps() -> Iterator[Step]:
     """Yield (bytes, microseconds that pass, feedback): every state, reaction, refusal and fault at least once."""
     yield from _before_arming(_Script())
     script = _Script()
+    # To the microsecond: at exactly the timeout nothing happens yet.
+    yield from _prepare(script, 90, Reaction.HOLD)
+    yield script.frame(Command(Mode.VELOCITY, (100_000, 0))), 99_999, _NORMAL
+    yield from ((b"", 1, _NORMAL) for _ in range(3))
     for number, reaction in enumerate(Reaction):
         yield from _prepare(script, 100 + number, reaction)
         yield script.frame(Command(Mode.VELOCITY, (500_000, -20_000))), 30_000, _NORMAL
@@ -158,7 +162,12 @@ def conversation_steps() -> Iterator[Step]:
 
 
 def _before_arming(script: _Script) -> Iterator[Step]:
-    lone = [messages.Arm(), messages.GetCounters(), Command(Mode.VELOCITY, (0, 0)), messages.Stop()]
+    lone: list[messages.Message] = [
+        messages.Arm(),
+        messages.GetCounters(),
+        Command(Mode.VELOCITY, (0, 0)),
+        messages.Stop(),
+    ]
     for message in lone:
         yield script.frame(message), 1_000, _NORMAL
     yield script.frame(messages.Hello(9, major=2)), 1_000, _NORMAL
@@ -191,7 +200,8 @@ def _before_arming(script: _Script) -> Iterator[Step]:
     values = [5, 5, *LIMITS.values()[2:]]
     yield script.raw(2, b"\x01" + WireLimits.layout.pack(*values)), 0, _NORMAL
     yield script.frame(messages.Arm()), 0, _NORMAL
-    for message in (messages.Arm(), messages.SetLimits(0, LIMITS), messages.SetWatchdog(5_000, Reaction.HOLD)):
+    locked: list[messages.Message] = [messages.Arm(), messages.SetLimits(0, LIMITS)]
+    for message in [*locked, messages.SetWatchdog(5_000, Reaction.HOLD)]:
         yield script.frame(message), 1_000, _NORMAL
     yield script.frame(messages.GetLimits(1)), 0, _NORMAL
     yield script.frame(messages.GetLimits(1), sequence=script.sequence), 0, _NORMAL
@@ -219,6 +229,14 @@ def _refusals(script: _Script) -> Iterator[Step]:
     for mode, targets in tries:
         yield script.frame(Command(mode, targets)), 2_000, _NORMAL
         yield script.frame(Command(mode, targets)), 9_000, _at(-30_000, 1_000)
+    yield from _prepare(script, 201, Reaction.HOLD)
+    yield script.frame(Command(Mode.VELOCITY, (900_000, 0))), 1_000, _NORMAL
+    yield script.frame(Command(Mode.VELOCITY, (0, 0))), 1_000, _NORMAL
+    yield script.frame(Command(Mode.VELOCITY, (900_000, 0))), 1_000, _NORMAL
+    # From effort to velocity: what was a torque must not become a speed.
+    yield script.frame(Command(Mode.EFFORT, (3_000, -3_000))), 1_000, _NORMAL
+    yield script.frame(Command(Mode.VELOCITY, (0, 0))), 0, _NORMAL
+    yield script.frame(Command(Mode.EFFORT, (5, 0))), 1_000, _NORMAL
     yield b"", 1_000, _at(2_000_000)
     for position, velocity, effort in ((2_000_000, 0, 5), (0, 1_000_000, 5), (0, -1_000_000, -5), (-2_000_000, 0, -5)):
         yield b"", 1_000, _at(position, velocity)
@@ -247,6 +265,8 @@ def _faults(script: _Script) -> Iterator[Step]:
     yield from _prepare(script, 400, Reaction.STOP)
     yield script.frame(Command(Mode.EFFORT, (5, 5))), 1_000, _NORMAL
     yield b"", 30_000, _at(0, valid=False)
+    yield from _prepare(script, 402, Reaction.DAMP)
+    yield from ((b"", dt_us, _at(0, valid=False)) for dt_us in (20_000, 1, 1_000))
     yield from _prepare(script, 401, Reaction.DAMP)
     yield script.frame(messages.Stop(), sequence=1), 1_000, _NORMAL
     yield script.frame(messages.ClearFaults(2)), 1_000, _NORMAL
@@ -285,10 +305,30 @@ def _bad_bytes(script: _Script) -> Iterator[Step]:
     yield script.frame(messages.GetCounters()), 0, _NORMAL
 
 
-def conversation() -> list[dict[str, Any]]:
+def largest_robot_steps() -> Iterator[Step]:
+    """Yield a short conversation with a controller of sixteen joints: every loop runs to its end."""
+    script, count = _Script(), MAX_JOINTS
+    rest = Feedback((Measured(0, 0),) * count, (0,) * count, (250,) * count, 12_000)
+    outside = Feedback((Measured(0, 0),) * (count - 1) + (Measured(2_000_000, 0),), (0,) * count, (250,) * count)
+    yield script.frame(messages.Hello(1)), 1_000, rest
+    for joint in range(count):
+        yield script.frame(messages.SetLimits(joint, LIMITS)), 0, rest
+    yield script.frame(messages.Arm()), 1_000, rest
+    for mode, target in ((Mode.VELOCITY, 1_000), (Mode.POSITION, -1_000), (Mode.EFFORT, 1_000), (Mode.VELOCITY, 5)):
+        yield script.frame(Command(mode, tuple(target + joint for joint in range(count)))), 10_000, rest
+    yield b"", 1_000, outside
+    yield script.frame(Command(Mode.EFFORT, (9,) * count)), 1_000, rest
+    yield b"", 1_000, outside
+    yield script.frame(messages.GetCounters()), 200_000, rest
+
+
+LARGEST = Identity(MAX_JOINTS, Capability(127), "largest controller", "L16")
+
+
+def conversation(identity: Identity, steps: Iterator[Step]) -> list[dict[str, Any]]:
     """Return the steps with what the Python controller answers to each."""
-    controller, rows = Controller(IDENTITY), []
-    for data, dt_us, feedback in conversation_steps():
+    controller, rows = Controller(identity), []
+    for data, dt_us, feedback in steps:
         controller.receive(data)
         controller.tick(dt_us, feedback)
         rows.append(
@@ -314,7 +354,12 @@ def conversation() -> list[dict[str, Any]]:
 
 def render() -> dict[str, str]:
     """Return the text of each vector file."""
-    tables = {"frames.json": frames(), "safety.json": safety_questions(), "conversation.json": conversation()}
+    tables = {
+        "frames.json": frames(),
+        "safety.json": safety_questions(),
+        "conversation.json": conversation(IDENTITY, conversation_steps()),
+    }
+    tables["conversation_16.json"] = conversation(LARGEST, largest_robot_steps())
     return {
         name: "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n"
         for name, rows in tables.items()

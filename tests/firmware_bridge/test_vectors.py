@@ -86,11 +86,17 @@ def test_c_gives_the_oracles_answers() -> None:
 
 @pytest.mark.parametrize("make", [Controller, pytest.param(NativeController, marks=needs_gcc)])
 def test_the_conversation_is_the_same(make: Callable[..., Any]) -> None:
-    replay(make(generate.IDENTITY))
+    replay(make)
 
 
-def replay(controller: Any) -> None:
-    for number, row in enumerate(rows("conversation.json")):
+def replay(make: Callable[..., Any]) -> None:
+    """Hold both conversations with a controller."""
+    for name, identity in (("conversation.json", generate.IDENTITY), ("conversation_16.json", generate.LARGEST)):
+        hold_conversation(name, make(identity))
+
+
+def hold_conversation(name: str, controller: Any) -> None:
+    for number, row in enumerate(rows(name)):
         measured, currents, temperatures, voltage_mv, valid = row["feedback"]
         reading = Feedback(tuple(Measured(*now) for now in measured), currents, temperatures, voltage_mv, valid)
         controller.receive(bytes.fromhex(row["receive"]))

@@ -133,6 +133,10 @@ static void test_velocity(void) {
     CHECK(ask(FOSP_MODE_VELOCITY, 500000, REST, &memory, 0, false) == FOSP_REFUSED_NONE);
     CHECK(memory.velocity_budget_urad_s == 0);
     CHECK(ask(FOSP_MODE_VELOCITY, 500000, REST, &memory, 0, false) == FOSP_REFUSED_NONE);
+    /* stopping is free even with nothing left, and so nothing but stopping is possible */
+    CHECK(ask(FOSP_MODE_VELOCITY, 0, REST, &memory, 0, false) == FOSP_REFUSED_NONE);
+    CHECK(memory.velocity_target_urad_s == 0);
+    CHECK(ask(FOSP_MODE_VELOCITY, -1, REST, &memory, 0, false) == FOSP_REFUSED_ACCELERATION);
     /* a change of mode starts from rest */
     CHECK(ask(FOSP_MODE_VELOCITY, 1, REST, &memory, 0, true) == FOSP_REFUSED_ACCELERATION);
 }
