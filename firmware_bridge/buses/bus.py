@@ -94,6 +94,7 @@ class ServoBus:
     expected_models: tuple[int, ...] | None = None
     baud_rate: int | None = None
     state_timeout_s: float = STATE_TIMEOUT_S
+    register_timeout_s: float = REGISTER_TIMEOUT_S
     open_transport: Callable[[str, int], Transport] = SerialTransport
     counters: BusCounters = field(default_factory=BusCounters)
 
@@ -142,9 +143,13 @@ class ServoBus:
         while self._transport.read(0.0):
             self.counters.stray_packets += 1
 
-    def ping(self, motor_id: int, timeout_s: float = REGISTER_TIMEOUT_S) -> FoundMotor | None:
+    def ping(self, motor_id: int, timeout_s: float | None = None) -> FoundMotor | None:
         """Return the motor with this id, or None if nothing answers."""
-        answers = self._exchange(self.family.form.instruction(motor_id, Instruction.PING, b""), (motor_id,), timeout_s)
+        answers = self._exchange(
+            self.family.form.instruction(motor_id, Instruction.PING, b""),
+            (motor_id,),
+            timeout_s or self.register_timeout_s,
+        )
         if motor_id not in answers:
             return None
         number = self.read_register(motor_id, "model_number", timeout_s)
@@ -155,27 +160,27 @@ class ServoBus:
         """Return every motor that answers, in order of id."""
         return [found for motor_id in motor_ids if (found := self.ping(motor_id, timeout_s)) is not None]
 
-    def read_register(self, motor_id: int, name: str, timeout_s: float = REGISTER_TIMEOUT_S) -> int:
+    def read_register(self, motor_id: int, name: str, timeout_s: float | None = None) -> int:
         """Return a register's value. Tries three times. Raises NoAnswerError."""
         register = self.family.registers[name]
         span = self.family.form.span(register.address, register.size)
         request = self.family.form.instruction(motor_id, Instruction.READ, span)
         for _ in range(3):
-            answer = self._exchange(request, (motor_id,), timeout_s).get(motor_id)
+            answer = self._exchange(request, (motor_id,), timeout_s or self.register_timeout_s).get(motor_id)
             if answer is not None and len(answer.parameters) == register.size:
                 return register.decode(answer.parameters)
         raise NoAnswerError(
             f"Motor {motor_id} on {self.port} does not answer: check its power, its plug, its id and the baud rate."
         )
 
-    def write_register(self, motor_id: int, name: str, value: int, timeout_s: float = REGISTER_TIMEOUT_S) -> None:
+    def write_register(self, motor_id: int, name: str, value: int, timeout_s: float | None = None) -> None:
         """Write a register and read it back. Raises NoAnswerError, or MotorBusError if it reads back differently."""
         register = self.family.registers[name]
         data = register.encode(value)
         parameters = self._address(register.address) + data
         request = self.family.form.instruction(motor_id, Instruction.WRITE, parameters)
         for _ in range(3):
-            if motor_id in self._exchange(request, (motor_id,), timeout_s):
+            if motor_id in self._exchange(request, (motor_id,), timeout_s or self.register_timeout_s):
                 break
         stored = self.read_register(motor_id, name, timeout_s)
         if stored != value:

@@ -89,11 +89,16 @@ class ServoPlant:
 
     def set_velocity_targets(self, velocity_rad_s: Sequence[float]) -> None:
         """Let the goals move at these velocities from the next `commit` on."""
+        # Arming and the first command may arrive between two cycles: there is then no hold before the motion.
+        self._switch_on()
         self._velocities_rad_s = list(velocity_rad_s)
 
     def set_hold(self) -> None:
         """Stay at the present goals; switching torque on first, at the present position, if it was off."""
         self._velocities_rad_s = [0.0] * len(self._velocities_rad_s)
+        self._switch_on()
+
+    def _switch_on(self) -> None:
         if self._torque_on:
             return
         positions = list(self.positions_rad())

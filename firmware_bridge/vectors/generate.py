@@ -1,7 +1,8 @@
 """Write the test vectors of the motor protocol: `python -m firmware_bridge.vectors.generate`.
 
-Four files, each for implementers in any language: `frames.json` (messages and their exact wire bytes), `safety.json`
-(questions to the oracle and its answers), `conversation.json` (bytes, times and feedback in; bytes and drive out), `conversation_16.json` (the same with sixteen joints).
+Four files, for implementers in any language: `frames.json` (messages and their exact wire bytes), `safety.json`
+(questions to the oracle and its answers), `conversation.json` (bytes, times and feedback in; bytes and drive out) and
+`conversation_16.json` (the same with sixteen joints).
 """
 
 from __future__ import annotations
