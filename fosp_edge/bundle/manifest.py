@@ -110,7 +110,7 @@ class Manifest:
         """
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"manifest.json is not JSON ({error}); export the bundle again") from error
         if not isinstance(raw, dict):
             raise BundleError("manifest.json: expected an object; export the bundle again")

@@ -27,8 +27,10 @@ class Reason(str, Enum):
     RECOVERY = "no candidate is predicted to stay feasible: the least unsafe one is taken"
     HOLD = "recovery is not predicted to help: hold still"
     FILTER_OFF = "the filter was switched off by the operator"
+    CHECKS_PASSED = "robot, cameras and bundle passed their checks"
     OPERATOR_START = "the operator started the run"
     OPERATOR_STOP = "the operator stopped the run"
+    OPERATOR_RESET = "the operator released the latched stop"
     EPISODE_END = "the episode is over"
     RUN_COMPLETE = "the run is complete"
     FEASIBLE_AGAIN = "a candidate is feasible again"
@@ -40,6 +42,7 @@ class Reason(str, Enum):
     DEADLINE = "too many deadlines were missed in a row"
     RECOVERY_EXHAUSTED = "recovery did not lead back to the feasible set in time"
     RECORDER_FAILED = "experience can no longer be written"
+    BUNDLE_REFUSED = "the bundle was not made for this robot or these cameras"
     INTERNAL = "an unexpected error"
 
 
@@ -97,12 +100,15 @@ class TickRecord:
     nominal: Float32Array
     reward: float
     cost: float
+    violation: bool
+    """The constraint is violated in the state of this row itself (judged before the action)."""
     is_first: bool
     is_terminal: bool
     success: bool
     reason: Reason
     state: State
-    scores: StepScores
+    scores: StepScores | None
+    """None on the last row of an episode, upon which nothing was decided."""
     latency_s: float
     """From the start of the tick to the command on the wire."""
     frame_age_s: float

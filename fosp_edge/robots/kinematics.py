@@ -82,7 +82,7 @@ class ArmKinematics:
         Raises:
             ValueError: if no posture within the joint limits is found (the point is out of reach).
         """
-        position = start_rad.copy()
+        position: FloatArray = start_rad.copy()
         for _ in range(400):
             tip, orientation, _ = self.fingertip(position)
             error = target_m - tip
@@ -90,5 +90,5 @@ class ArmKinematics:
             if float(np.linalg.norm(error)) < tolerance_m and upright:
                 return position
             step = self.resolved_rate(position, 8.0 * error, damping=0.01)
-            position = np.clip(position + 0.05 * step, self.arm.lower_rad, self.arm.upper_rad)
+            position = np.array(np.clip(position + 0.05 * step, self.arm.lower_rad, self.arm.upper_rad))
         raise ValueError(f"no posture of {self.arm.name} reaches {np.round(target_m, 3).tolist()} m with the tool down")

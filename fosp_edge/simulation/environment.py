@@ -19,7 +19,7 @@ from fosp_edge.simulation.task import ACTION_SPACE, RATE_HZ, judge_step
 Observation = dict[str, Any]
 
 
-class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):
+class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):  # type: ignore[misc]
     """Reach the red target past green boxes.
 
     Observation: `image` uint8 [64, 64, 6] (fixed and wrist camera), `state` float32 [9] (joint positions in rad,
@@ -78,9 +78,7 @@ class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):
         self._outcome = self._plant.judge()
         return self._observe(), self._info(self._outcome, 0.0)
 
-    def step(
-        self, action: npt.NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Move for one control period (50 ms)."""
         plant, kinematics = self.plant, self._kinematics
         assert kinematics is not None
@@ -105,7 +103,7 @@ class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):
             self._info(self._outcome, judgement.cost),
         )
 
-    def render(self) -> npt.NDArray[np.uint8]:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8]:
         """The fixed camera's picture, shape [64, 64, 3]."""
         return self.plant.render("fixed")
 

@@ -120,9 +120,7 @@ def _draw(scenario: str, seed: int, random: np.random.Generator) -> Layout:
             Light(tint=(0.65, 0.80, 1.0)),
             Light(ambient=0.25, diffuse=0.80, direction=(0.2, 1.0, 0.45)),
         ][int(random.integers(5))]
-    return Layout(
-        scenario, seed, start, target, target_shape, tuple(obstacles), light, target_colour, obstacle_colour
-    )
+    return Layout(scenario, seed, start, target, target_shape, tuple(obstacles), light, target_colour, obstacle_colour)
 
 
 def _draw_obstacle(scenario: str, random: np.random.Generator) -> Obstacle:

@@ -26,7 +26,6 @@ class RayCaster:
         self._rays: dict[int, npt.NDArray[np.float64]] = {}
         direction = np.asarray(light.direction, float)
         self._towards_light = (direction / np.linalg.norm(direction)).astype(np.float32)
-        self._table = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "table")
         tint = 255.0 * np.asarray(light.tint)
         sky = _SKY * (light.ambient + 0.4) * tint
         # One row per geom and, reached by the ray caster's index -1 for "nothing hit", the sky as the last.
@@ -34,41 +33,37 @@ class RayCaster:
 
     def render(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.uint8]:
         """Colour, shape [H, W, 3]. Raises ValueError if the model has no camera of that name."""
-        origin, rays = self._cast(data, camera)
+        self._cast(data, camera)
         geom = self._geom
         shade = self._normal.astype(np.float32).reshape(-1, 3) @ self._towards_light
         np.clip(shade, 0.0, 1.0, out=shade)
         shade *= self._light.diffuse
         shade += self._light.ambient
         shade[geom < 0] = 1.0
-        table = np.flatnonzero(geom == self._table)
-        point = origin[:2] + rays[table, :2] * self._distance[table, None]
-        cell = np.floor(point / 0.05).astype(np.int32).sum(axis=1)
-        shade[table] *= 0.92 + 0.08 * (cell & 1).astype(np.float32)
         colour = self._albedo[geom] * shade[:, None]
         colour += 0.5
         np.minimum(colour, 255.0, out=colour)
-        return colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
+        image: npt.NDArray[np.uint8] = colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
+        return image
 
     def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
         """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
-        _, rays = self._cast(data, camera)
+        rays = self._cast(data, camera)
         axis = data.camera(camera).xmat.reshape(3, 3)[:, 2]
         depth = np.where(self._geom >= 0, -(rays @ axis) * self._distance, 0.0)
         return depth.astype(np.float32).reshape(self.height_px, self.width_px)
 
-    def _cast(self, data: mujoco.MjData, camera: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Shoot the rays of one camera; returns origin [3] and directions [H * W, 3] in the base frame."""
+    def _cast(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float64]:
+        """Shoot the rays of one camera; returns their directions in the base frame, [H * W, 3]."""
         index = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if index < 0:
             raise ValueError(f"the scene has no camera {camera!r}")
-        rays = self._camera_rays(index) @ data.cam_xmat[index].reshape(3, 3).T
-        origin = data.cam_xpos[index]
+        rays: npt.NDArray[np.float64] = self._camera_rays(index) @ data.cam_xmat[index].reshape(3, 3).T
         mujoco.mj_multiRay(
-            self._model, data, origin.reshape(3, 1), rays.reshape(-1, 1), None, True, -1,
+            self._model, data, data.cam_xpos[index].reshape(3, 1), rays.reshape(-1, 1), None, True, -1,
             self._geom, self._distance, self._normal, rays.shape[0], _FAR_M,
         )  # fmt: skip
-        return origin, rays
+        return rays
 
     def _camera_rays(self, index: int) -> npt.NDArray[np.float64]:
         """Unit ray directions in the camera's frame, shape [H * W, 3]; MuJoCo cameras look along -z, y up."""

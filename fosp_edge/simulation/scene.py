@@ -17,10 +17,10 @@ _LINK_GEOMS = (
     (5, (0.0, 0.0, 0.0), (0.115 - TOOL_RADIUS_M, 0.0, 0.0), TOOL_RADIUS_M, "0.95 0.75 0.15 1"),
 )
 _TARGETS = {
-    "ball": ("sphere", "0.028"),
-    "cube": ("box", "0.022 0.022 0.022"),
-    "disc": ("cylinder", "0.030 0.010"),
-    "bar": ("box", "0.012 0.040 0.012"),
+    "ball": ("sphere", "0.032"),
+    "cube": ("box", "0.026 0.026 0.026"),
+    "disc": ("cylinder", "0.036 0.012"),
+    "bar": ("box", "0.014 0.045 0.014"),
 }
 CAMERAS = ("fixed", "wrist")
 

@@ -9,12 +9,12 @@ SPEED_LIMIT_M_S = 0.25
 ACTION_SPACE = ActionSpace(
     names=("vx", "vy", "vz"), units=("m/s",) * 3, low=(-SPEED_LIMIT_M_S,) * 3, high=(SPEED_LIMIT_M_S,) * 3
 )
-_REWARD_PER_METRE = 10.0
-_SUCCESS_REWARD = 2.0
+_REWARD_PER_METRE = 100.0
+_SUCCESS_REWARD = 10.0
 
 
 def judge_step(before: Outcome, after: Outcome, step: int) -> Judgement:
-    """What one control step earned: ten per metre gained plus two on arrival; cost 1 while in violation.
+    """What one control step earned: one per centimetre gained plus ten on arrival; cost 1 while in violation.
 
     `step` counts the actions of the episode, from 1.
     """

@@ -1,0 +1,95 @@
+"""The agent followed through recorded episodes with its own modules: what thresholds and parity are measured on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+
+from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
+from fosp_edge.agent.rssm import Latent
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One tick's inputs, without the batch axis."""
+
+    image: npt.NDArray[np.uint8]
+    state: FloatArray
+    previous_action: FloatArray
+    is_first: bool
+    latent_noise: FloatArray
+    action_noise: FloatArray
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One tick's outputs, without the batch axis."""
+
+    stochastic: npt.NDArray[np.int64]
+    candidates: FloatArray
+    reward_value: FloatArray
+    cost_value: FloatArray
+    reachability: FloatArray
+    state_reachability: float
+    surprise: float
+
+
+class ReferencePolicy:
+    """One tick at a time in eager PyTorch, written with the modules that are trained and none of the graph's tricks."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent.eval()
+        self._latent: Latent | None = None
+
+    @torch.no_grad()
+    def step(self, inputs: Inputs) -> Outputs:
+        """Follow one observation and score the candidates, exactly as the exported graph should."""
+        agent, rssm, critics = self.agent, self.agent.world_model.rssm, self.agent.critics
+        action = torch.from_numpy(inputs.previous_action)[None]
+        if inputs.is_first or self._latent is None:
+            self._latent, action = rssm.initial(1), torch.zeros_like(action)
+        deterministic = rssm.transition(self._latent, action)
+        embedding = agent.world_model.encoder(
+            torch.from_numpy(inputs.image)[None], torch.from_numpy(inputs.state)[None]
+        )
+        posterior = rssm.posterior(deterministic, rssm.posterior_embedding(embedding))
+        prior = rssm.grid(rssm.prior(deterministic))
+        gumbel = -torch.log(-torch.log(torch.from_numpy(inputs.latent_noise)[None]))
+        index = (posterior + gumbel).argmax(-1)
+        self._latent = Latent(deterministic, functional.one_hot(index, agent.config.classes).float())
+        features = self._latent.features()
+        mean, deviation = agent.policy(features)
+        samples = (mean + deviation * torch.from_numpy(inputs.action_noise)).clamp(-1.0, 1.0)
+        candidates = torch.cat([mean, samples, torch.zeros_like(mean), -action])
+        pair = torch.cat([features.expand(len(candidates), -1), candidates], -1)
+        return Outputs(
+            stochastic=index[0].numpy(),
+            candidates=candidates.numpy(),
+            reward_value=two_hot_mean(critics.reward_action(pair)).numpy(),
+            cost_value=two_hot_mean(critics.cost_action(pair)).numpy(),
+            reachability=torch.sigmoid(critics.reach_action(pair).squeeze(-1)).numpy(),
+            state_reachability=float(torch.sigmoid(critics.reach_state(features))),
+            surprise=float(categorical_kl(posterior, prior)),
+        )
+
+
+@torch.no_grad()
+def recorded_reachability(
+    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator
+) -> FloatArray:
+    """Reachability of the recorded actions along one episode, shape [T]; `steps` as in the experience schema."""
+    images, states = torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"])
+    actions = torch.from_numpy(steps["action"])
+    embedding = agent.world_model.encoder(images, states)[None]
+    previous = torch.cat([torch.zeros_like(actions[:1]), actions[:-1]])[None]
+    latents, _, _ = agent.world_model.rssm.observe(
+        embedding, previous, torch.from_numpy(steps["is_first"])[None], generator
+    )
+    pair = torch.cat([latents.features()[0], actions], -1)
+    result: FloatArray = torch.sigmoid(agent.critics.reach_action(pair).squeeze(-1)).numpy()
+    return result

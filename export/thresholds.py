@@ -1,0 +1,78 @@
+"""Where the feasible set ends: read off held-out episodes by split-conformal calibration, never set by hand.
+
+Vovk et al. 2005; Angelopoulos and Bates 2023. A violation is missed if the reachability of the actions shortly before
+it stays at or below the threshold. With n exchangeable episodes that run into a violation, the threshold below the
+k-th smallest of their scores, k = floor(level (n + 1)), is missed by a new one with probability at most `level`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW_TICKS = 10
+"""The alarm counts if it comes within so many ticks before the violation ..."""
+LEAD_TICKS = 2
+"""... and at least so many before it: later nothing can be done any more."""
+
+
+class TooLittleDataError(ValueError):
+    """The held-out episodes cannot support the asked level; the message says how many are needed."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Threshold and how it came about."""
+
+    feasible_reachability: float
+    stop_reachability: float
+    sample_size: int
+    false_alarm_rate: float
+    """Share of the ticks of violation-free episodes that lie above the threshold."""
+
+
+def onset_score(reachability: npt.NDArray[np.float32], violation: npt.NDArray[np.float32]) -> float | None:
+    """The largest reachability in the window before the first violation; None if there is none, or no time before it.
+
+    Args:
+        reachability: of the recorded actions, [T].
+        violation: whether the constraint is violated in each row's own state, [T].
+    """
+    violated = np.flatnonzero(violation > 0.5)
+    if len(violated) == 0 or violated[0] < LEAD_TICKS:
+        return None
+    last = int(violated[0]) - LEAD_TICKS
+    return float(reachability[max(0, last - WINDOW_TICKS + 1) : last + 1].max())
+
+
+def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], level: float) -> Calibration:
+    """Threshold at which at most a share `level` of violations goes without a timely alarm.
+
+    Args:
+        episodes: (reachability [T], violation [T]) of held-out episodes.
+        level: in (0, 1).
+
+    Raises:
+        TooLittleDataError: fewer episodes with a violation than the level needs.
+    """
+    scores: list[float] = []
+    quiet: list[npt.NDArray[np.float32]] = []
+    for reachability, violation in episodes:
+        if (score := onset_score(reachability, violation)) is not None:
+            scores.append(score)
+        elif not np.any(violation > 0.5):
+            quiet.append(reachability[:-1])
+    rank = int(np.floor(level * (len(scores) + 1)))
+    if rank < 1:
+        needed = int(np.ceil(1.0 / level)) - 1
+        raise TooLittleDataError(
+            f"the filter needs at least {needed} held-out episodes that run into a violation for a miss rate of "
+            f"{level:g}; found {len(scores)}. Collect more episodes, or accept a higher --miss-rate"
+        )
+    ordered = np.sort(np.asarray(scores, np.float32))
+    threshold = float(np.nextafter(ordered[rank - 1], np.float32(0.0)))
+    ticks = np.concatenate(quiet) if quiet else np.zeros(0, np.float32)
+    # Above what half of the violations reach, moving on is no better than standing still.
+    stop = max(threshold, float(np.median(ordered)))
+    return Calibration(threshold, stop, len(scores), float(np.mean(ticks > threshold)) if len(ticks) else 0.0)

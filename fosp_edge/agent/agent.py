@@ -1,0 +1,83 @@
+"""The whole agent: world model, critics, reachability function and policy."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fosp_edge.agent.config import Config
+from fosp_edge.agent.networks import Decoder, Encoder, Head
+from fosp_edge.agent.rssm import RSSM
+
+
+class WorldModel(nn.Module):
+    """Encoder, recurrent state, decoder and the heads for reward, cost and continuation."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.rssm = RSSM(config, self.encoder.output_size)
+        self.decoder = Decoder(config)
+        self.reward = Head(config.feature_size, config.bins, config, zero=True)
+        self.cost = Head(config.feature_size, config.bins, config, zero=True)
+        self.proceed = Head(config.feature_size, 1, config)
+        """Logit of the episode going on from here."""
+
+
+class Critics(nn.Module):
+    """Action values and state values of reward, cost and reachability, trained on the data's own actions.
+
+    Reachability has an action form, `reach_action` = the probability (logit) that the best known behaviour after
+    this action will still violate the constraint, beside the state form p(z) of the paper. The state form is the
+    lower expectile of the action form over the data's actions, as V_c is of Q_c: "the best available behaviour" is
+    then learnt without evaluating an action outside the data, and the safety filter can score each candidate.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        state, pair = config.feature_size, config.feature_size + config.action_size
+        self.reward_action = Head(pair, config.bins, config, zero=True)
+        self.cost_action = Head(pair, config.bins, config, zero=True)
+        self.reward_state = Head(state, config.bins, config, zero=True)
+        self.cost_state = Head(state, config.bins, config, zero=True)
+        self.reach_action = Head(pair, 1, config)
+        self.reach_state = Head(state, 1, config)
+
+
+class Policy(nn.Module):
+    """Gaussian with a tanh mean and a bounded standard deviation."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.head = Head(config.feature_size, 2 * config.action_size, config)
+        self._low, self._high = config.minimum_deviation, config.maximum_deviation
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, each [..., A]."""
+        mean, deviation = self.head(features).chunk(2, -1)
+        return torch.tanh(mean), self._low + (self._high - self._low) * torch.sigmoid(deviation + 2.0)
+
+
+def log_density(mean: Tensor, deviation: Tensor, action: Tensor) -> Tensor:
+    """Log-density of an action under a diagonal Gaussian, summed over components; [..., A] -> [...]."""
+    normalised = (action - mean) / deviation
+    return (-0.5 * normalised**2 - torch.log(deviation) - 0.9189385332046727).sum(-1)
+
+
+class Agent(nn.Module):
+    """Everything that is learnt, and the slow copies that learning needs."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.world_model = WorldModel(config)
+        self.critics = Critics(config)
+        self.slow_critics = copy.deepcopy(self.critics)
+        self.slow_critics.requires_grad_(False)
+        self.policy = Policy(config)
+
+    @torch.no_grad()
+    def update_slow_critics(self) -> None:
+        """Move the slow copies towards the critics by `config.slow_rate`."""
+        for slow, fast in zip(self.slow_critics.parameters(), self.critics.parameters(), strict=True):
+            slow.lerp_(fast, self.config.slow_rate)

@@ -1,0 +1,162 @@
+"""One flat configuration for agent and learning. Every field says what it is; presets change fields, not code."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is learnt and how. Defaults are FOSP's (ICLR 2025, appendix) where the paper states them."""
+
+    # What comes in and goes out; read off the data set.
+    image_channels: int = 6
+    """Three per camera."""
+    state_size: int = 9
+    action_size: int = 3
+
+    # Size of the network.
+    conv_depth: int = 32
+    """Channels of the first of four stride-2 convolutions; each following one has twice as many."""
+    deterministic: int = 512
+    """Width of the recurrent state h."""
+    groups: int = 48
+    """Categorical variables in the stochastic state s."""
+    classes: int = 48
+    """Classes of each."""
+    hidden: int = 512
+    """Width of every hidden layer."""
+    head_layers: int = 2
+    """Hidden layers of heads, critics and policy."""
+    bins: int = 255
+    """Two-hot bins over [-20, 20] in symlog space."""
+    unimix: float = 0.01
+    """Share of the uniform distribution mixed into every categorical."""
+
+    # World model.
+    kl_dynamics: float = 0.5
+    kl_representation: float = 0.1
+    free_nats: float = 1.0
+    violation_weight: float = 10.0
+    """Weight of the cost head's loss where the cost is 1 or more."""
+    decoded_share: float = 1.0
+    """Share of a batch's frames that is decoded for the reconstruction loss."""
+    model_learning_rate: float = 1e-4
+    model_epsilon: float = 1e-8
+    model_clip: float = 1000.0
+
+    # Critics and reachability.
+    discount: float = 1.0 - 1.0 / 333.0
+    reward_expectile: float = 0.8
+    """Upper expectile of Q_r over the data's actions: V_r."""
+    cost_expectile: float = 0.2
+    """Lower expectile of Q_c over the data's actions: V_c."""
+    reachability_discount: float = 0.99
+    reachability_expectile: float = 0.2
+    """Lower expectile of the reachability of the data's actions: the best behaviour that the data know."""
+    slow_rate: float = 0.02
+    """Share of the fast critics that enters their slow copies at each update."""
+    slow_regulariser: float = 1.0
+    """Weight of staying close to the slow copy."""
+    critic_learning_rate: float = 3e-5
+    critic_epsilon: float = 1e-5
+    critic_clip: float = 100.0
+    reachability_learning_rate: float = 3e-5
+    horizon: int = 15
+    """Imagined steps behind each start state; 0 trains the critics on data alone."""
+    imagination_starts: int = 1024
+    """Start states of imagination per update, drawn from the batch's posterior states."""
+    trace: float = 0.95
+    """Lambda of the lambda-return."""
+
+    # Policy.
+    inverse_temperature: float = 1.0
+    """Advantages are divided by their 5-95 percentile range, multiplied by this, and exponentiated."""
+    weight_limit: float = 20.0
+    """Largest exponentiated advantage."""
+    feasible_reachability: float = 0.5
+    """Actions of the data above this reachability are not imitated where a feasible one exists."""
+    entropy: float = 3e-4
+    minimum_deviation: float = 0.1
+    maximum_deviation: float = 1.0
+    policy_learning_rate: float = 3e-5
+    cost_budget: float = 0.0
+    """b of the constraint E[(1 - p) C] <= b."""
+    multiplier_start: float = 1e-6
+    penalty_start: float = 5e-9
+    penalty_growth: float = 1e-5
+
+    # What is switched on; the presets of the comparisons.
+    safety: bool = True
+    """Cost critics, reachability gate and Lagrangian."""
+    advantage_weighting: bool = True
+    """False imitates every action of the data alike: behaviour cloning."""
+
+    # Batches and schedule.
+    batch_size: int = 16
+    batch_length: int = 64
+    updates: int = 20_000
+    behaviour_from: int = 0
+    """Critics and policy learn from this update on. They send no gradient into the world model."""
+    model_until: int | None = None
+    """The world model stops learning at this update; None: never. Later updates then cost a third."""
+    seed: int = 0
+
+    @property
+    def feature_size(self) -> int:
+        """Width of the latent state as the heads see it."""
+        return self.deterministic + self.groups * self.classes
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for a checkpoint's metadata."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Config":
+        """Read a configuration back. Raises ValueError naming fields that this version does not know."""
+        known = {item.name for item in fields(Config)}
+        if unknown := sorted(values.keys() - known):
+            raise ValueError(f"the configuration has fields unknown to this version: {', '.join(unknown)}")
+        return Config(**values)
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    # Two CPU cores train it in under an hour; a few megabytes.
+    "nano": {
+        "conv_depth": 8,
+        "deterministic": 256,
+        "groups": 24,
+        "classes": 16,
+        "hidden": 256,
+        "decoded_share": 0.5,
+        "batch_length": 16,
+        "imagination_starts": 32,
+        "model_learning_rate": 8e-4,
+        "critic_learning_rate": 5e-4,
+        "reachability_learning_rate": 3e-4,
+        "policy_learning_rate": 5e-4,
+        "inverse_temperature": 3.0,
+        "reachability_expectile": 0.3,
+        "feasible_reachability": 0.4,
+        "updates": 8_500,
+        "behaviour_from": 5_000,
+        "model_until": 5_000,
+    },
+    "small": {},
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "fosp": {},
+    "bc": {"safety": False, "advantage_weighting": False},
+}
+
+
+def make_config(size: str, method: str, **changes: Any) -> Config:
+    """The configuration of a named size and method, with further changes.
+
+    Raises:
+        ValueError: unknown size or method; the message lists the known ones.
+    """
+    if size not in SIZES:
+        raise ValueError(f"unknown preset {size!r}; choose one of: {', '.join(SIZES)}")
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
+    return replace(Config(), **(SIZES[size] | METHODS[method] | changes))

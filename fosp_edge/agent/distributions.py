@@ -1,0 +1,67 @@
+"""The distributions of DreamerV3 (Hafner et al. 2023): symlog, two-hot, categoricals with a uniform share."""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) ln(1 + |x|): compresses large values, keeps small ones."""
+    return torch.sign(x) * torch.log1p(torch.abs(x))
+
+
+def symexp(x: Tensor) -> Tensor:
+    """The inverse of `symlog`."""
+    return torch.sign(x) * torch.expm1(torch.abs(x))
+
+
+def bin_centres(count: int, device: torch.device | None = None) -> Tensor:
+    """Centres of the two-hot bins in symlog space, shape [count]."""
+    return torch.linspace(-20.0, 20.0, count, device=device)
+
+
+def two_hot(value: Tensor, count: int) -> Tensor:
+    """Distribution over the two bins around symlog(value) whose mean it is; [...] -> [..., count]."""
+    position = (symlog(value).clamp(-20.0, 20.0) + 20.0) / 40.0 * (count - 1)
+    below = position.floor().clamp(0, count - 2)
+    share = (position - below).unsqueeze(-1)
+    low = functional.one_hot(below.long(), count)
+    high = functional.one_hot(below.long() + 1, count)
+    return low * (1.0 - share) + high * share
+
+
+def two_hot_mean(logits: Tensor) -> Tensor:
+    """The value that a two-hot distribution stands for; [..., count] -> [...]."""
+    probability = torch.softmax(logits.float(), -1)
+    return symexp((probability * bin_centres(logits.shape[-1], logits.device)).sum(-1))
+
+
+def two_hot_loss(logits: Tensor, value: Tensor) -> Tensor:
+    """Cross-entropy to the two-hot encoding of `value`; [..., count], [...] -> [...]."""
+    target = two_hot(value.detach(), logits.shape[-1])
+    return -(target * torch.log_softmax(logits.float(), -1)).sum(-1)
+
+
+def mixed_logits(logits: Tensor, unimix: float) -> Tensor:
+    """Log-probabilities of a categorical with a uniform share; [..., classes] -> [..., classes]."""
+    probability = torch.softmax(logits.float(), -1)
+    return torch.log((1.0 - unimix) * probability + unimix / logits.shape[-1])
+
+
+def sample_straight_through(log_probability: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot sample (Gumbel-max) whose gradient is that of the probabilities; [..., classes]."""
+    gumbel = -torch.log(-torch.log(uniform))
+    index = (log_probability + gumbel).argmax(-1)
+    sample = functional.one_hot(index, log_probability.shape[-1]).to(log_probability.dtype)
+    probability = log_probability.exp()
+    return sample + probability - probability.detach()
+
+
+def categorical_kl(left: Tensor, right: Tensor) -> Tensor:
+    """KL(left || right) summed over groups, from log-probabilities; [..., groups, classes] -> [...]."""
+    return (left.exp() * (left - right)).sum((-2, -1))
+
+
+def open_uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Uniform numbers strictly inside (0, 1), safe under two logarithms."""
+    return torch.rand(shape, device=device, generator=generator).clamp(1e-6, 1.0 - 1e-6)

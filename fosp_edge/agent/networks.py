@@ -1,0 +1,95 @@
+"""Building blocks: dense layers with LayerNorm and SiLU, the image encoder and its mirror."""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from fosp_edge.agent.config import Config
+
+
+def dense(inputs: int, outputs: int, layers: int) -> list[nn.Module]:
+    """`layers` times linear, LayerNorm, SiLU; the linear maps carry no bias, the norm has one."""
+    modules: list[nn.Module] = []
+    for index in range(layers):
+        modules += [nn.Linear(inputs if index == 0 else outputs, outputs, bias=False), nn.LayerNorm(outputs), nn.SiLU()]
+    return modules
+
+
+class Head(nn.Sequential):
+    """Hidden layers and a linear output; `zero` starts the output at zero, as critics and reward heads want it."""
+
+    def __init__(self, inputs: int, outputs: int, config: Config, *, zero: bool = False) -> None:
+        final = nn.Linear(config.hidden, outputs)
+        if zero:
+            nn.init.zeros_(final.weight)
+            nn.init.zeros_(final.bias)
+        super().__init__(*dense(inputs, config.hidden, config.head_layers), final)
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of an image, [N, C, H, W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each pixel's channels."""
+        normalised: Tensor = self.norm(x.permute(0, 2, 3, 1))
+        return normalised.permute(0, 3, 1, 2)
+
+
+class Encoder(nn.Module):
+    """Image and state to one feature vector.
+
+    Four stride-2 4x4 convolutions take 64x64 to 4x4; the state goes through one dense layer after being brought to
+    zero mean and unit deviation with statistics of the data set. (The paper uses symlog for vectors; joint angles
+    and positions in metres differ so little after it that a centimetre is lost in the noise of the first layer.)
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        depths = [config.conv_depth * 2**index for index in range(4)]
+        layers: list[nn.Module] = []
+        for before, after in zip([config.image_channels, *depths[:-1]], depths, strict=True):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after), nn.SiLU()]
+        self.image = nn.Sequential(*layers)
+        self.state = nn.Sequential(*dense(config.state_size, config.hidden, 1))
+        self.state_mean: Tensor
+        self.state_deviation: Tensor
+        self.register_buffer("state_mean", torch.zeros(config.state_size))
+        self.register_buffer("state_deviation", torch.ones(config.state_size))
+        self.output_size = depths[-1] * 16 + config.hidden
+
+    def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Mean and standard deviation of the state in the data, each [S]; a constant component is not blown up."""
+        self.state_mean.copy_(mean)
+        self.state_deviation.copy_(deviation.clamp(min=0.01))
+
+    def forward(self, image: Tensor, state: Tensor) -> Tensor:
+        """uint8 [N, H, W, C] and float [N, S] -> [N, output_size]."""
+        pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5
+        normalised = (state - self.state_mean) / self.state_deviation
+        return torch.cat([self.image(pixels).flatten(1), self.state(normalised)], -1)
+
+
+class Decoder(nn.Module):
+    """Latent features back to pictures (in [-0.5, 0.5]) and the normalised state."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        depths = [config.conv_depth * 2**index for index in (3, 2, 1, 0)]
+        self._start = depths[0]
+        self.dense = nn.Linear(config.feature_size, depths[0] * 16)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(depths):
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after), nn.SiLU()]
+        layers.append(nn.ConvTranspose2d(depths[-1], config.image_channels, 4, 2, 1))
+        self.image = nn.Sequential(*layers)
+        self.state = Head(config.feature_size, config.state_size, config)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, F] -> pictures [N, C, 64, 64], states [N, S]."""
+        start = self.dense(features).reshape(-1, self._start, 4, 4)
+        return self.image(start), self.state(features)

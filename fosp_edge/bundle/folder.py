@@ -1,0 +1,146 @@
+"""A bundle on the disk: written as a whole or not at all, and refused if a single byte is not the one it was made with.
+
+The folder's name is the SHA-256 of `manifest.json`, and `manifest.json` holds the SHA-256 of every other file: the
+name vouches for all of it. This finds accidents and swapped files; it does not say who made a bundle.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, BundleError, Manifest
+from fosp_edge.bundle.validation import SHA256, validate
+
+MANIFEST_FILE = "manifest.json"
+_REQUIRED = (GRAPH_FILE, WEIGHTS_FILE)
+_LARGEST_MANIFEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    path: Path
+    manifest: Manifest
+    graph_bytes: bytes
+    """The step graph, as verified: it is not to be read from the disk a second time."""
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the content, which is also the folder's name."""
+        return self.path.name
+
+
+def write_bundle(manifest: Manifest, files: Mapping[str, bytes], parent_folder: Path) -> Path:
+    """Write a bundle below `parent_folder`, durably; returns its folder.
+
+    The hashes of `files` are entered into the manifest here. A bundle of the same content that is there already is
+    verified and returned.
+
+    Args:
+        manifest: what the bundle promises.
+        files: content by file name; `step.onnx` and `weights.safetensors` must be among them.
+        parent_folder: made if it is not there.
+
+    Raises:
+        BundleError: the manifest cannot be meant, a file is missing or badly named, or the disk refuses.
+    """
+    if missing := [name for name in _REQUIRED if name not in files]:
+        raise BundleError(f"a bundle needs {' and '.join(_REQUIRED)}; missing: {', '.join(missing)}")
+    manifest = replace(manifest, files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    validate(manifest)
+    text = manifest.to_json().encode()
+    folder = parent_folder / hashlib.sha256(text).hexdigest()
+    if folder.exists():
+        return load_bundle(folder).path
+    temporary = parent_folder / f".{folder.name[:12]}.{secrets.token_hex(4)}"
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in {**files, MANIFEST_FILE: text}.items():
+            _write_durably(temporary / name, data)
+        _sync_folder(temporary)
+        temporary.rename(folder)
+        _sync_folder(parent_folder)
+    except OSError as error:
+        raise BundleError(f"the bundle cannot be written below {parent_folder} ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises:
+        BundleError: anything is missing, added, changed, misnamed, a link, or cannot be meant; the sentence says what.
+    """
+    folder = Path(path).resolve()
+    if not folder.is_dir():
+        raise BundleError(f"there is no bundle at {path}; `fosp-edge bundles ls` shows those at hand")
+    if not SHA256.fullmatch(folder.name):
+        raise BundleError(f"{folder.name!r} is not the name of a bundle, which is the SHA-256 of its content")
+    found = {entry.name for entry in folder.iterdir()}
+    if MANIFEST_FILE not in found:
+        raise BundleError(f"{folder} has no {MANIFEST_FILE}: it is not a bundle, or only a part of one")
+    text = _read(folder / MANIFEST_FILE, _LARGEST_MANIFEST_BYTES)
+    digest = hashlib.sha256(text).hexdigest()
+    if digest != folder.name:
+        raise BundleError(
+            f"{folder}: the manifest was changed (its SHA-256 is {digest[:12]}..., the folder's name says "
+            f"{folder.name[:12]}...); get the bundle again"
+        )
+    try:
+        manifest = Manifest.from_json(text.decode())
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{folder}: {MANIFEST_FILE} is not text; get the bundle again") from error
+    validate(manifest)
+    expected = manifest.files.keys() | {MANIFEST_FILE}
+    if missing := sorted((expected | set(_REQUIRED)) - found):
+        raise BundleError(f"{folder} lacks {', '.join(missing)}; get the bundle again")
+    if extra := sorted(found - expected):
+        raise BundleError(f"{folder} holds what does not belong to it: {', '.join(extra)}; remove it or get it again")
+    contents = {name: _verified(folder / name, manifest.files[name]) for name in sorted(manifest.files)}
+    return Bundle(folder, manifest, contents[GRAPH_FILE])
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    data = _read(path, None)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BundleError(f"{path} is not the file the bundle was made with (its hash differs); get the bundle again")
+    return data if path.name == GRAPH_FILE else b""
+
+
+def _read(path: Path, largest_bytes: int | None) -> bytes:
+    """Content of a regular file; neither links nor devices are followed or waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BundleError(f"{path} is not a plain file; get the bundle again")
+            if largest_bytes is not None and status.st_size > largest_bytes:
+                raise BundleError(f"{path} has {status.st_size >> 20} MiB, which is not what a bundle holds there")
+            return file.read()
+    except OSError as error:
+        reason = "it is a link, and links are not followed" if path.is_symlink() else str(error)
+        raise BundleError(f"{path} cannot be read: {reason}; get the bundle again") from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

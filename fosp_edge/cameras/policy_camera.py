@@ -1,0 +1,36 @@
+"""Any camera as the policy sees it: the same frames, brought to the policy's input size."""
+
+from dataclasses import replace
+
+from fosp_edge.cameras.base import Camera, Frame
+from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor
+
+
+class PolicyCamera:
+    """Implements `Camera` around another one; each frame is preprocessed once."""
+
+    def __init__(self, camera: Camera, parameters: Preprocessing | None = None) -> None:
+        self._camera, self._parameters = camera, parameters or Preprocessing()
+        self.name, self.serial = camera.name, camera.serial
+        self.width_px, self.height_px = self._parameters.width_px, self._parameters.height_px
+        self._preprocess: Preprocessor | None = None
+        self._last: Frame | None = None
+
+    def start(self) -> None:
+        """Start the camera and prepare for its picture size. Raises CameraError, ValueError (crop)."""
+        self._camera.start()
+        self.serial = self._camera.serial
+        self._preprocess = Preprocessor(self._parameters, self._camera.width_px, self._camera.height_px)
+
+    def latest(self, max_age_s: float) -> Frame:
+        """The newest frame, preprocessed. Raises FrameStale, CameraLost."""
+        frame = self._camera.latest(max_age_s)
+        if self._last is None or frame.sequence != self._last.sequence:
+            if self._preprocess is None:
+                self._preprocess = Preprocessor(self._parameters, self._camera.width_px, self._camera.height_px)
+            self._last = replace(frame, image=self._preprocess(frame.image))
+        return self._last
+
+    def close(self) -> None:
+        """Let go of the camera. Never raises."""
+        self._camera.close()

@@ -1,0 +1,133 @@
+"""`fosp-edge eval`: a bundle over seeds and scenario families, with intervals, as table, JSON and plot."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fosp_edge.cli.extras import installed, require
+from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.workers import worker_pool
+
+_ACTORS: dict[tuple[str | None, bool], Any] = {}
+"""One actor per agent in each worker process: opening a graph takes longer than an episode should."""
+
+Job = tuple[str | None, bool, str, int]
+
+
+def evaluate(
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="Bundle to measure; may be given several times. Default: the shipped one.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Scenario family; may be given several times. `all` for every one.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per agent and scenario.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; training uses 100000 and above.")] = 0,
+    without_filter: Annotated[
+        bool, typer.Option("--without-filter", help="Measure each bundle a second time with the filter switched off.")
+    ] = False,
+    random: Annotated[bool, typer.Option("--random", help="Measure random actions too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the results go: OUT.json and OUT.png.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Measure agents on SafeReach: success, violations, return, cost, interventions, each with a 95 % interval.
+
+    Episodes run in lockstep with the simulated physics, faster than real time, through the same controller, filter
+    and limits that `fosp-edge run` uses.
+
+    Example: fosp-edge eval --scenario all --episodes 100 --without-filter --random
+    """
+    require("simulation")
+    from fosp_edge.bundle.folder import load_bundle
+    from fosp_edge.cli.shipped import shipped_bundle
+    from fosp_edge.simulation.evaluation import score
+    from fosp_edge.simulation.layout import SCENARIOS
+
+    console = Console()
+    paths = list(bundle or [shipped_bundle()])
+    bundles = [load_bundle(path) for path in paths]
+    wanted = list(SCENARIOS) if scenario and "all" in scenario else (scenario or ["standard"])
+    if unknown := [name for name in wanted if name not in SCENARIOS]:
+        raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")
+    agents: list[tuple[str, str | None, bool]] = []
+    for path, opened in zip(paths, bundles, strict=True):
+        name = f"{opened.manifest.name} ({opened.id[:8]})"
+        agents.append((name, str(path), True))
+        if without_filter:
+            agents.append((f"{name}, no filter", str(path), False))
+    if random:
+        agents.append(("random", None, False))
+    jobs: list[Job] = [
+        (path, filtered, name, item)
+        for _, path, filtered in agents
+        for name in wanted
+        for item in range(seed, seed + episodes)
+    ]
+    columns = (
+        TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    results = []
+    with worker_pool(workers) as pool, Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(jobs))
+        for result in pool.imap(_run, jobs, chunksize=2):
+            results.append(result)
+            progress.advance(task)
+    scores = []
+    for index, (name, _, _) in enumerate(agents):
+        for place, _ in enumerate(wanted):
+            start = (index * len(wanted) + place) * episodes
+            scores.append(score(name, results[start : start + episodes]))
+    console.print(_table(scores))
+    if out is not None:
+        report = {
+            "provenance": provenance(),
+            "bundles": [opened.id for opened in bundles],
+            "seeds": [seed, seed + episodes - 1],
+            "scores": [asdict(item) for item in scores],
+            "episodes": [asdict(result) for result in results],
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        target = out.with_suffix(".json")
+        write_atomically(target, (json.dumps(report, indent=1) + "\n").encode())
+        console.print(f"results in {target}")
+        if installed("visualisation"):
+            from fosp_edge.cli.evaluation_plot import plot_scores
+
+            console.print(f"plot in {plot_scores(scores, out.with_suffix('.png'))}")
+
+
+def _run(job: Job) -> Any:
+    from fosp_edge.simulation.evaluation import BundleActor, RandomActor, evaluate_episode
+
+    path, filtered, scenario, seed = job
+    if (path, filtered) not in _ACTORS:
+        _ACTORS[path, filtered] = RandomActor() if path is None else BundleActor(Path(path), filter_enabled=filtered)
+    return evaluate_episode(_ACTORS[path, filtered], scenario, seed)
+
+
+def _table(scores: list[Any]) -> Table:
+    table = Table(title="SafeReach, mean and 95 % interval")
+    for name in ("agent", "scenario", "success", "episodes in violation", "return", "cost", "steps", "interventions"):
+        table.add_column(name, justify="left" if name in ("agent", "scenario") else "right")
+    for item in scores:
+        table.add_row(
+            item.agent, item.scenario, _percent(item.success), _percent(item.violation), _number(item.total_reward),
+            _number(item.cost), f"{item.steps.mean:.0f}", _percent(item.intervention),
+        )  # fmt: skip
+    return table
+
+
+def _percent(estimate: Any) -> str:
+    return f"{estimate.mean:.0%} ({estimate.low:.0%}-{estimate.high:.0%})"
+
+
+def _number(estimate: Any) -> str:
+    return f"{estimate.mean:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"

@@ -1,0 +1,76 @@
+"""`fosp-edge export`: a checkpoint becomes a bundle that a robot accepts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fosp_edge.cli.extras import require
+from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.experience.split import is_held_out
+from fosp_edge.experience.store import ExperienceStore
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder or checkpoint file that `fosp-edge train` wrote.")],
+    dataset: Annotated[Path, typer.Option(help="The data it learnt from: the held-out tenth calibrates the filter.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of bundles; the new one is a folder in it, named by its hash.")
+    ] = Path("bundles"),
+    name: Annotated[str | None, typer.Option(help="Name for people; by default that of the run.")] = None,
+    miss_rate: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Share of violations that may go without a timely alarm.")
+    ] = 0.05,
+) -> None:
+    """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
+
+    Refused, with nothing written, if the graph differs from the checkpoint by more than the tolerance over recorded
+    episodes, or if the held-out data are too few for the filter's level.
+
+    Example: fosp-edge export runs/train/nano-fosp-s0 --dataset data/safereach
+    """
+    require("export")
+    import torch
+
+    from export.exporter import Contract, export_bundle
+    from fosp_edge.bundle.manifest import CameraContract
+    from fosp_edge.learning.checkpoint import load_agent
+
+    console = Console()
+    agent, header = load_agent(checkpoint, torch.device("cpu"))
+    with ExperienceStore(dataset) as store:
+        source = CameraSelection(store, header["notes"]["cameras"])
+        recording = source.header
+        held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)]
+        fingerprint = store.fingerprint()
+    contract = Contract(
+        robot=recording.robot,
+        rate_hz=recording.rate_hz,
+        cameras=tuple(CameraContract(camera.name, camera.width_px, camera.height_px) for camera in recording.cameras),
+        state=recording.state,
+        actions=recording.action,
+    )
+    with console.status("exporting, calibrating the filter, checking parity"):
+        exported = export_bundle(
+            agent, contract, held_out,
+            name=name or checkpoint.resolve().name,
+            miss_rate=miss_rate,
+            data_sha256=fingerprint,
+            provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]},
+                        "config": agent.config.to_dict()},
+            parent_folder=out,
+        )  # fmt: skip
+    parity, calibration = exported.manifest.parity, exported.calibration
+    table = Table(title=f"bundle {exported.path.name[:12]}", show_header=False)
+    table.add_row("folder", str(exported.path))
+    table.add_row("parity", f"{parity.steps} recorded ticks, {parity.latent_flips} latents flipped")
+    table.add_row("", f"actions within {parity.action_error:.1e}, reachability {parity.reachability_error:.1e}, "
+                      f"values {parity.value_error:.1e}")  # fmt: skip
+    table.add_row("filter", f"feasible up to {calibration.feasible_reachability:.3f}, stop above "
+                            f"{calibration.stop_reachability:.3f}")  # fmt: skip
+    table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} held-out "
+                      f"violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
+    console.print(table)
+    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")

@@ -1,0 +1,55 @@
+"""Where a result comes from: command, commit, versions."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import fosp_edge
+
+_PACKAGES = ("numpy", "onnxruntime", "torch", "onnx", "mujoco")
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    """Command, commit, time, versions and `more`, as JSON values."""
+    return {
+        "command": shlex.join(["fosp-edge", *sys.argv[1:]]),
+        "commit": commit(),
+        "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+        **more,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of this software, of Python and of the packages that results depend on."""
+    found = {"fosp-edge": fosp_edge.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the source tree, with `+changes` if it was edited; None outside of a checkout."""
+    root = Path(fosp_edge.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        name = _git(root, "rev-parse", "HEAD")
+        return name + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return result.stdout.strip()

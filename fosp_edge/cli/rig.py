@@ -1,0 +1,93 @@
+"""The robot and the cameras that a command line asks for, opened and closed together."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.cameras.base import Camera, CameraError
+from fosp_edge.cameras.ring_camera import RingCamera
+from fosp_edge.robots.base import Referee, Robot, RobotError
+from fosp_edge.robots.serial_arm import SerialArm
+
+SIMULATED, SERIAL = "simulated", "serial"
+_WATCHDOG_PERIODS = 4.0
+"""The motor controller stops by itself after so many control periods of silence: 0.2 s at 20 Hz."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What the control loop is given."""
+
+    robot: Robot
+    cameras: tuple[Camera, ...]
+    """In the order of the bundle."""
+    referee: Referee | None
+    """Only a simulation knows reward and cost."""
+    description: str
+
+
+@contextmanager
+def open_rig(
+    kind: str, manifest: Manifest, *, port: str | None, camera_sources: list[str], scenario: str, seed: int
+) -> Iterator[Rig]:
+    """Open what `kind` names: `simulated` starts the device process, `serial` takes a port and cameras.
+
+    Args:
+        kind: SIMULATED or SERIAL.
+        manifest: of the bundle, which says which cameras are needed and how often commands come.
+        port: the serial port, for SERIAL.
+        camera_sources: `NAME=ring:RING` for each camera, for SERIAL.
+        scenario: first table of the simulated robot.
+        seed: its seed.
+
+    Raises:
+        RobotError, CameraError: with a sentence.
+    """
+    names = [contract.name for contract in manifest.cameras]
+    period_s = 1.0 / manifest.rate_hz
+    with ExitStack() as stack:
+        if kind == SIMULATED:
+            from fosp_edge.simulation.launcher import SimulatedRobot
+
+            if port is not None or camera_sources:
+                raise RobotError("--port and --camera belong to a real robot: leave them out, or use --robot serial")
+            device = stack.enter_context(SimulatedRobot(scenario, seed))
+            cameras = tuple(device.cameras[name] for name in names if name in device.cameras)
+            arm = _arm(device.port, period_s)
+            yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}")
+        elif kind == SERIAL:
+            if port is None:
+                raise RobotError("a serial robot needs its port: --port /dev/ttyACM0 (`fosp-edge doctor` lists them)")
+            opened = _open_cameras(names, camera_sources, stack)
+            yield Rig(_arm(port, period_s), opened, None, f"arm on {port}")
+        else:
+            raise RobotError(f"unknown robot {kind!r}; choose one of: {SIMULATED}, {SERIAL}")
+
+
+def _arm(port: str, period_s: float) -> SerialArm:
+    return SerialArm(port, period_s=period_s, watchdog_s=_WATCHDOG_PERIODS * period_s)
+
+
+def _open_cameras(names: list[str], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
+    """The cameras the bundle wants, in its order."""
+    by_name = dict(_split(source) for source in sources)
+    if sorted(by_name) != sorted(names):
+        raise CameraError(
+            f"the bundle sees through the cameras {', '.join(names)}; give each one: "
+            + " ".join(f"--camera {name}=ring:..." for name in names)
+        )
+    cameras = []
+    for name in names:
+        camera = RingCamera(name, by_name[name])
+        stack.callback(camera.close)
+        cameras.append(camera)
+    return tuple(cameras)
+
+
+def _split(source: str) -> tuple[str, str]:
+    name, _, place = source.partition("=")
+    scheme, _, ring = place.partition(":")
+    if not name or scheme != "ring" or not ring:
+        raise CameraError(f"--camera {source!r}: expected NAME=ring:RING, the frame ring of a camera process")
+    return name, ring

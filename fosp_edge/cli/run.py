@@ -1,0 +1,213 @@
+"""`fosp-edge run`: a bundle drives a robot; by default the shipped one drives the simulated arm."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fosp_edge.bundle.folder import Bundle, load_bundle
+from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.cameras.base import CameraError
+from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.live_view import Reporter, View
+from fosp_edge.cli.rig import SERIAL, SIMULATED, Rig, open_rig
+from fosp_edge.cli.run_log import RunLog
+from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
+from fosp_edge.cli.run_recording import open_recorder
+from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
+from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.controller import Controller
+from fosp_edge.control.loop import ControlLoop, LoopSettings
+from fosp_edge.control.machine import Machine
+from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.robots.base import RobotError
+
+DEFAULT_EPISODES = 10
+_SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
+
+
+def run(
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="End after so many seconds.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help=f"End after so many episodes; {DEFAULT_EPISODES} if no end is given.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the shipped one if left out.")] = None,
+    robot: Annotated[str, typer.Option(help=f"{SIMULATED} or {SERIAL}.")] = SIMULATED,
+    port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
+    camera: Annotated[
+        list[str] | None, typer.Option(help="NAME=ring:RING, once per camera, for a serial robot.")
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
+    headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
+    record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
+    no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
+    out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
+) -> None:
+    """Drive a robot with a bundle: verified, filtered, recorded.
+
+    With no arguments the shipped agent drives the simulated arm, which is a process of its own behind a serial line
+    and two cameras. Motors are armed only after every check has passed. Ctrl-C stops them at once.
+    """
+    console = Console()
+    if robot == SERIAL and no_filter and not yes:
+        _refuse(console, "--no-filter on a real robot needs --yes: nothing will hold the policy back")
+    if episodes is None and seconds is None:
+        episodes = DEFAULT_EPISODES
+    if robot == SERIAL and max_steps is None:
+        max_steps = 100
+    plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds)
+    folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
+    try:
+        loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
+        controller = Controller(loaded, filter_enabled=not no_filter)
+        with open_rig(
+            robot, loaded.manifest, port=port, camera_sources=camera or [], scenario=scenario, seed=seed
+        ) as rig:
+            code = _drive(
+                console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
+                max_steps=max_steps if rig.referee is None else None,
+            )  # fmt: skip
+    except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
+        _refuse(console, str(error))
+    except KeyboardInterrupt:
+        console.print("stopped before anything moved", style="yellow")
+        code = 128 + signal.SIGINT
+    raise typer.Exit(code)
+
+
+def _asks(robot: str, yes: bool) -> bool:
+    return robot != SIMULATED and not yes
+
+
+def _refuse(console: Console, sentence: str) -> None:
+    console.print(f"[bold red]refused[/]: {sentence}", soft_wrap=True, highlight=False)
+    raise typer.Exit(2)
+
+
+def _drive(
+    console: Console,
+    bundle: Bundle,
+    controller: Controller,
+    rig: Rig,
+    plan: Plan,
+    folder: Path,
+    *,
+    headless: bool,
+    record: bool,
+    ask: bool,
+    max_steps: int | None,
+) -> int:
+    """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
+    folder.mkdir(parents=True, exist_ok=False)
+    log = RunLog()
+    recorder, store = open_recorder(folder / "experience", bundle) if record else (None, None)
+    loop = ControlLoop(
+        rig.robot,
+        rig.cameras,
+        controller,
+        Machine(),
+        referee=rig.referee,
+        recorder=recorder,
+        observer=log,
+        settings=LoopSettings(max_steps=max_steps),
+    )
+    operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
+    title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
+    caught: list[int] = []
+    console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
+    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
+        summary = Session(loop, operator).run(plan)
+    if reporter.failure is not None:
+        console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
+    if store is not None:
+        store.close()
+    about = {
+        "bundle": {"name": bundle.manifest.name, "sha256": bundle.path.name},
+        "robot": rig.description,
+        "scenario": plan.scenario,
+        "first_seed": plan.first_seed,
+        "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
+        "started_utc": folder.name,
+    }
+    _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)
+    if caught:
+        return 128 + caught[0]
+    return 0 if summary.planned else 1
+
+
+def _report(
+    console: Console,
+    summary: RunSummary,
+    log: RunLog,
+    bundle: Bundle,
+    folder: Path,
+    about: dict[str, Any],
+    *,
+    judged: bool,
+) -> None:
+    """Say how it went, and leave summary and plot beside the recording."""
+    if summary.episodes:
+        console.print(summary_table(summary, judged=judged))
+        console.print(timing_line(summary), highlight=False, soft_wrap=True)
+    if summary.recorded or summary.dropped:
+        console.print(f"{summary.recorded} rows of experience written, {summary.dropped} dropped", highlight=False)
+    files = ["summary.json"]
+    write_atomically(folder / "summary.json", summary_json(summary, about).encode())
+    try:
+        title = (
+            f"fosp-edge run: {bundle.manifest.name} on the {about['robot'].partition(' on ')[0]}, {about['scenario']}"
+        )
+        write_atomically(folder / "run.png", plot_run(log, summary.telemetry, bundle.manifest, title))
+        files.append("run.png")
+    except PlotUnavailableError as error:
+        console.print(str(error), style="dim", soft_wrap=True, markup=False)
+    except ValueError:
+        pass  # not one tick was completed: the sentence below says why
+    style = "green" if summary.planned else "bold red"
+    stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
+    console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
+    console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"saved in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
+
+
+def _confirm(console: Console, question: str) -> bool:
+    """Enter is yes; anything typed, or the end of input, is no."""
+    console.print(question + " [dim](Enter: yes, anything else: no)[/]", highlight=False, soft_wrap=True)
+    line = sys.stdin.readline()
+    return line.strip("\r\n") == "" and line != ""
+
+
+@contextmanager
+def _signals(loop: ControlLoop, caught: list[int]) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running."""
+    first_s = [0.0]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
+        now_s = time.monotonic()
+        impatient = bool(caught) and now_s - first_s[0] > 1.0
+        if not caught:
+            first_s[0] = now_s
+        caught.append(number)
+        if impatient or not loop.machine.may_move:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,47 @@
+"""The experience store of a run, opened for the recorder."""
+
+from pathlib import Path
+
+from fosp_edge.bundle.folder import Bundle
+from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.control.recorder import REASONS, Recorder, Writer
+from fosp_edge.experience.episode import Camera, EpisodeHeader, Recording
+from fosp_edge.experience.store import ExperienceStore
+
+SOURCE = "bundle"
+
+
+def recording_of(manifest: Manifest) -> Recording:
+    """What all episodes of a bundle's robot have in common."""
+    return Recording(
+        robot=manifest.robot,
+        rate_hz=manifest.rate_hz,
+        cameras=tuple(Camera(camera.name, camera.width_px, camera.height_px) for camera in manifest.cameras),
+        state=manifest.state,
+        action=manifest.actions,
+    )
+
+
+def open_recorder(folder: Path, bundle: Bundle) -> tuple[Recorder, ExperienceStore]:
+    """A recorder that writes into the store at `folder`; close the store after the recorder.
+
+    Raises:
+        StoreError: the store cannot be made or opened there.
+    """
+    store = ExperienceStore(folder, "a")
+    recording = recording_of(bundle.manifest)
+    reasons = tuple(reason.name for reason in REASONS)
+
+    def open_episode(seed: int, scenario: str) -> Writer:
+        return store.writer(
+            EpisodeHeader(
+                recording=recording,
+                source=SOURCE,
+                scenario=scenario,
+                seed=seed,
+                bundle=bundle.path.name,
+                reasons=reasons,
+            )
+        )
+
+    return Recorder(open_episode), store

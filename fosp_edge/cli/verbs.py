@@ -1,0 +1,98 @@
+"""Every verb of the command line: where it lives, what it does, how it is used. A new verb is one more line here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command, described so that help and completion need not import it."""
+
+    target: str
+    """`module:attribute`; the attribute is a function, or a `typer.Typer` with commands of its own."""
+    summary: str
+    example: str
+
+
+GROUPS: dict[str, str] = {
+    "data": "Collect, look at, check, import and export recorded episodes.",
+    "bundles": "List, show and verify the agents at hand.",
+}
+"""Verbs that are only a roof over others: `data ls` stands below `data`."""
+
+VERBS: dict[str, Verb] = {
+    "run": Verb(
+        "fosp_edge.cli.run:run",
+        "Drive a robot with a bundle; the shipped agent and the simulated arm by default.",
+        "fosp-edge run --episodes 5 --scenario obstacle-shape",
+    ),
+    "eval": Verb(
+        "fosp_edge.cli.evaluate:evaluate",
+        "Measure a bundle over seeds and scenario families, with confidence intervals.",
+        "fosp-edge eval --episodes 100 --scenario standard",
+    ),
+    "train": Verb(
+        "fosp_edge.cli.train:train",
+        "Train an agent offline from recorded episodes.",
+        "fosp-edge train --dataset data/safereach --preset nano",
+    ),
+    "export": Verb(
+        "fosp_edge.cli.export:export",
+        "Turn a checkpoint into a bundle, with a parity check.",
+        "fosp-edge export runs/train/checkpoint.safetensors",
+    ),
+    "data collect": Verb(
+        "fosp_edge.cli.collect:collect",
+        "Make an offline data set with scripted safe, unsafe and random behaviour.",
+        "fosp-edge data collect data/safereach --episodes 1500 --workers 2",
+    ),
+    "data ls": Verb(
+        "fosp_edge.cli.data:ls",
+        "List the episodes of a store.",
+        "fosp-edge data ls data/safereach --only violation",
+    ),
+    "data show": Verb(
+        "fosp_edge.cli.data:show",
+        "Show one episode: its header, its course, and a contact sheet.",
+        "fosp-edge data show data/safereach 000012 --sheet episode.png",
+    ),
+    "data verify": Verb(
+        "fosp_edge.cli.data:verify",
+        "Read every episode back and say what is damaged.",
+        "fosp-edge data verify data/safereach",
+    ),
+    "doctor": Verb(
+        "fosp_edge.cli.doctor:doctor",
+        "Say what this machine has and lacks, and how to mend it.",
+        "fosp-edge doctor --json",
+    ),
+    "motors": Verb(
+        "fosp_edge.cli.motors:app",
+        "Find, try out and configure motor controllers.",
+        "fosp-edge motors --help",
+    ),
+    "cameras": Verb(
+        "fosp_edge.cli.cameras:app",
+        "Find cameras and look through them.",
+        "fosp-edge cameras --help",
+    ),
+    "calibrate": Verb(
+        "fosp_edge.cli.calibrate:app",
+        "Find out where the cameras are and how they see.",
+        "fosp-edge calibrate --help",
+    ),
+    "bundles ls": Verb(
+        "fosp_edge.cli.bundles:ls",
+        "List the bundles below a folder.",
+        "fosp-edge bundles ls runs",
+    ),
+    "bundles show": Verb(
+        "fosp_edge.cli.bundles:show",
+        "Show what a bundle was made for and what was proven of it.",
+        "fosp-edge bundles show runs/bundles/4f1c...",
+    ),
+    "bundles verify": Verb(
+        "fosp_edge.cli.bundles:verify",
+        "Check every hash of a bundle.",
+        "fosp-edge bundles verify runs/bundles/4f1c...",
+    ),
+}

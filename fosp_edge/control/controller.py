@@ -1,0 +1,120 @@
+"""From an observation to an action that may be sent: inference, filter and limits, without wires and without a clock.
+
+The run loop on the robot and the evaluation in lockstep use this same class, so what is measured is what moves.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fosp_edge.control.inference import PolicyBundle, PolicyRuntime
+from fosp_edge.control.limits import Limits
+from fosp_edge.control.safety_filter import (
+    DEFAULT_SETTINGS,
+    FilterSettings,
+    FilterState,
+    filter_action,
+)
+from fosp_edge.control.types import Decision, Observation, StepScores
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What one decision leaves behind beside the decision itself."""
+
+    chosen: int
+    """Row of the candidates that was let through."""
+    advice: Decision
+    """What the filter would have done; differs from the decision only when it is switched off."""
+    range_limited: bool
+    rate_limited: bool
+    inference_s: float
+    filter_s: float
+
+
+class Controller:
+    """A bundle that decides. One instance per robot; `reset` before every episode."""
+
+    def __init__(
+        self,
+        bundle: PolicyBundle,
+        *,
+        filter_enabled: bool = True,
+        settings: FilterSettings = DEFAULT_SETTINGS,
+        threads: int = 1,
+        full_range_s: float = 0.1,
+    ) -> None:
+        """Open the bundle's graph; raises BundleError."""
+        self.manifest = bundle.manifest
+        self.filter_enabled = filter_enabled
+        self.settings = settings
+        self.runtime = PolicyRuntime(bundle, threads)
+        actions = self.manifest.actions
+        self.limits = Limits(
+            tuple(channel.low for channel in actions),
+            tuple(channel.high for channel in actions),
+            1.0 / self.manifest.rate_hz,
+            full_range_s,
+        )
+        self._hold_index = self.manifest.candidates.index("hold")
+        self._filter_state = FilterState()
+        self._executed = np.zeros(len(actions), dtype=np.float32)
+        self._physical = self.limits.rest
+        self._insight: Insight | None = None
+
+    def reset(self, seed: int) -> None:
+        """A new episode from rest; `seed` decides all noise of it."""
+        self.runtime.reset(seed)
+        self.limits.reset()
+        self._filter_state = FilterState()
+        self._executed = np.zeros(len(self.manifest.actions), dtype=np.float32)
+        self._physical = self.limits.rest
+        self._insight = None
+
+    def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
+        """One tick. The decision's `action` is what is to be executed, after filter and limits, normalised, shape [A].
+
+        Raises:
+            NotFinite: from the graph. ActionRefused: the chosen action is not finite. Either way, stop the motors.
+        """
+        begin_ns = time.perf_counter_ns()
+        scores = self.runtime.step(observation, self._executed)
+        inferred_ns = time.perf_counter_ns()
+        verdict = filter_action(
+            scores,
+            self.manifest.filter,
+            self._filter_state,
+            self._hold_index,
+            enabled=self.filter_enabled,
+            settings=self.settings,
+        )
+        limited = self.limits.apply(verdict.decision.action)
+        self._filter_state, self._executed, self._physical = verdict.state, limited.normalised, limited.physical
+        self._insight = Insight(
+            chosen=verdict.decision.index,
+            advice=verdict.advice,
+            range_limited=limited.range_limited,
+            rate_limited=limited.rate_limited,
+            inference_s=(inferred_ns - begin_ns) * 1e-9,
+            filter_s=(time.perf_counter_ns() - inferred_ns) * 1e-9,
+        )
+        return replace(verdict.decision, action=limited.normalised), scores
+
+    @property
+    def physical_action(self) -> npt.NDArray[np.float64]:
+        """The last decision's action in the robot's units, inside its limits, shape [A]: what goes over the wire."""
+        physical: npt.NDArray[np.float64] = self._physical.copy()
+        return physical
+
+    @property
+    def insight(self) -> Insight:
+        """Particulars of the last decision.
+
+        Raises:
+            RuntimeError: nothing was decided since the reset.
+        """
+        if self._insight is None:
+            raise RuntimeError("nothing was decided since the reset")
+        return self._insight

@@ -1,0 +1,257 @@
+"""The step graph, run once per tick: it carries the recurrent state and the noise, and checks what comes out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.validation import validate
+from fosp_edge.control.types import Float32Array, Observation, StepScores
+
+AnyArray = npt.NDArray[np.generic]
+
+
+class PolicyBundle(Protocol):
+    """What is needed of a verified bundle (`fosp_edge.bundle.folder.Bundle`)."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle was made for."""
+
+    @property
+    def graph_bytes(self) -> bytes:
+        """The step graph, as verified: the file is not read a second time."""
+
+
+class NotFinite(RuntimeError):  # noqa: N818 - an outcome, as the control loop names it
+    """The graph returned NaN or infinity; its recurrent state is not to be trusted until the next reset."""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The recurrent state between two ticks, with what is needed to go on from it bit for bit."""
+
+    deterministic: Float32Array
+    """Shape [D]."""
+    stochastic: npt.NDArray[np.int64]
+    """Class of each categorical, shape [G]."""
+    seed: int
+    tick: int
+    """Steps since the reset; zero means that nothing has been seen yet."""
+
+
+@dataclass(frozen=True)
+class _Port:
+    """One input or output of the graph as the contract has it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+_ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int64": "tensor(int64)"}
+
+
+def expected_ports(manifest: Manifest) -> tuple[dict[str, _Port], dict[str, _Port]]:
+    """Inputs and outputs of the step graph that a manifest promises, by name."""
+    height, width = manifest.cameras[0].height_px, manifest.cameras[0].width_px
+    latent, actions, count = manifest.latent, len(manifest.actions), len(manifest.candidates)
+    inputs = {
+        "image": _Port("uint8", (1, height, width, 3 * len(manifest.cameras))),
+        "state": _Port("float32", (1, len(manifest.state))),
+        "previous_action": _Port("float32", (1, actions)),
+        "is_first": _Port("float32", (1,)),
+        "deterministic": _Port("float32", (1, latent.deterministic)),
+        "stochastic": _Port("int64", (1, latent.groups)),
+        "latent_noise": _Port("float32", (1, latent.groups, latent.classes)),
+        "action_noise": _Port("float32", (manifest.sampled_candidates, actions)),
+    }
+    outputs = {
+        "next_deterministic": _Port("float32", (1, latent.deterministic)),
+        "next_stochastic": _Port("int64", (1, latent.groups)),
+        "candidates": _Port("float32", (count, actions)),
+        "reward_value": _Port("float32", (count,)),
+        "cost_value": _Port("float32", (count,)),
+        "reachability": _Port("float32", (count,)),
+        "state_reachability": _Port("float32", (1,)),
+        "surprise": _Port("float32", (1,)),
+    }
+    if manifest.sampled_candidates == 0:
+        del inputs["action_noise"]
+    return inputs, outputs
+
+
+def _check(kind: str, expected: dict[str, _Port], found: list[ort.NodeArg]) -> None:
+    by_name = {item.name: item for item in found}
+    if missing := sorted(expected.keys() - by_name.keys()):
+        raise BundleError(f"the step graph lacks the {kind}s {', '.join(missing)}; export the bundle again")
+    if unknown := sorted(by_name.keys() - expected.keys()):
+        raise BundleError(f"the step graph has {kind}s nobody knows: {', '.join(unknown)}; export the bundle again")
+    for name, port in expected.items():
+        item = by_name[name]
+        if item.type != _ORT_TYPES[port.dtype] or tuple(item.shape) != port.shape:
+            raise BundleError(
+                f"{kind} {name!r} of the step graph: the manifest promises {port.dtype}{list(port.shape)}, "
+                f"the graph has {item.type}{list(item.shape)}; export the bundle again"
+            )
+
+
+class TickNoise:
+    """Noise of any tick of any episode: a pure function of (seed, tick), so that a replay may begin anywhere.
+
+    Philox counts instead of remembering (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): tick
+    5,000 is drawn without drawing the 4,999 before it.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._philox = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._philox)
+        self._state = self._philox.state
+        self.uniform = np.zeros((1, manifest.latent.groups, manifest.latent.classes), np.float32)
+        self.normal = np.zeros((manifest.sampled_candidates, len(manifest.actions)), np.float32)
+
+    def draw(self, seed: int, tick: int) -> None:
+        """Fill `uniform` with numbers in (0, 1), shape [1, G, K], and `normal` with standard normal ones, [M, A]."""
+        # A new generator per tick would do too, at the price of a system call for entropy that is then not used.
+        self._state["state"]["key"][:] = (seed, 0)
+        self._state["state"]["counter"][:] = (0, 0, tick, 0)
+        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0
+        self._philox.state = self._state
+        self._generator.random(out=self.uniform, dtype=np.float32)
+        # [0, 1) has a zero in it, whose logarithm the graph would take.
+        np.maximum(self.uniform, np.float32(2.0**-25), out=self.uniform)
+        self._generator.standard_normal(out=self.normal, dtype=np.float32)
+
+
+class PolicyRuntime:
+    """Runs the step graph of a bundle, batch 1, on buffers that are allocated once.
+
+    The recurrent state lives in two pairs of buffers that swap roles every tick: what one step writes, the next one
+    reads, and nothing is copied. Thread settings: a graph of this size gains nothing from unpinned threads, and its
+    tail loses (see docs), so one is the default and idle threads do not spin.
+    """
+
+    def __init__(self, bundle: PolicyBundle, threads: int = 1) -> None:
+        """Open the graph and compare it with the manifest.
+
+        Raises:
+            BundleError: it does not load, or its inputs and outputs are not those of the manifest.
+        """
+        self.manifest = bundle.manifest
+        self._check_manifest()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(bundle.graph_bytes, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises a family of its own without a public base
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BundleError(f"the step graph does not load ({first_line}); export the bundle again") from error
+        inputs, outputs = expected_ports(self.manifest)
+        _check("input", inputs, self._session.get_inputs())
+        _check("output", outputs, self._session.get_outputs())
+        self._inputs = {name: np.zeros(port.shape, port.dtype) for name, port in inputs.items()}
+        self._outputs = {name: np.zeros(port.shape, port.dtype) for name, port in outputs.items()}
+        self._noise = TickNoise(self.manifest)
+        # The graph reads the noise where it is drawn.
+        self._inputs["latent_noise"] = self._noise.uniform
+        if "action_noise" in self._inputs:
+            self._inputs["action_noise"] = self._noise.normal
+        self._bindings = (self._bind(swapped=False), self._bind(swapped=True))
+        self._seed, self._tick, self._trusted = 0, 0, False
+
+    def _check_manifest(self) -> None:
+        validate(self.manifest)
+        sizes = {(camera.height_px, camera.width_px) for camera in self.manifest.cameras}
+        if len(sizes) != 1:
+            raise BundleError(f"the cameras in the manifest must have one size, found {sorted(sizes)}; export it again")
+
+    def _bind(self, *, swapped: bool) -> ort.IOBinding:
+        """Bind all buffers; with `swapped`, the state is read where the other binding writes it."""
+        read, write = dict(self._inputs), dict(self._outputs)
+        if swapped:
+            for name in ("deterministic", "stochastic"):
+                read[name], write[f"next_{name}"] = self._outputs[f"next_{name}"], self._inputs[name]
+        binding = self._session.io_binding()
+        for name, array in read.items():
+            binding.bind_input(name, "cpu", 0, array.dtype, list(array.shape), array.ctypes.data)
+        for name, array in write.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, list(array.shape), array.ctypes.data)
+        return binding
+
+    def _state_buffers(self) -> tuple[AnyArray, AnyArray]:
+        """The buffers that the coming step reads."""
+        if self._tick % 2:
+            return self._outputs["next_deterministic"], self._outputs["next_stochastic"]
+        return self._inputs["deterministic"], self._inputs["stochastic"]
+
+    @property
+    def latent(self) -> Latent:
+        """A copy of the recurrent state, from which `restore` goes on bit for bit."""
+        deterministic, stochastic = self._state_buffers()
+        return Latent(
+            deterministic[0].astype(np.float32), stochastic[0].astype(np.int64), seed=self._seed, tick=self._tick
+        )
+
+    def restore(self, latent: Latent) -> None:
+        """Go on from a state taken earlier, from this runtime or from another of the same latent shape."""
+        self._seed, self._tick, self._trusted = latent.seed, latent.tick, True
+        deterministic, stochastic = self._state_buffers()
+        deterministic[0], stochastic[0] = latent.deterministic, latent.stochastic
+
+    def reset(self, seed: int) -> None:
+        """Forget everything; the next step is the first of an episode. `seed` decides all noise of the episode."""
+        groups, width = self.manifest.latent.groups, self.manifest.latent.deterministic
+        self.restore(Latent(np.zeros(width, np.float32), np.zeros(groups, np.int64), seed=seed, tick=0))
+
+    def step(self, observation: Observation, previous_action: Float32Array) -> StepScores:
+        """One tick: update the latent with what is seen, and score the candidates.
+
+        Args:
+            observation: image [H, W, 3 * cameras] and state [S], as the manifest has them.
+            previous_action: the action that was really executed after the last step, normalised, shape [A]. Not the
+                nominal one: the world answered to what the filter and the limits let through. Ignored at the first.
+
+        Raises:
+            NotFinite: an output is NaN or infinite. Every step until the next `reset` raises it again.
+            ValueError: the observation is not of the manifest's shape.
+        """
+        if not self._trusted:
+            raise NotFinite("the recurrent state is not valid: reset before the next step")
+        inputs, first = self._inputs, self._tick == 0
+        if observation.image.shape != inputs["image"].shape[1:] or observation.image.dtype != np.uint8:
+            raise ValueError(
+                f"expected a uint8 image of shape {inputs['image'].shape[1:]}, "
+                f"found {observation.image.dtype} {observation.image.shape}"
+            )
+        inputs["image"][0] = observation.image
+        inputs["state"][0] = observation.state
+        inputs["previous_action"][0] = 0.0 if first else previous_action
+        inputs["is_first"][0] = first
+        self._noise.draw(self._seed, self._tick)
+        self._session.run_with_iobinding(self._bindings[self._tick % 2])
+        self._tick += 1
+        return self._scores()
+
+    def _scores(self) -> StepScores:
+        outputs = {name: self._outputs[name].copy() for name in self._outputs if not name.startswith("next_")}
+        deterministic, _ = self._state_buffers()
+        broken = [name for name, values in outputs.items() if not np.all(np.isfinite(values))]
+        if not np.all(np.isfinite(deterministic)):
+            broken.append("next_deterministic")
+        if broken:
+            self._trusted = False
+            raise NotFinite(f"the graph returned values that are not finite numbers in: {', '.join(sorted(broken))}")
+        return StepScores(
+            candidates=outputs["candidates"],
+            reward_value=outputs["reward_value"],
+            cost_value=outputs["cost_value"],
+            reachability=outputs["reachability"],
+            state_reachability=float(outputs["state_reachability"][0]),
+            surprise=float(outputs["surprise"][0]),
+        )

@@ -1,0 +1,315 @@
+"""One update: world model, critics with reachability, policy. Offline, without any environment."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from fosp_edge.agent.agent import Agent, log_density
+from fosp_edge.agent.config import Config
+from fosp_edge.agent.distributions import categorical_kl, two_hot_loss, two_hot_mean
+from fosp_edge.agent.rssm import Latent
+from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.objectives import (
+    PercentileRange,
+    augmented_lagrangian,
+    expectile_weight,
+    imitation_weight,
+    lambda_return,
+    next_multiplier,
+    reachability_target,
+)
+
+Metrics = dict[str, float]
+
+
+class NotFiniteLossError(RuntimeError):
+    """A loss is not a finite number; the message names it."""
+
+
+@dataclass
+class Multiplier:
+    """State of the augmented Lagrangian."""
+
+    value: float
+    penalty: float
+
+
+class Learner:
+    """Holds optimisers and scales, and turns batches into updates of an agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.config = agent, agent.config
+        config = agent.config
+        self.device = next(agent.parameters()).device
+        critics = agent.critics
+        reach = [*critics.reach_action.parameters(), *critics.reach_state.parameters()]
+        values = [
+            parameter
+            for head in (critics.reward_action, critics.reward_state, critics.cost_action, critics.cost_state)
+            for parameter in head.parameters()
+        ]
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "model": _adam(agent.world_model.parameters(), config.model_learning_rate, config.model_epsilon),
+            "values": _adam(values, config.critic_learning_rate, config.critic_epsilon),
+            "reach": _adam(reach, config.reachability_learning_rate, config.critic_epsilon),
+            "policy": _adam(agent.policy.parameters(), config.policy_learning_rate, config.critic_epsilon),
+        }
+        self.multiplier = Multiplier(config.multiplier_start, config.penalty_start)
+        self.scales = {"reward": PercentileRange(), "cost": PercentileRange()}
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+
+    def update(self, batch: Batch, number: int) -> Metrics:
+        """Learn from one batch; returns what happened, as plain numbers.
+
+        Args:
+            batch: sequences of experience.
+            number: how many updates were made before this one; decides what learns (`behaviour_from`, `model_until`).
+
+        Raises:
+            NotFiniteLossError: a loss is NaN or infinite; nothing of this part was applied.
+        """
+        frozen = self.config.model_until is not None and number >= self.config.model_until
+        latents, metrics = self._follow(batch) if frozen else self._update_model(batch)
+        if number >= self.config.behaviour_from:
+            metrics |= self._update_critics(batch, latents)
+            metrics |= self._update_policy(batch, latents)
+        return metrics
+
+    # -- world model ---------------------------------------------------------------------------------------------
+
+    def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
+        model = self.agent.world_model
+        latents, posterior, prior = self.observe(batch)
+        losses = self.model_losses(batch, latents, posterior, prior)
+        loss = torch.stack(list(losses.values())).sum()
+        norm = self._apply("model", loss, model.parameters(), self.config.model_clip)
+        metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
+        return latents.detach(), metrics | {"model/gradient_norm": norm}
+
+    @torch.no_grad()
+    def _follow(self, batch: Batch) -> tuple[Latent, Metrics]:
+        return self.observe(batch)[0], {}
+
+    def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
+        """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""
+        model = self.agent.world_model
+        embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
+        embedding = embedding.unflatten(0, batch.is_first.shape)
+        observed: tuple[Latent, Tensor, Tensor] = model.rssm.observe(
+            embedding, batch.previous_action, batch.is_first, self.generator
+        )
+        return observed
+
+    def model_losses(self, batch: Batch, latents: Latent, posterior: Tensor, prior: Tensor) -> dict[str, Tensor]:
+        """The terms of the world model's loss, each a scalar already weighted."""
+        config, model = self.config, self.agent.world_model
+        features = latents.features().flatten(0, 1)
+        # Decoding is the dearest part: a random share of the frames gives the same gradient in expectation.
+        count = max(1, round(config.decoded_share * len(features)))
+        chosen = torch.randperm(len(features), generator=self.generator, device=self.device)[:count]
+        pictures, states = model.decoder(features[chosen])
+        target = batch.image.flatten(0, 1)[chosen].permute(0, 3, 1, 2).float() / 255.0 - 0.5
+        normalised = batch.state.flatten(0, 1)[chosen] - model.encoder.state_mean
+        normalised = normalised / model.encoder.state_deviation
+        cost = batch.violation.flatten()
+        cost_weight = torch.where(cost >= 1.0, config.violation_weight, 1.0)
+        going_on = 1.0 - batch.is_terminal.flatten().float()
+        dynamics = categorical_kl(posterior.detach(), prior).clamp(min=config.free_nats).mean()
+        representation = categorical_kl(posterior, prior.detach()).clamp(min=config.free_nats).mean()
+        return {
+            "image": (pictures - target).square().sum((1, 2, 3)).mean(),
+            "state": (states - normalised).square().sum(-1).mean(),
+            "reward": two_hot_loss(model.reward(features), batch.arrival_reward.flatten()).mean(),
+            "cost": (cost_weight * two_hot_loss(model.cost(features), cost)).mean(),
+            "proceed": functional.binary_cross_entropy_with_logits(model.proceed(features).squeeze(-1), going_on),
+            "kl_dynamics": config.kl_dynamics * dynamics,
+            "kl_representation": config.kl_representation * representation,
+        }
+
+    # -- critics and reachability --------------------------------------------------------------------------------
+
+    def _update_critics(self, batch: Batch, latents: Latent) -> Metrics:
+        config, critics, slow = self.config, self.agent.critics, self.agent.slow_critics
+        features = latents.features()
+        here, after = features[:, :-1], features[:, 1:]
+        pair = torch.cat([here, batch.action[:, :-1]], -1)
+        mask = batch.has_successor.float()
+        going_on = 1.0 - batch.is_terminal[:, 1:].float()
+        discount = config.discount * going_on
+        losses: dict[str, Tensor] = {}
+        metrics: Metrics = {}
+
+        terms = [("reward", batch.reward, config.reward_expectile)]
+        if config.safety:
+            terms.append(("cost", batch.cost, config.cost_expectile))
+        for name, signal, expectile in terms:
+            action_head, state_head = getattr(critics, f"{name}_action"), getattr(critics, f"{name}_state")
+            slow_action = getattr(slow, f"{name}_action")
+            with torch.no_grad():
+                target = signal[:, :-1] + discount * two_hot_mean(state_head(after))
+                slow_value = two_hot_mean(slow_action(pair))
+            logits, state_logits = action_head(pair), state_head(here)
+            losses[f"{name}_action"] = _mean(two_hot_loss(logits, target), mask)
+            losses[f"{name}_slow"] = config.slow_regulariser * _mean(two_hot_loss(logits, slow_value), mask)
+            difference = slow_value - two_hot_mean(state_logits).detach()
+            weight = expectile_weight(difference, expectile)
+            losses[f"{name}_state"] = _mean(weight * two_hot_loss(state_logits, slow_value), mask)
+            metrics[f"critic/{name}_mean"] = float(_mean(slow_value, mask))
+
+        reach_loss = torch.zeros((), device=self.device)
+        if config.safety:
+            with torch.no_grad():
+                following = torch.sigmoid(slow.reach_state(after).squeeze(-1)) * going_on
+                target = reachability_target(batch.violation[:, 1:], following, config.reachability_discount)
+                slow_reach = torch.sigmoid(slow.reach_action(pair).squeeze(-1))
+                own = torch.maximum(batch.violation[:, :-1], slow_reach)
+            action_logit, state_logit = critics.reach_action(pair).squeeze(-1), critics.reach_state(here).squeeze(-1)
+            weight = expectile_weight(own - torch.sigmoid(state_logit).detach(), config.reachability_expectile)
+            reach_loss = _mean(_cross_entropy(action_logit, target), mask) + _mean(
+                weight * _cross_entropy(state_logit, own), mask
+            )
+            metrics["critic/reachability_mean"] = float(_mean(slow_reach, mask))
+            metrics["critic/reachability_loss"] = float(reach_loss.detach())
+        if config.horizon > 0:
+            losses |= self._imagined_losses(latents, batch)
+
+        value_loss = torch.stack(list(losses.values())).sum()
+        values = self.optimisers["values"].param_groups[0]["params"]
+        self._apply("values", value_loss, values, config.critic_clip)
+        if config.safety:
+            self._apply("reach", reach_loss, self.optimisers["reach"].param_groups[0]["params"], config.critic_clip)
+        self.agent.update_slow_critics()
+        return metrics | {f"critic/{name}": float(value.detach()) for name, value in losses.items()}
+
+    def _imagined_losses(self, latents: Latent, batch: Batch) -> dict[str, Tensor]:
+        """Action values follow the lambda-return of what the policy would do, imagined from the batch's states."""
+        config, model, critics = self.config, self.agent.world_model, self.agent.critics
+        alive = (~batch.is_terminal).flatten().nonzero().squeeze(-1)
+        order = torch.randperm(len(alive), generator=self.generator, device=self.device)
+        start = alive[order[: config.imagination_starts]]
+        latent = Latent(latents.deterministic.flatten(0, 1)[start], latents.stochastic.flatten(0, 1)[start])
+        pairs, features = [], []
+        with torch.no_grad():
+            for _ in range(config.horizon):
+                here = latent.features()
+                mean, deviation = self.agent.policy(here)
+                noise = torch.randn(mean.shape, generator=self.generator, device=self.device)
+                action = (mean + deviation * noise).clamp(-1.0, 1.0)
+                pairs.append(torch.cat([here, action], -1))
+                latent = model.rssm.imagine(latent, action, self.generator)
+                features.append(latent.features())
+            pair, after = torch.stack(pairs), torch.stack(features)
+            proceed = torch.sigmoid(model.proceed(after).squeeze(-1))
+            # Steps beyond an imagined end count for nothing.
+            weight = torch.cat([torch.ones_like(proceed[:1]), proceed[:-1].cumprod(0)])
+        losses = {}
+        for name in ("reward", "cost") if config.safety else ("reward",):
+            with torch.no_grad():
+                signal = two_hot_mean(getattr(model, name)(after))
+                value = two_hot_mean(getattr(critics, f"{name}_state")(after))
+                target = lambda_return(signal, value, config.discount * proceed, config.trace)
+            logits = getattr(critics, f"{name}_action")(pair)
+            losses[f"{name}_imagined"] = _mean(two_hot_loss(logits, target), weight)
+        return losses
+
+    # -- policy --------------------------------------------------------------------------------------------------
+
+    def _update_policy(self, batch: Batch, latents: Latent) -> Metrics:
+        config = self.config
+        here, action = latents.features()[:, :-1], batch.action[:, :-1]
+        mask = batch.has_successor.float()
+        mean, deviation = self.agent.policy(here)
+        metrics: Metrics = {}
+        weight = self._imitation_weights(here, action, metrics) if config.advantage_weighting else torch.ones_like(mask)
+        weight = weight / _mean(weight, mask).clamp(min=1e-3)
+        imitation = -_mean(weight * log_density(mean, deviation, action), mask)
+        entropy = _mean((torch.log(deviation) + 1.4189385332046727).sum(-1), mask)
+        loss = imitation - config.entropy * entropy
+        if config.safety:
+            pair = torch.cat([here, mean], -1)
+            cost_return = two_hot_mean(self.agent.critics.cost_action(pair))
+            reach = torch.sigmoid(self.agent.critics.reach_state(here).squeeze(-1)).detach()
+            constraint = _mean((1.0 - reach) * cost_return, mask) - config.cost_budget
+            loss = loss + augmented_lagrangian(constraint, self.multiplier.value, self.multiplier.penalty)
+            self.multiplier.value, self.multiplier.penalty = next_multiplier(
+                float(constraint.detach()), self.multiplier.value, self.multiplier.penalty, config.penalty_growth
+            )
+            metrics["policy/constraint"] = float(constraint.detach())
+            metrics["policy/multiplier"] = self.multiplier.value
+        self._apply("policy", loss, self.agent.policy.parameters(), config.critic_clip)
+        error = _mean((mean - action).square().mean(-1), mask)
+        return metrics | {
+            "policy/imitation": float(imitation.detach()),
+            "policy/entropy": float(entropy.detach()),
+            "policy/squared_error": float(error.detach()),
+        }
+
+    @torch.no_grad()
+    def _imitation_weights(self, here: Tensor, action: Tensor, metrics: Metrics) -> Tensor:
+        config, critics = self.config, self.agent.critics
+        pair = torch.cat([here, action], -1)
+        gain = two_hot_mean(critics.reward_action(pair)) - two_hot_mean(critics.reward_state(here))
+        scale = self.scales["reward"].update(gain)
+        reward_advantage = config.inverse_temperature * gain / scale
+        metrics["policy/reward_advantage_scale"] = scale
+        if not config.safety:
+            return torch.exp(reward_advantage).clamp(max=config.weight_limit)
+        saving = two_hot_mean(critics.cost_state(here)) - two_hot_mean(critics.cost_action(pair))
+        scale = self.scales["cost"].update(saving)
+        cost_advantage = config.inverse_temperature * saving / scale
+        reach = torch.sigmoid(critics.reach_state(here).squeeze(-1))
+        feasible = torch.sigmoid(critics.reach_action(pair).squeeze(-1)) <= config.feasible_reachability
+        metrics["policy/cost_advantage_scale"] = scale
+        metrics["policy/feasible_share"] = float(feasible.float().mean())
+        return imitation_weight(reward_advantage, cost_advantage, reach, feasible, config.weight_limit)
+
+    # -- optimisation --------------------------------------------------------------------------------------------
+
+    def _apply(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float) -> float:
+        if not torch.isfinite(loss):
+            raise NotFiniteLossError(f"the {name} loss is {float(loss.detach())}")
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        parameters = list(parameters)
+        # backward() lays gradients out like their parameters; autograd.grad() does not, and the fused optimiser would
+        # then apply those of channels-last convolutions to the wrong weights without a word.
+        torch.autograd.backward(loss, inputs=parameters)
+        norm = float(nn.utils.clip_grad_norm_(parameters, clip))
+        optimiser.step()
+        return norm
+
+    def scalars(self) -> dict[str, Any]:
+        """The learner's own state beside tensors, for a checkpoint."""
+        return {
+            "multiplier": self.multiplier.value,
+            "penalty": self.multiplier.penalty,
+            "scales": {name: scale.value for name, scale in self.scales.items()},
+        }
+
+    def restore_scalars(self, values: dict[str, Any]) -> None:
+        """Take up the state given by `scalars`."""
+        self.multiplier = Multiplier(float(values["multiplier"]), float(values["penalty"]))
+        for name, scale in self.scales.items():
+            scale.value = float(values["scales"][name])
+
+
+def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, epsilon: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(list(parameters), lr=learning_rate, eps=epsilon, fused=True)
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1.0)
+
+
+def _cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
+
+
+def make_learner(config: Config, device: torch.device) -> Learner:
+    """A fresh agent and its learner; the seed decides the weights."""
+    torch.manual_seed(config.seed)
+    return Learner(Agent(config).to(device))

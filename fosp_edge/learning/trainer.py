@@ -1,0 +1,171 @@
+"""Offline training: batches in, a checkpoint out, resumable at any moment."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, resume, save_checkpoint
+from fosp_edge.learning.learner import Learner, Metrics, NotFiniteLossError
+
+Columns = Mapping[str, npt.NDArray[np.generic]]
+
+
+class Sampler(Protocol):
+    """Where batches come from."""
+
+    def sample(self) -> Columns:
+        """Columns of one batch, [B, T, ...]."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to draw the same batches again, JSON values."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+class MetricWriter(Protocol):
+    """What the trainer uses of TensorBoard's SummaryWriter."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...  # noqa: D102
+
+
+class TrainingDivergedError(RuntimeError):
+    """Training met a loss that is not a number; the message names it and the last good checkpoint."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display needs."""
+
+    update: int
+    updates: int
+    updates_per_s: float
+    metrics: Metrics
+    saved: bool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How often things are written."""
+
+    log_every: int = 25
+    validate_every: int = 250
+    checkpoint_every_s: float = 120.0
+
+
+class Trainer:
+    """Runs a learner over a sampler into a run folder."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        sampler: Sampler,
+        folder: Path,
+        *,
+        notes: Mapping[str, Any],
+        writer: MetricWriter | None = None,
+        validation: Sampler | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._learner, self._sampler, self._validation = learner, sampler, validation
+        self._folder, self._notes, self._writer = folder, dict(notes), writer
+        self._schedule = schedule or Schedule()
+        self._path = folder / CHECKPOINT_FILE
+        self.update = 0
+        self._seconds = 0.0
+
+    def resume(self) -> int:
+        """Go on from the run folder's checkpoint, if there is one; returns the updates already done."""
+        if self._path.exists():
+            progress = resume(self._path, self._learner)["progress"]
+            self.update, self._seconds = int(progress["update"]), float(progress["seconds"])
+            self._sampler.restore(progress["sampler"])
+        return self.update
+
+    def run(self, on_progress: Callable[[Progress], None], stop: threading.Event) -> None:
+        """Train until the configured number of updates or until `stop` is set; either way ends with a checkpoint.
+
+        Raises:
+            TrainingDivergedError: a loss became NaN or infinite; the last good checkpoint stays untouched.
+        """
+        updates, averages = self._learner.config.updates, _Averages()
+        saved_at = logged_at = time.monotonic()
+        logged_update = self.update
+        while self.update < updates and not stop.is_set():
+            started = time.monotonic()
+            batch = Batch.from_numpy(self._sampler.sample(), self._learner.device)
+            try:
+                averages.add(self._learner.update(batch, self.update))
+            except NotFiniteLossError as error:
+                raise TrainingDivergedError(self._diagnosis(error)) from error
+            self.update += 1
+            self._seconds += time.monotonic() - started
+            if self.update % self._schedule.log_every and self.update != updates:
+                continue
+            now = time.monotonic()
+            metrics = averages.take()
+            if self._validation is not None and self.update % self._schedule.validate_every == 0:
+                metrics |= self._validate(self._validation)
+            saved = now - saved_at > self._schedule.checkpoint_every_s
+            if saved:
+                self._save()
+                saved_at = now
+            self._log(metrics)
+            speed = (self.update - logged_update) / max(now - logged_at, 1e-9)
+            logged_at, logged_update = now, self.update
+            on_progress(Progress(self.update, updates, speed, metrics, saved))
+        self._save()
+
+    def _save(self) -> None:
+        progress = {"update": self.update, "seconds": self._seconds, "sampler": self._sampler.state()}
+        save_checkpoint(self._path, self._learner, progress, self._notes)
+
+    def _log(self, metrics: Metrics) -> None:
+        if self._writer is not None:
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, self.update)
+        line = json.dumps({"update": self.update, "seconds": round(self._seconds, 1)} | metrics)
+        with (self._folder / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    @torch.no_grad()
+    def _validate(self, sampler: Sampler) -> Metrics:
+        batch = Batch.from_numpy(sampler.sample(), self._learner.device)
+        latents, posterior, prior = self._learner.observe(batch)
+        losses = self._learner.model_losses(batch, latents, posterior, prior)
+        return {f"validation/{name}": float(value) for name, value in losses.items()}
+
+    def _diagnosis(self, error: NotFiniteLossError) -> str:
+        good = f"the last good checkpoint is {self._path}" if self._path.exists() else "no checkpoint was written yet"
+        return (
+            f"Training stopped at update {self.update}: {error}. {good[0].upper()}{good[1:]}. "
+            "Look at the gradient norms in TensorBoard just before; a smaller learning rate or cleaner data cures it."
+        )
+
+
+class _Averages:
+    """Means of metrics between two log lines."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> Metrics:
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        return means

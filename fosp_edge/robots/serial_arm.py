@@ -1,0 +1,246 @@
+"""An arm behind a FOSP motor controller on a serial port, commanded with fingertip velocities."""
+
+import contextlib
+import time
+
+import numpy as np
+
+from firmware_bridge.codes import Fault, Reaction, State
+from firmware_bridge.errors import LinkError, LinkLostError
+from firmware_bridge.link import Handshake, MotorLink
+from firmware_bridge.telemetry import JointLimits, Telemetry
+from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription, FloatArray
+from fosp_edge.robots.base import ActionSpace, RobotError, RobotLost, RobotState
+from fosp_edge.robots.joint_limits import VelocityBudget, stay_within_joint_limits
+from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace, limit_to_workspace
+
+SPEED_LIMIT_M_S = 0.25
+FINGERTIP_VELOCITY = ActionSpace(
+    names=("vx", "vy", "vz"), units=("m/s",) * 3, low=(-SPEED_LIMIT_M_S,) * 3, high=(SPEED_LIMIT_M_S,) * 3
+)
+_HOST_FAULTS = Fault.HOST_STOP | Fault.WATCHDOG
+"""Latched because the host said stop or fell silent: nothing is wrong with the arm, the operator's word clears them."""
+_FAULT_WORDS = {
+    Fault.HOST_STOP: "stopped by the host",
+    Fault.WATCHDOG: "watchdog: no command came in time",
+    Fault.OVER_TEMPERATURE: "a motor is too hot: let it cool down",
+    Fault.OVER_CURRENT: "a motor draws too much current: free the arm",
+    Fault.FEEDBACK_LOST: "a motor does not answer: check its cable",
+    Fault.OVER_VELOCITY: "a joint moved faster than its limit",
+}
+
+
+class SerialArm:
+    """Implements `Robot`: fingertip velocity in, joint velocities on the wire, joint state and fingertip back.
+
+    Between the two stand, in this order: the action's range, the workspace box, the joints' speed and position limits,
+    the acceleration budget. The controller checks the last three again and on its own.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        *,
+        arm: ArmDescription = DESKTOP_ARM,
+        workspace: Workspace = DESKTOP_WORKSPACE,
+        period_s: float = 0.05,
+        watchdog_s: float = 0.100,
+        telemetry_timeout_s: float = 0.150,
+    ) -> None:
+        """Describe the arm; nothing is opened yet.
+
+        Args:
+            port: serial port of the controller.
+            arm: kinematics and limits.
+            workspace: the box that the fingertip may not leave.
+            period_s: for how long one command is meant to be followed, which is the control period.
+            watchdog_s: after this long without an accepted command the controller brakes to a stop and latches.
+            telemetry_timeout_s: telemetry older than this is a silent controller.
+        """
+        self.name = arm.name
+        self.arm_description = arm
+        self.action_space = FINGERTIP_VELOCITY
+        self.state_names = (*arm.joint_names, "fingertip_x", "fingertip_y", "fingertip_z")
+        self.state_units = ("rad",) * len(arm.joints) + ("m",) * 3
+        self._workspace, self._period_s = workspace, period_s
+        self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s
+        self._kinematics = ArmKinematics(arm)
+        self._budget = VelocityBudget(arm.acceleration_limit_rad_s2)
+        self._link = MotorLink(port, expected_joint_count=len(arm.joints))
+        self._armed_ns: int | None = None
+        self._refused = 0
+        self.handshake: Handshake | None = None
+
+    def connect(self, timeout_s: float) -> None:
+        """Shake hands, upload limits with read-back, configure the watchdog. Motors stay disarmed.
+
+        A stop or watchdog fault that an earlier host left behind is cleared; any other latched fault stays, and `arm`
+        will name it.
+
+        Raises:
+            RobotError: no port, no answer, another arm, or limits that the controller does not store as sent.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            self.handshake = self._link.connect(timeout_s)
+            faults = self._first_telemetry(deadline).faults
+            if faults and not faults & ~_HOST_FAULTS:
+                self._link.clear_faults()
+            if not faults & ~_HOST_FAULTS:  # limits are stored only while nothing is latched
+                self._link.upload_limits(self._limits(), max(0.1, deadline - time.monotonic()))
+                self._link.configure_watchdog(self._watchdog_s, Reaction.STOP)
+        except (LinkError, RobotError) as error:
+            self._link.close()
+            raise RobotError(str(error)) from error
+        if faults & ~_HOST_FAULTS:
+            self._link.close()
+            raise RobotError(
+                f"the motor controller has latched a fault ({describe_faults(faults)}): remove the cause, then "
+                "switch the controller off and on"
+            )
+
+    def arm(self) -> None:
+        """Let the motors move; only on an operator's word. A stop or watchdog fault is cleared by it, no other is.
+
+        A command must follow within the watchdog's time.
+
+        Raises:
+            RobotError: the controller refuses, or has latched a fault that needs more than a word.
+        """
+        telemetry = self._newest()
+        if telemetry.faults & ~_HOST_FAULTS:
+            raise RobotError(f"the motor controller has latched a fault: {describe_faults(telemetry.faults)}")
+        if telemetry.state is State.ARMED and self._armed_ns is not None:
+            return
+        try:
+            self._link.clear_faults()
+            self._link.arm()
+            self._armed_ns = time.monotonic_ns()
+            self._budget.reset(self._armed_ns)
+            self._refused = self._newest().commands_refused
+            self._link.command_velocity(np.zeros(len(self.arm_description.joints)))
+        except LinkLostError as error:
+            raise RobotLost(str(error)) from error
+        except LinkError as error:
+            raise RobotError(str(error)) from error
+
+    def read(self) -> RobotState:
+        """The newest state; never blocks.
+
+        Raises:
+            RobotLost: the port is gone or telemetry is older than the timeout.
+        """
+        telemetry = self._newest()
+        tip = self._kinematics.fingertip(telemetry.position_rad)[0]
+        return RobotState(
+            state=np.concatenate([telemetry.position_rad, tip]).astype(np.float32),
+            position_rad=telemetry.position_rad,
+            velocity_rad_s=telemetry.velocity_rad_s,
+            received_ns=telemetry.received_ns,
+            sequence=telemetry.sequence,
+            fault=self._fault(telemetry),
+        )
+
+    def command(self, action: FloatArray) -> None:
+        """Send one fingertip velocity (m/s), shape [3]; never blocks.
+
+        Raises:
+            ValueError: not three finite numbers within the action's range; nothing was sent.
+            RobotError: the motors are not armed.
+            RobotLost: the port is gone or telemetry is too old to act on.
+        """
+        wanted = self._checked(action)
+        if self._armed_ns is None:
+            raise RobotError("the motors are disarmed: arm them before commanding")
+        telemetry = self._newest()
+        now_ns = time.monotonic_ns()
+        if telemetry.commands_refused != self._refused:
+            self._refused = telemetry.commands_refused
+            self._budget.resynchronise(now_ns)
+        position = telemetry.position_rad
+        tip = self._kinematics.fingertip(position)[0]
+        inside = limit_to_workspace(tip, wanted, self._period_s, self._workspace)
+        joint_velocity = self._kinematics.resolved_rate(position, inside)
+        joint_velocity = stay_within_joint_limits(self.arm_description, position, joint_velocity, self._period_s)
+        try:
+            self._link.command_velocity(self._budget.spend(joint_velocity, now_ns))
+        except LinkLostError as error:
+            raise RobotLost(str(error)) from error
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stop the motors at once; True only if the controller acknowledged. It latches until `arm`."""
+        self._armed_ns = None
+        try:
+            return self._link.stop(timeout_s)
+        except LinkError:
+            return False
+
+    def disarm(self) -> None:
+        """Hold still and follow no more commands; latches nothing.
+
+        Raises:
+            RobotError: the controller did not acknowledge.
+        """
+        self._armed_ns = None
+        try:
+            self._link.disarm()
+        except LinkError as error:
+            raise RobotError(str(error)) from error
+
+    def close(self) -> None:
+        """Disarm and let go of the port. Never raises."""
+        if self._armed_ns is not None:
+            with contextlib.suppress(RobotError):
+                self.disarm()
+        with contextlib.suppress(LinkError, OSError):
+            self._link.close()
+
+    def _limits(self) -> list[JointLimits]:
+        return [
+            JointLimits(joint.lower_rad, joint.upper_rad, joint.velocity_limit_rad_s, joint.acceleration_limit_rad_s2)
+            for joint in self.arm_description.joints
+        ]
+
+    def _checked(self, action: FloatArray) -> FloatArray:
+        low, high = np.asarray(self.action_space.low), np.asarray(self.action_space.high)
+        if action.shape != low.shape or not np.all(np.isfinite(action)):
+            raise ValueError(f"expected {low.size} finite numbers as action, found {action!r}")
+        if np.any(action < low - 1e-6) or np.any(action > high + 1e-6):
+            raise ValueError(f"the action {action.tolist()} is beyond +-{SPEED_LIMIT_M_S} m/s")
+        return action
+
+    def _first_telemetry(self, deadline: float) -> Telemetry:
+        while (telemetry := self._link.latest()) is None:
+            if time.monotonic() > deadline:
+                raise RobotError("the motor controller answers but sends no telemetry: update its firmware")
+            time.sleep(0.002)
+        return telemetry
+
+    def _newest(self) -> Telemetry:
+        try:
+            telemetry = self._link.latest()
+        except LinkError as error:
+            raise RobotLost(str(error)) from error
+        if telemetry is None:
+            raise RobotLost("no telemetry yet: connect first")
+        age_s = (time.monotonic_ns() - telemetry.received_ns) * 1e-9
+        if age_s > self._telemetry_timeout_s:
+            raise RobotLost(
+                f"the motor controller has been silent for {age_s * 1e3:.0f} ms: check its power and cable; "
+                "its own watchdog stops the motors"
+            )
+        return telemetry
+
+    def _fault(self, telemetry: Telemetry) -> str | None:
+        if telemetry.faults:
+            return describe_faults(telemetry.faults)
+        grace_ns = 50_000_000  # telemetry from before the acknowledgement of arming may still be the newest
+        if self._armed_ns is not None and not telemetry.armed and telemetry.received_ns > self._armed_ns + grace_ns:
+            return "the controller is disarmed, though the host armed it"
+        return None
+
+
+def describe_faults(faults: Fault) -> str:
+    """The latched faults in words."""
+    return "; ".join(words for fault, words in _FAULT_WORDS.items() if faults & fault) or str(faults)

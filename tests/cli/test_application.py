@@ -1,0 +1,160 @@
+"""The tree of verbs: quick, lazy, and every error a sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from fosp_edge.cli import application, verbs
+from fosp_edge.cli.application import build
+from fosp_edge.cli.extras import EXTRAS, MissingExtra, missing_extra, require
+from fosp_edge.cli.failures import DEBUG_VARIABLE
+from fosp_edge.cli.verbs import Verb
+from tests.cli.tree import run_verb
+
+ROOT = Path(__file__).parents[2]
+PROBE = """
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None  # importing it fails from here on
+sys.path.insert(0, {root!r})
+sys.argv = {argv!r}
+import fosp_edge.cli
+try:
+    fosp_edge.cli.main()
+finally:
+    print("heavy:", sorted(name for name in {heavy!r} if sys.modules.get(name) is not None), file=sys.stderr)
+"""
+HEAVY = ("torch", "mujoco", "matplotlib", "onnxruntime", "gymnasium", "cv2", "numpy", "lmdb")
+
+
+def command_line(*arguments, blocked=(), env=None):
+    code = PROBE.format(root=str(ROOT), argv=["fosp-edge", *arguments], heavy=HEAVY, blocked=list(blocked))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | (env or {}),
+    )
+
+
+def test_help_needs_nothing_heavy_and_nothing_that_may_be_missing():
+    found = command_line("--help", blocked=HEAVY)
+    assert found.returncode == 0
+    assert "heavy: []" in found.stderr
+    assert "doctor" in found.stdout
+    assert "data" in found.stdout
+
+
+def test_help_of_a_group_imports_none_of_its_verbs():
+    found = command_line("data", "--help", blocked=HEAVY)
+    assert found.returncode == 0, found.stderr
+    assert "heavy: []" in found.stderr
+    assert "verify" in found.stdout
+
+
+def test_completion_knows_verbs_below_groups_without_importing_them():
+    env = {"_FOSP_EDGE_COMPLETE": "complete_bash", "COMP_WORDS": "fosp-edge data ", "COMP_CWORD": "2"}
+    found = command_line(env=env, blocked=HEAVY)
+    assert "verify" in found.stdout.split()
+    assert "heavy: []" in found.stderr
+
+
+def every_verb():
+    root = build()
+    for name, command in root.commands.items():
+        if hasattr(command, "commands"):
+            yield from ([name, inner] for inner in command.commands)
+        else:
+            yield [name]
+
+
+def test_every_verb_that_is_there_loads_and_its_help_has_an_example():
+    seen = list(every_verb())
+    assert ["doctor"] in seen
+    for path in seen:
+        result = run_verb(*path, "--help")
+        assert result.exit_code == 0, (path, result.output)
+        assert f"fosp-edge {' '.join(path)}" in result.output
+        assert "Example" in result.output
+
+
+def fail_with(monkeypatch, error):
+    def verb():
+        raise error
+
+    monkeypatch.setattr(verbs, "explode", verb, raising=False)
+    monkeypatch.setitem(
+        application.VERBS, "explode", Verb("fosp_edge.cli.verbs:explode", "Explode.", "fosp-edge explode")
+    )
+    return run_verb("explode")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (ValueError("the moon is not a camera; use another"), 1, "the moon is not a camera"),
+        (FileNotFoundError(2, "No such file or directory", "some.png"), 1, "some.png"),
+        (OSError(28, "No space left on device"), 1, "the disk is full"),
+        (KeyError("x"), 70, "of fosp-edge's own"),
+        (RuntimeError("unforeseen"), 70, "unforeseen"),
+        (ModuleNotFoundError("No module named 'mujoco.viewer'", name="mujoco.viewer"), 1, "fosp-edge[simulation]"),
+        (ModuleNotFoundError("No module named 'nowhere'", name="nowhere"), 70, "nowhere"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (typer.Exit(4), 4, ""),
+    ],
+)
+def test_every_error_is_a_sentence_and_a_status(monkeypatch, error, status, words):
+    monkeypatch.delenv(DEBUG_VARIABLE, raising=False)
+    result = fail_with(monkeypatch, error)
+    assert result.exit_code == status
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_errors_of_the_rooms_are_sentences(monkeypatch):
+    from fosp_edge.bundle.manifest import BundleError
+    from fosp_edge.cameras.base import CameraLost
+    from fosp_edge.robots.base import RobotLost
+
+    for error in (BundleError("wrong hash"), CameraLost("the camera is gone"), RobotLost("the arm is gone")):
+        result = fail_with(monkeypatch, error)
+        assert (result.exit_code, str(error) in result.output) == (1, True)
+
+
+def test_debugging_lets_the_error_itself_through(monkeypatch):
+    monkeypatch.setenv(DEBUG_VARIABLE, "1")
+    error = ValueError("look inside")
+    assert fail_with(monkeypatch, error).exception is error
+
+
+def test_a_mistyped_verb_is_a_usage_error():
+    result = run_verb("doctr")
+    assert result.exit_code == 2
+    assert "doctr" in result.output
+
+
+def test_verbs_whose_module_is_not_there_are_left_out(monkeypatch):
+    monkeypatch.setitem(application.VERBS, "dance", Verb("fosp_edge.cli.dance:dance", "Dance.", "fosp-edge dance"))
+    assert "dance" not in build().commands
+
+
+def test_an_extra_that_is_missing_is_named_with_its_cure(monkeypatch):
+    monkeypatch.setitem(EXTRAS, "simulation", ("a_module_that_nobody_has",))
+    with pytest.raises(MissingExtra, match=r"pip install 'fosp-edge\[simulation\]'"):
+        require("simulation")
+    assert missing_extra(ModuleNotFoundError(name="unheard_of")) is None
+
+
+def test_the_table_of_extras_is_that_of_the_package():
+    tomllib = pytest.importorskip("tomllib")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    packages = {"cv2": "opencv-python-headless", "PIL": "Pillow"}
+    for extra, modules in EXTRAS.items():
+        names = {entry.split(">")[0] for entry in declared[extra]}
+        assert {packages.get(module, module) for module in modules} == names

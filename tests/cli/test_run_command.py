@@ -1,0 +1,50 @@
+"""`fosp-edge run`: every refusal is one sentence and a status, and no motor was ever near."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.cli.run import run
+from tests.faults.bundles import arm_manifest, scripted_graph
+
+APP = typer.Typer()
+APP.command()(run)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles")
+    return write_bundle(arm_manifest(), {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}, folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--bundle", "/nowhere"], "there is no bundle at /nowhere"),
+        (["--robot", "serial"], "needs its port"),
+        (["--robot", "walker"], "choose one of: simulated, serial"),
+        (["--port", "/dev/ttyACM0"], "belong to a real robot"),
+        (["--robot", "serial", "--port", "/dev/ttyACM0"], "--camera fixed=ring:... --camera wrist=ring:..."),
+        (["--robot", "serial", "--port", "/dev/x", "--camera", "fixed=usb:0", "--camera", "wrist=usb:1"], "NAME=ring"),
+        (["--robot", "serial", "--port", "/dev/x", "--no-filter"], "nothing will hold the policy back"),
+    ],
+)
+def test_a_mistake_is_refused_with_a_sentence(bundle: Path, tmp_path: Path, options: list[str], sentence: str) -> None:
+    if "--bundle" not in options:
+        options = ["--bundle", str(bundle), *options]
+    result = CliRunner().invoke(APP, [*options, "--out", str(tmp_path / "runs")])
+    assert result.exit_code == 2, result.output
+    assert result.output.startswith("refused: ")
+    assert sentence in result.output.replace("\n", " ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_scenario_is_refused_by_the_simulated_robot(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    options = ["--bundle", str(bundle), "--scenario", "moon", "--out", str(tmp_path / "runs")]
+    result = CliRunner().invoke(APP, options)
+    assert result.exit_code == 2 and "unknown scenario 'moon'" in result.output

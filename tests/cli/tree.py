@@ -1,0 +1,15 @@
+"""Calling the whole tree of verbs inside the test's own process."""
+
+from unittest import mock
+
+import typer
+import typer.testing
+from typer.testing import CliRunner
+
+from fosp_edge.cli.application import build
+
+
+def run_verb(*arguments: str):
+    """Result of `fosp-edge ARGUMENTS`."""
+    with mock.patch.object(typer.testing, "_get_command", lambda _: build()):
+        return CliRunner().invoke(typer.Typer(), list(arguments), prog_name="fosp-edge")

@@ -1,0 +1,188 @@
+"""Faults of the controlling process itself: `fosp-edge run` as a process, driving a device that outlives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_bridge.codes import Fault
+from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.experience.store import ExperienceStore
+from tests.faults.bundles import arm_manifest, scripted_graph
+
+pytest.importorskip("mujoco")
+ROOT = Path(__file__).resolve().parents[2]
+RUN = [sys.executable, "-c", "import typer; from fosp_edge.cli.run import run; typer.run(run)", "--headless"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+class Device:
+    """The device process, spoken to without the software that is to be broken."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fosp_edge.simulation.device"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.ready = self._answer()
+        self._number = 0
+
+    def _answer(self) -> dict:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, verb: str, **arguments: object) -> dict:
+        assert self.process.stdin is not None
+        self._number += 1
+        self.process.stdin.write(json.dumps({"id": self._number, "verb": verb, **arguments}) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    @property
+    def options(self) -> list[str]:
+        """What makes `fosp-edge run` drive this device as if it were a board on a port."""
+        cameras = [f"--camera={name}=ring:{about['ring']}" for name, about in self.ready["cameras"].items()]
+        return ["--robot", "serial", "--port", self.ready["port"], "--yes", *cameras]
+
+    def wait_until(self, **wanted: object) -> dict:
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:
+            status = self.ask("status")
+            if all(status[name] == value for name, value in wanted.items()):
+                return status
+            time.sleep(0.02)
+        pytest.fail(f"the device did not come to {wanted}: {status}")
+
+    def wait_until_still(self) -> dict:
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:
+            status = self.ask("status")
+            if np.max(np.abs(status["velocities_rad_s"])) < 0.02:
+                return status
+            time.sleep(0.02)
+        pytest.fail(f"the arm still moves: {status}")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(10.0)
+
+
+@pytest.fixture
+def device() -> Iterator[Device]:
+    device = Device()
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    files = {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}
+    return write_bundle(arm_manifest(), files, tmp_path / "bundles")
+
+
+def start(bundle: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*RUN, "--bundle", str(bundle), "--out", str(folder), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def summary_of(folder: Path) -> dict:
+    (path,) = folder.glob("*/summary.json")
+    return json.loads(path.read_text())
+
+
+def recorded(folder: Path) -> list:
+    (path,) = folder.glob("*/experience")
+    with ExperienceStore(path) as store:
+        assert all(problem is None for _, problem in store.verify())
+        return store.episodes()
+
+
+def wait_until_moving(device: Device, least_commands: int = 30) -> None:
+    """Until the arm is armed and at least so many commands were applied."""
+    deadline = time.monotonic() + 30.0
+    while device.ask("status")["counters"]["commands_applied"] < least_commands:
+        assert time.monotonic() < deadline, "the run did not begin to move the arm"
+        time.sleep(0.05)
+
+
+def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
+    device: Device, bundle: Path, tmp_path: Path
+) -> None:
+    process = start(bundle, tmp_path / "runs", *device.options)
+    wait_until_moving(device)
+    process.kill()
+    process.communicate()
+    status = device.wait_until(state="FAULT")
+    assert Fault(status["faults"]) & Fault.WATCHDOG
+    device.wait_until_still()
+    (episode,) = recorded(tmp_path / "runs")
+    assert episode.summary.rows >= 20 and not episode.summary.finished
+    # The next run takes over where the killed one left the arm.
+    code = start(bundle, tmp_path / "again", *device.options, "--seconds", "1").wait(60.0)
+    assert code == 0
+    assert recorded(tmp_path / "again")[0].summary.finished
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_motors_first_and_then_sums_up(
+    device: Device, bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(bundle, tmp_path / "runs", *device.options)
+    wait_until_moving(device)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 128 + number, output
+    assert "OPERATOR_STOP" in output and "Traceback" not in output
+    end = summary_of(tmp_path / "runs")["end"]
+    assert (end["state"], end["reason"], end["stop_acknowledged"]) == ("stopped", "OPERATOR_STOP", True)
+    assert Fault(device.wait_until_still()["faults"]) == Fault.HOST_STOP
+    (episode,) = recorded(tmp_path / "runs")
+    assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 25
+
+
+def test_a_tampered_bundle_is_refused_before_anything_is_opened(bundle: Path, tmp_path: Path) -> None:
+    graph = bundle / GRAPH_FILE
+    graph.write_bytes(graph.read_bytes()[:-1] + b"\x01")
+    process = start(bundle, tmp_path / "runs", "--robot", "serial", "--port", "/dev/null")
+    output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 2
+    assert output.startswith("refused: ") and GRAPH_FILE in output and "Traceback" not in output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_disk_that_takes_no_more_stops_the_robot_and_keeps_what_was_written(
+    device: Device, bundle: Path, tmp_path: Path
+) -> None:
+    limited = (
+        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); "
+        "from fosp_edge.cli.run import run; typer.run(run)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", limited, *RUN[3:], "--bundle", str(bundle), "--out", str(tmp_path), *device.options,
+         "--seconds", "60"],
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=120.0, check=False,
+    )  # fmt: skip
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert "RECORDER_FAILED" in process.stdout and "--no-record" in process.stdout
+    assert "Traceback" not in process.stdout + process.stderr
+    assert Fault(device.wait_until_still()["faults"]) == Fault.HOST_STOP
+    assert sum(episode.summary.rows for episode in recorded(tmp_path)) >= 20

@@ -1,0 +1,177 @@
+"""Faults on the real wires: the device process, its pseudo-terminal, its frame rings. Each has one named end."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from firmware_bridge.codes import Fault
+from fosp_edge.control.controller import Controller, Insight
+from fosp_edge.control.loop import ControlLoop
+from fosp_edge.control.machine import Machine
+from fosp_edge.control.recorder import Recorder
+from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.types import Reason, State, TickRecord
+from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.simulation.launcher import SimulatedRobot
+from tests.control.fakes import MemoryWriter
+from tests.faults.bundles import scripted_bundle
+
+pytest.importorskip("mujoco")
+
+
+@dataclass
+class Bench:
+    """A running device, and a control loop that drives it with a scripted bundle."""
+
+    device: SimulatedRobot
+    writers: list[MemoryWriter] = field(default_factory=list)
+
+    def run(
+        self,
+        harm: Callable[[SimulatedRobot], object] = lambda device: None,
+        *,
+        at_tick: int = 15,
+        nan_after: int = 10**6,
+    ) -> RunSummary:
+        bundle = scripted_bundle(nan_after=nan_after)
+
+        def open_episode(seed: int, scenario: str) -> MemoryWriter:
+            self.writers.append(MemoryWriter())
+            return self.writers[-1]
+
+        def observe(record: TickRecord, insight: Insight | None) -> None:
+            if record.tick == at_tick and insight is not None:
+                harm(self.device)
+
+        loop = ControlLoop(
+            SerialArm(self.device.port, watchdog_s=0.3, telemetry_timeout_s=0.4),
+            [self.device.cameras[camera.name] for camera in bundle.manifest.cameras],
+            Controller(bundle),
+            Machine(),
+            referee=self.device.referee,
+            recorder=Recorder(open_episode),
+            observer=observe,
+        )
+        return Session(loop, AutomaticOperator()).run(Plan("standard", episodes=1, seconds=8.0))
+
+    def status(self) -> dict[str, object]:
+        return self.device.referee.ask("status")
+
+    def wait_until_still(self) -> dict[str, object]:
+        """The controller's status once the arm is at rest; fails if it does not come to rest."""
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:
+            status = self.status()
+            if np.max(np.abs(status["velocities_rad_s"])) < 0.02 and status["state"] != "ARMED":  # type: ignore[arg-type]
+                return status
+            time.sleep(0.05)
+        pytest.fail(f"the arm still moves: {self.status()}")
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with SimulatedRobot() as device:
+        yield Bench(device)
+
+
+def check_recording(bench: Bench, summary: RunSummary, least_rows: int = 15) -> None:
+    rows = bench.writers[0].rows
+    assert bench.writers[0].outcome == summary.reason.name.lower().replace("_", " ")
+    assert len(rows) >= least_rows and summary.dropped == 0
+    assert bool(rows[0]["is_first"]) and not any(row["is_first"] for row in rows[1:])
+    np.testing.assert_array_equal(rows[-1]["action"], np.zeros(3))
+
+
+def test_without_harm_the_run_completes_and_every_command_is_accepted(bench: Bench) -> None:
+    summary = bench.run()
+    assert summary.reason is Reason.RUN_COMPLETE and summary.stop_acknowledged
+    counters = bench.wait_until_still()["counters"]
+    assert isinstance(counters, dict)
+    assert {name: value for name, value in counters.items() if name.startswith("refused") and value} == {}
+    assert counters["crc_errors"] == 0 and counters["watchdog_trips"] == 0
+
+
+def freeze(device: SimulatedRobot) -> object:
+    return device.referee.ask("freeze-camera", camera="wrist")
+
+
+def remove(device: SimulatedRobot) -> object:
+    return device.referee.ask("remove-camera", camera="fixed")
+
+
+def unplug(device: SimulatedRobot) -> object:
+    return device.referee.ask("unplug")
+
+
+def garble(device: SimulatedRobot) -> object:
+    return device.referee.ask("line-faults", corrupt_probability=0.5)
+
+
+def lose_bytes(device: SimulatedRobot) -> object:
+    return device.referee.ask("line-faults", drop_probability=0.9)
+
+
+def brown_out(device: SimulatedRobot) -> object:
+    return device.referee.ask("restart-controller")
+
+
+@pytest.mark.parametrize(
+    ("harm", "reasons", "acknowledged"),
+    [
+        (freeze, {Reason.FRAME_STALE}, True),
+        (remove, {Reason.CAMERA_LOST, Reason.FRAME_STALE}, True),
+        (unplug, {Reason.ROBOT_LOST}, False),
+        # Whether the host first misses the controller or the controller the host is a race with two good ends.
+        (garble, {Reason.ROBOT_LOST, Reason.ROBOT_FAULT}, None),
+        (lose_bytes, {Reason.ROBOT_LOST, Reason.ROBOT_FAULT}, None),
+        (brown_out, {Reason.ROBOT_LOST, Reason.ROBOT_FAULT}, None),
+    ],
+)
+def test_each_fault_ends_stopped_with_its_name_and_an_arm_at_rest(
+    bench: Bench, harm: Callable[[SimulatedRobot], object], reasons: set[Reason], acknowledged: bool | None
+) -> None:
+    summary = bench.run(harm)
+    assert summary.state is State.STOPPED and summary.reason in reasons, summary.detail
+    assert len(summary.detail) > 20 and "Traceback" not in summary.detail
+    if acknowledged is not None:
+        assert summary.stop_acknowledged == acknowledged
+    bench.wait_until_still()
+    check_recording(bench, summary)
+
+
+def test_a_few_corrupt_bytes_are_caught_and_the_run_goes_on(bench: Bench) -> None:
+    summary = bench.run(lambda device: device.referee.ask("line-faults", corrupt_probability=0.002))
+    assert summary.reason is Reason.RUN_COMPLETE, summary.detail
+    counters = bench.status()["counters"]
+    assert isinstance(counters, dict)
+    assert counters["crc_errors"] + counters["framing_errors"] + counters["malformed_frames"] > 0
+    assert counters["refused_value"] == counters["refused_velocity"] == counters["refused_position"] == 0
+
+
+def test_nan_from_the_graph_stops_the_arm_and_the_stop_is_acknowledged(bench: Bench) -> None:
+    summary = bench.run(nan_after=20)
+    assert summary.reason is Reason.NOT_FINITE and "surprise" in summary.detail
+    assert summary.stop_acknowledged
+    assert Fault.HOST_STOP & Fault(bench.wait_until_still()["faults"])  # type: ignore[arg-type]
+    check_recording(bench, summary, least_rows=21)
+
+
+def test_killing_the_device_is_noticed_and_what_was_recorded_stays(bench: Bench) -> None:
+    summary = bench.run(lambda device: os.kill(device.pid, signal.SIGKILL))
+    assert summary.reason in {Reason.ROBOT_LOST, Reason.CAMERA_LOST}, summary.detail
+    assert not summary.stop_acknowledged
+    check_recording(bench, summary)
+
+
+def test_a_device_that_is_only_paused_is_noticed_and_stops_itself_when_it_goes_on(bench: Bench) -> None:
+    try:
+        summary = bench.run(lambda device: os.kill(device.pid, signal.SIGSTOP))
+    finally:
+        os.kill(bench.device.pid, signal.SIGCONT)
+    assert summary.reason in {Reason.ROBOT_LOST, Reason.FRAME_STALE, Reason.CAMERA_LOST}, summary.detail
+    bench.wait_until_still()
