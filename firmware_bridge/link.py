@@ -29,7 +29,8 @@ from firmware_bridge.motion_messages import BOUND_OF_MODE, Command, TelemetryFra
 from firmware_bridge.telemetry import JointLimits, Telemetry
 from firmware_bridge.transport import SerialTransport, Transport
 
-REQUEST_TIMEOUT_S = 0.5
+REQUEST_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 0.5
 REPEAT_AFTER_S = 0.1
 _READ_TIMEOUT_S = 0.2
 
@@ -259,7 +260,7 @@ class MotorLink:
         host = framing.FramingCounters(**vars(self._decoder.counters))
         return LinkCounters(messages.Counters.unpack(body), host, self._ignored_frames, self._commands_sent)
 
-    def stop(self, timeout_s: float = REQUEST_TIMEOUT_S) -> bool:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Tell the controller to hold now and latch. True when it has acknowledged; False if no answer came in time.
 
         Raises LinkLostError only if the port is gone. Repeated every `REPEAT_AFTER_S` until it is answered.

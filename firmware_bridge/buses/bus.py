@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from firmware_bridge.buses.families import ServoFamily
+from firmware_bridge.buses.families import TICKS_PER_TURN, ServoFamily
 from firmware_bridge.buses.packets import BROADCAST, Instruction, Packet, sync_read, sync_write
 from firmware_bridge.errors import HandshakeMismatchError, LinkError, NoAnswerError
 from firmware_bridge.transport import SerialTransport, Transport
@@ -259,9 +259,54 @@ class ServoBus:
         for motor_id in self.motor_ids:
             self.write_register(motor_id, "torque_enable", 0)
             if self.read_register(motor_id, "operating_mode") != self.family.position_mode:
-                self.write_register(motor_id, "operating_mode", self.family.position_mode)
+                self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
             if self.read_register(motor_id, self.family.return_delay_register) != 0:
-                self.write_register(motor_id, self.family.return_delay_register, 0)
+                self._write_persistent(motor_id, self.family.return_delay_register, 0)
+
+    def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
+        """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
+
+        Torque must be off. The offset stays in the servo, so that its range does not cross the wrap at 4096.
+        """
+        present = self.read_register(motor_id, "present_position")
+        offset = self.read_register(motor_id, "homing_offset")
+        half = TICKS_PER_TURN // 2
+        # The shortest way round: an offset of a whole turn would not fit the Feetech's register.
+        change = (ticks - present + half) % TICKS_PER_TURN - half
+        wanted = offset + self.family.homing_sign * change
+        wanted = (wanted + half) % TICKS_PER_TURN - half
+        wanted = max(wanted, 1 - half)
+        self._write_persistent(motor_id, "homing_offset", wanted)
+        return wanted
+
+    def change_id(self, old_id: int, new_id: int) -> None:
+        """Give a motor another id, for good. Only one motor with the old id may be on the line."""
+        if not 0 <= new_id <= 252:
+            raise ValueError(f"a motor's id is 0 to 252, not {new_id}")
+        if new_id != old_id and self.ping(new_id) is not None:
+            raise MotorBusError(f"Id {new_id} is taken on {self.port}: unplug that motor, or choose another id.")
+        register = self.family.registers["id"]
+        self._unlock(old_id)
+        parameters = self._address(register.address) + register.encode(new_id)
+        request = self.family.form.instruction(old_id, Instruction.WRITE, parameters)
+        # Some servos answer as the old id, some as the new one: what counts is who answers a ping afterwards.
+        self._exchange(request, (old_id,), self.register_timeout_s)
+        if self.ping(new_id) is None:
+            raise MotorBusError(f"Motor {old_id} on {self.port} did not become {new_id}: power-cycle it and try again.")
+        self._lock(new_id)
+
+    def _write_persistent(self, motor_id: int, name: str, value: int) -> None:
+        self._unlock(motor_id)
+        self.write_register(motor_id, name, value)
+        self._lock(motor_id)
+
+    def _unlock(self, motor_id: int) -> None:
+        if "lock" in self.family.registers:
+            self.write_register(motor_id, "lock", 0)
+
+    def _lock(self, motor_id: int) -> None:
+        if "lock" in self.family.registers:
+            self.write_register(motor_id, "lock", 1)
 
     def broadcast_torque_off(self) -> None:
         """Switch every motor on the line off in one packet that nobody answers: for leaving in a hurry."""

@@ -80,9 +80,10 @@ class ServoChainEmulator:
                 watchdog = servo.read("bus_watchdog")
                 if 1 <= watchdog <= 127 and self._silent_s > watchdog * unit_s:
                     servo.write("bus_watchdog", 255)
-                    servo.write("goal_position", _ticks(position))
+                    servo.write("goal_position", _ticks(position) + self._homing(servo))
             if servo.read("torque_enable"):
-                error = (servo.read("goal_position") - TICKS_PER_TURN // 2) * RADIANS_PER_TICK - position
+                goal = servo.read("goal_position") - self._homing(servo)
+                error = (goal - TICKS_PER_TURN // 2) * RADIANS_PER_TICK - position
                 velocity = max(-VELOCITY_MAX_RAD_S, min(VELOCITY_MAX_RAD_S, POSITION_GAIN_PER_S * error))
                 velocities.append(velocity if abs(error) > RADIANS_PER_TICK / 2 else 0.0)
             else:
@@ -98,8 +99,11 @@ class ServoChainEmulator:
     def _measure(self) -> None:
         readings = zip(self.servos, self._plant.positions_rad(), self._plant.velocities_rad_s(), strict=True)
         for servo, position, velocity in readings:
-            servo.write("present_position", _ticks(position))
+            servo.write("present_position", _ticks(position) + self._homing(servo))
             servo.write("present_velocity", round(velocity / self._family.velocity_rad_s_per_unit))
+
+    def _homing(self, servo: _Servo) -> int:
+        return self._family.homing_sign * servo.read("homing_offset")
 
     def _answer(self, packet: Packet) -> bytes:
         self._silent_s = 0.0

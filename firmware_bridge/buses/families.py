@@ -72,6 +72,8 @@ class ServoFamily:
     return_delay_register: str
     position_mode: int
     """Value of `operating_mode` for position control."""
+    homing_sign: int
+    """present_position = encoder + homing_sign * homing_offset."""
 
     @property
     def state_span(self) -> tuple[int, int]:
@@ -124,6 +126,7 @@ DYNAMIXEL_X = ServoFamily(
     default_baud_rate=1_000_000,
     return_delay_register="return_delay",
     position_mode=3,
+    homing_sign=1,
 )
 
 FEETECH_STS = ServoFamily(
@@ -158,6 +161,7 @@ FEETECH_STS = ServoFamily(
     default_baud_rate=1_000_000,
     return_delay_register="return_delay",
     position_mode=0,
+    homing_sign=-1,
 )
 
 FAMILIES: Mapping[str, ServoFamily] = MappingProxyType({one.name: one for one in (DYNAMIXEL_X, FEETECH_STS)})
