@@ -3,7 +3,7 @@
 Board coordinates: origin at the top left of the pattern, x right, y down, z away from who looks at it, in metres. A
 board is written as one short text, the same on paper, on the command line and in files:
 
-    charuco:8x6:28:21:5X5_100    8 x 6 squares of 28 mm, markers of 21 mm from that dictionary
+    charuco:8x6:28:17:5X5_100    8 x 6 squares of 28 mm, markers of 17 mm from that dictionary
     chessboard:9x6:25            9 x 6 squares of 25 mm (8 x 5 inner corners)
     aprilgrid:6x6:88:0.3         6 x 6 AprilTag 36h11 of 88 mm, gaps of 0.3 tags with black corner squares (Kalibr's)
 """
@@ -226,7 +226,9 @@ class AprilGrid:
         """Refuse a board that cannot be drawn."""
         _check_count(self.columns, self.rows, 2)
         if not 0.05 <= self.gap <= 1.0:
-            raise CalibrationError(f"an AprilGrid's gap is a part of the tag's side between 0.05 and 1, not {self.gap:g}")
+            raise CalibrationError(
+                f"an AprilGrid's gap is a part of the tag's side between 0.05 and 1, not {self.gap:g}"
+            )
         if self.tag_m <= 0:
             raise CalibrationError("an AprilGrid's tag must have a size above 0 mm")
         if self.columns * self.rows > 587:
@@ -302,7 +304,7 @@ def board_from_text(text: str) -> Board:
         columns, rows, tag, gap, border = found.groups()
         return AprilGrid(int(columns), int(rows), float(tag) / 1e3, float(gap or 0.3), int(border or 2))
     raise CalibrationError(
-        f"{text!r} is no board: write charuco:8x6:28:21:5X5_100 (squares, square mm, marker mm, dictionary), "
+        f"{text!r} is no board: write charuco:8x6:28:17:5X5_100 (squares, square mm, marker mm, dictionary), "
         "chessboard:9x6:25 (squares, square mm) or aprilgrid:6x6:88:0.3 (tags, tag mm, gap)"
     )
 

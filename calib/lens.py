@@ -92,7 +92,8 @@ def _distort_pinhole(coefficients: Array, points: Array) -> tuple[Array, Array, 
     if len(coefficients) == 8:
         k4, k5, k6 = coefficients[5:]
         denominator = 1.0 + k4 * r2 + k5 * r4 + k6 * r6
-        denominator = np.where(np.abs(denominator) < 1e-9, 1e-9, denominator)
+        # past a zero of the denominator the picture turns inside out: such a lens is no lens, and no fit may go there
+        denominator = np.where(denominator < 1e-3, np.nan, denominator)
         gain = numerator / denominator
         slope = (numerator_slope - gain * (k4 + 2.0 * k5 * r2 + 3.0 * k6 * r4)) / denominator
     plane = np.stack(

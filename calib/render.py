@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boards import Board, picture
-from .geometry import Array, cross_matrix, inverse, pose_from_vectors, transform
+from .geometry import Array, inverse
 from .lens import LensModel
 
 Picture = npt.NDArray[np.uint8]
@@ -151,61 +151,3 @@ def _clutter(size_px: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[
     """A soft, unremarkable wall: grey with broad stains."""
     coarse = rng.uniform(0.25, 0.6, (6, 8)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, size_px, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-
-
-def board_poses(
-    board: Board,
-    lens: LensModel,
-    parameters: Array,
-    size_px: tuple[int, int],
-    count: int,
-    rng: np.random.Generator,
-    tilt_rad: float = 0.75,
-    filling: tuple[float, float] = (0.35, 0.9),
-    whole: bool = True,
-) -> Array:
-    """Poses `camera_from_board` [count, 4, 4] as a careful person takes them: all over the picture, near and far, tilted.
-
-    `filling` is the part of the picture's width that the board spans if seen frontally; `whole` keeps all corners in view.
-    """
-    width, height = size_px
-    centre = np.array([*board.size_m, 0.0]) / 2
-    found: list[Array] = []
-    for _ in range(count * 400):
-        if len(found) == count:
-            break
-        axis_angle = rng.uniform(0, 2 * np.pi)
-        tilt = rng.uniform(0, tilt_rad)
-        turn = pose_from_vectors(np.array([np.cos(axis_angle), np.sin(axis_angle), 0.0]) * tilt, np.zeros(3))
-        spin = pose_from_vectors(np.array([0.0, 0.0, rng.uniform(-0.4, 0.4)]), np.zeros(3))
-        pixel = rng.uniform([0, 0], [width, height])
-        ray = lens.unproject(parameters, pixel)
-        if not np.all(np.isfinite(ray)) or ray[2] < 0.2:
-            continue
-        span = rng.uniform(*filling) * width
-        distance = board.size_m[0] * parameters[0] / span
-        # facing the ray, then tilted: near the edge of a fisheye a board parallel to the sensor would be invisible
-        facing = _rotation_between(np.array([0.0, 0.0, 1.0]), ray)
-        candidate = np.eye(4)
-        candidate[:3, :3] = facing @ turn[:3, :3] @ spin[:3, :3]
-        candidate[:3, 3] = ray * distance - candidate[:3, :3] @ centre
-        points = transform(candidate, board.corners_m)
-        if points[:, 2].min() < 0.05 * distance:
-            continue
-        pixels = lens.project(parameters, points)
-        margin = 3.0
-        inside = np.all((pixels > margin) & (pixels < np.array(size_px) - 1 - margin), axis=1)
-        round_trip = lens.unproject(parameters, pixels)
-        true_rays = points / np.linalg.norm(points, axis=1, keepdims=True)
-        inside &= np.linalg.norm(round_trip - true_rays, axis=1) < 1e-6
-        if inside.all() or (not whole and inside.mean() > 0.5):
-            found.append(candidate)
-    if len(found) < count:
-        raise ValueError(f"only {len(found)} of {count} poses of the board fit the picture: make `filling` smaller")
-    return np.array(found)
-
-
-def _rotation_between(start: Array, end: Array) -> Array:
-    """The shortest rotation that takes one unit direction to another."""
-    hat = cross_matrix(np.cross(start, end))
-    return np.asarray(np.eye(3) + hat + hat @ hat / (1.0 + start @ end))
