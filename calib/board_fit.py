@@ -72,8 +72,12 @@ class Reprojection:
 
     def errors_px(self, shared: Array, poses: Array) -> Array:
         """Predicted minus seen [views, corners, 2], zero where not seen."""
-        points = transform(poses, self._board(shared))
+        points = self._before_camera(transform(poses, self._board(shared)))
         return (self.lens.project(self.camera(shared), points) - self.views.pixels) * self.views.seen[..., None]
+
+    def _before_camera(self, points: Array) -> Array:
+        """Corners that were not seen moved onto the axis: outside the picture the lens may have no value at all."""
+        return np.where(self.views.seen[..., None] > 0, points, np.array([0.0, 0.0, 1.0]))
 
     def _board(self, shared: Array) -> Array:
         corners = self.views.corners_m
@@ -86,7 +90,7 @@ class Reprojection:
         """See least_squares.Problem."""
         board = self._board(shared)
         turned = board @ np.swapaxes(poses[:, :3, :3], 1, 2)
-        points = turned + poses[:, None, :3, 3]
+        points = self._before_camera(turned + poses[:, None, :3, 3])
         pixels, by_point, by_lens = self.lens.project_with_derivatives(self.camera(shared), points)
         seen = self.views.seen[..., None]
         error = np.where(seen > 0, pixels - self.views.pixels, 0.0)
@@ -99,6 +103,7 @@ class Reprojection:
             cost = 0.5 * np.sum(square)
         if not np.all(points[self.views.seen > 0, 2] > -10.0) or not np.isfinite(cost):
             cost = np.inf
+            by_point, by_lens, error = (np.nan_to_num(each) for each in (by_point, by_lens, error))
         by_pose = np.concatenate([-by_point @ cross_matrix(turned), by_point], axis=-1) * weight[..., None]
         parts = [by_lens] if self.fixed is None else []
         if self.with_warp:
