@@ -123,11 +123,12 @@ class Reprojection:
         """See least_squares.Problem."""
         return shared + change
 
-    def prior(self, shared: Array) -> tuple[Array, Array]:
+    def prior(self, shared: Array) -> tuple[float, Array, Array]:
         """See least_squares.Problem; a prior pulls towards zero."""
         if self.prior_information is None:
-            return np.zeros(len(shared)), np.zeros((len(shared), len(shared)))
-        return self.prior_information * shared, np.diag(self.prior_information)
+            return 0.0, np.zeros(len(shared)), np.zeros((len(shared), len(shared)))
+        gradient = self.prior_information * shared
+        return float(0.5 * gradient @ shared), gradient, np.diag(self.prior_information)
 
 
 def board_poses_from_rays(corners_m: Array, views: Views, rays: Array) -> tuple[Array, Array]:

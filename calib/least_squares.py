@@ -36,8 +36,8 @@ class Problem(Protocol):
     def move_shared(self, shared: Array, change: Array) -> Array:
         """Apply a small change [shared unknowns] to the shared unknowns."""
 
-    def prior(self, shared: Array) -> tuple[Array, Array]:
-        """Gradient [n] and information [n, n] of what is known about the shared unknowns beforehand; zeros for nothing."""
+    def prior(self, shared: Array) -> tuple[float, Array, Array]:
+        """Cost, its gradient [n] and information [n, n] of what is known beforehand; zeros for nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def solve(
     """Minimise from `shared` and `poses`; never raises for a hard problem, `converged` says how it ended."""
     damping, converged = 1e-3, False
     here = problem.linearise(shared, poses)
-    cost = here.cost + _prior_cost(problem, shared)
+    cost = here.cost + problem.prior(shared)[0]
     for _ in range(max_iterations):
         blocks = _blocks(problem, shared, here)
         improved = False
@@ -72,7 +72,7 @@ def solve(
             new_shared = problem.move_shared(shared, step[0])
             new_poses = moved(poses, step[1])
             there = problem.linearise(new_shared, new_poses)
-            new_cost = there.cost + _prior_cost(problem, new_shared)
+            new_cost = there.cost + problem.prior(new_shared)[0]
             if np.isfinite(new_cost) and new_cost <= cost:
                 improved = True
                 break
@@ -90,14 +90,6 @@ def solve(
     return Solution(shared, poses, cost, converged, information, pose_covariance)
 
 
-def _prior_cost(problem: Problem, shared: Array) -> float:
-    gradient, information = problem.prior(shared)
-    if not information.any():
-        return 0.0
-    change = np.linalg.pinv(information) @ gradient
-    return float(0.5 * change @ gradient)
-
-
 _Blocks = tuple[Array, Array, Array, Array, Array]
 
 
@@ -108,7 +100,7 @@ def _blocks(problem: Problem, shared: Array, here: Linearisation) -> _Blocks:
     c = np.swapaxes(here.by_pose, 1, 2) @ here.by_pose
     shared_gradient = np.einsum("vri,vr->i", here.by_shared, here.residuals)
     pose_gradient = np.einsum("vri,vr->vi", here.by_pose, here.residuals)
-    prior_gradient, prior_information = problem.prior(shared)
+    _, prior_gradient, prior_information = problem.prior(shared)
     return a + prior_information, b, c, shared_gradient + prior_gradient, pose_gradient
 
 
