@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from .boards import Board
 from .detection import Detection
-from .geometry import Array, cross_matrix, pose, rotation_from_vector, transform
+from .geometry import Array, cross_matrix, pose_from_vectors, transform
 from .least_squares import Linearisation, Solution, solve
 from .lens import PINHOLE, LensModel
 
@@ -29,7 +30,7 @@ class Views:
     warp_shape: Array
     """[corners, 2]: height of each corner per metre of the board's two sags, see `render.warp_height_m`"""
 
-    def some(self, chosen: Array | Sequence[int]) -> "Views":
+    def some(self, chosen: npt.NDArray[np.int64] | Sequence[int]) -> "Views":
         """The chosen views only."""
         index = np.asarray(chosen)
         return replace(self, pixels=self.pixels[index], seen=self.seen[index])
@@ -136,23 +137,21 @@ def board_poses_from_rays(corners_m: Array, views: Views, rays: Array) -> tuple[
 
     T. Collins and A. Bartoli's IPPE (2014), through OpenCV. A view without four usable directions gets a pose far away.
     """
-    first, second = [], []
-    for seen, directions in zip(views.seen > 0, rays, strict=True):
-        # a direction near or beyond 90 degrees has no place on the normalised plane; the others are enough to begin with
+    first, second = np.zeros((2, len(rays), 2, 3))
+    first[:, 1, 2] = second[:, 1, 2] = 100.0
+    for index, (seen, directions) in enumerate(zip(views.seen > 0, rays, strict=True)):
+        # a direction near or beyond 90 degrees has no place on the normalised plane; the others do to begin with
         usable = seen & np.all(np.isfinite(directions), axis=-1) & (directions[:, 2] > 0.15)
-        far = pose(np.eye(3), np.array([0.0, 0.0, 100.0]))
         if usable.sum() < 4:
-            first.append(far)
-            second.append(far)
             continue
         plane = directions[usable, :2] / directions[usable, 2:]
         count, turns, shifts, _ = cv2.solvePnPGeneric(
             corners_m[usable], np.ascontiguousarray(plane[:, None]), np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
         )
-        found = [pose(rotation_from_vector(turns[i].ravel()), shifts[i].ravel()) for i in range(count)] or [far]
-        first.append(found[0])
-        second.append(found[-1])
-    return np.array(first), np.array(second)
+        if count:
+            first[index] = turns[0].ravel(), shifts[0].ravel()
+            second[index] = turns[count - 1].ravel(), shifts[count - 1].ravel()
+    return pose_from_vectors(first[:, 0], first[:, 1]), pose_from_vectors(second[:, 0], second[:, 1])
 
 
 def fit_poses(lens: LensModel, parameters: Array, views: Views, robust_px: float = 0.0) -> Solution:
@@ -167,21 +166,23 @@ def fit_poses(lens: LensModel, parameters: Array, views: Views, robust_px: float
 
 
 def first_guess(lens: LensModel, views: Views, size_px: tuple[int, int]) -> tuple[Array, Array]:
-    """Lens parameters without distortion, and poses: the focal length that explains the views best, of a fixed series."""
+    """Lens parameters without distortion, and poses: of a series of focal lengths the one that explains views best."""
     width, height = size_px
-    chosen: tuple[float, Array, Array] | None = None
+    some = views.some(np.unique(np.linspace(0, len(views.pixels) - 1, 12).astype(np.int64)))
+    chosen: tuple[float, Array] | None = None
     for factor in np.geomspace(0.25, 4.0, 11):
         parameters = np.zeros(lens.size)
         parameters[:4] = width * factor, width * factor, (width - 1) / 2, (height - 1) / 2
-        rays = lens.unproject(parameters, views.pixels)
-        problem = Reprojection(lens, views, fixed=parameters)
-        for poses in board_poses_from_rays(views.corners_m, views, rays):
-            square = np.sum(problem.errors_px(np.zeros(0), poses) ** 2, axis=-1)
-            score = float(np.median(np.sqrt(square[views.seen > 0])))
-            if np.isfinite(score) and (chosen is None or score < chosen[0]):
-                chosen = score, parameters, poses
+        rays = lens.unproject(parameters, some.pixels)
+        problem = Reprojection(lens, some, fixed=parameters)
+        poses = board_poses_from_rays(some.corners_m, some, rays)[0]
+        square = np.sum(problem.errors_px(np.zeros(0), poses) ** 2, axis=-1)
+        score = float(np.median(np.sqrt(square[some.seen > 0])))
+        if np.isfinite(score) and (chosen is None or score < chosen[0]):
+            chosen = score, parameters
     assert chosen is not None, "a view has corners, checked by the caller"
-    return chosen[1], chosen[2]
+    rays = lens.unproject(chosen[1], views.pixels)
+    return chosen[1], board_poses_from_rays(views.corners_m, views, rays)[0]
 
 
 def fit_lens(

@@ -36,7 +36,10 @@ def _translation(a: Array, b: Array, rotation: Array) -> Array:
 def tsai(carrier: Array, board: Array) -> Array:
     """R. Tsai and R. Lenz (1989): axes as 2 sin(angle / 2), linear in a modified Rodrigues vector."""
     a, b = motions(carrier, board)
-    axis_a, axis_b = 2 * quaternion_from_rotation(a[:, :3, :3])[:, 1:], 2 * quaternion_from_rotation(b[:, :3, :3])[:, 1:]
+    axis_a, axis_b = (
+        2 * quaternion_from_rotation(a[:, :3, :3])[:, 1:],
+        2 * quaternion_from_rotation(b[:, :3, :3])[:, 1:],
+    )
     left = cross_matrix(axis_a + axis_b).reshape(-1, 3)
     modified = np.linalg.lstsq(left, (axis_b - axis_a).ravel(), rcond=None)[0]
     p = 2 * modified / np.sqrt(1 + modified @ modified)

@@ -16,7 +16,7 @@ from .coverage import Coverage, coverage_of
 from .detection import Detection
 from .errors import CalibrationError
 from .geometry import Array
-from .least_squares import Solution, inverse_information, solve
+from .least_squares import Solution, inverse_information
 from .lens import LENS_MODELS, LensModel
 from .uncertainty import Agreement, Camera, compare, uncertainty_map_px
 from .views import Rejection, halves_of_board, same_size, select_views, tilt_rad
@@ -110,12 +110,12 @@ def calibrate(
     kept, poor = select_views(detections)
     all_rejected = [*rejected, *poor]
     _require_views(len(kept), limits, all_rejected)
-    kept, views, outliers = _without_outliers(board, kept, models, size_px)
+    kept, views, fits, outliers = _without_outliers(board, kept, models, size_px)
     all_rejected += outliers
     _require_views(len(kept), limits, all_rejected)
-    held_out = [_held_out(model, board, views, size_px) for model in models]
+    held_out = [_held_out(model, board, views, size_px, fits[model.name]) for model in models]
     lens = _choose(held_out)
-    solution, with_warp = _fit_final(lens, views, size_px)
+    solution, with_warp = _fit_final(lens, views, size_px, fits[lens.name])
     problem = Reprojection(lens, views, with_warp=with_warp)
     noise_px = _noise_px(problem, solution)
     _require_tilt(solution.poses, limits)
@@ -189,40 +189,53 @@ def _require_determined(camera: Camera, noise_px: float, limits: Limits) -> None
 
 def _without_outliers(
     board: Board, kept: list[Detection], models: Sequence[LensModel], size_px: tuple[int, int]
-) -> tuple[list[Detection], Views, list[Rejection]]:
-    """Drop single corners and whole views that not even the most flexible lens explains."""
+) -> tuple[list[Detection], Views, dict[str, Solution], list[Rejection]]:
+    """Drop single corners and whole views that not even the most flexible lens explains; robust fits come along."""
     rejected: list[Rejection] = []
-    for _ in range(2):
-        views = views_of(board, kept)
-        best: tuple[float, Array] | None = None
+    fits: dict[str, Solution] = {}
+    views = views_of(board, kept)
+    for attempt in range(3):
+        errors: dict[str, Array] = {}
         for model in models:
-            solution = fit_lens(model, views, size_px, robust_px=0.5)
+            start = (fits[model.name].shared, fits[model.name].poses) if model.name in fits else None
+            fits[model.name] = fit_lens(model, views, size_px, robust_px=0.5, start=start)
             problem = Reprojection(model, views)
-            errors = np.linalg.norm(problem.errors_px(solution.shared, solution.poses), axis=-1)
-            middle = float(np.median(errors[views.seen > 0]))
-            if np.isfinite(middle) and (best is None or middle < best[0]):
-                best = middle, errors
-        assert best is not None, "at least one model is fitted"
-        middle, errors = best
-        # for Gaussian coordinates the median distance is 1.18 standard deviations
-        sigma = max(middle / 1.18, 0.02)
-        view_rms = np.sqrt(np.sum(errors**2, axis=1) / np.maximum(2 * views.seen.sum(axis=1), 1))
-        typical = float(np.median(view_rms))
-        remaining: list[Detection] = []
-        for index, detection in enumerate(kept):
-            good = errors[index, detection.ids] < 5.0 * sigma
-            if view_rms[index] > max(4.0 * typical, 3.0 * sigma) and np.mean(good) < 0.8:
-                reason = f"outlier: corners are off by {view_rms[index]:.2f} px, typically {typical:.2f}"
-                rejected.append(Rejection(detection.name, reason))
-            elif good.sum() >= 8:
-                remaining.append(replace(detection, ids=detection.ids[good], pixels=detection.pixels[good]))
-            else:
-                rejected.append(Rejection(detection.name, "outlier: fewer than 8 of its corners fit the others"))
-        changed = len(remaining) != len(kept)
-        kept = remaining
-        if not changed or len(kept) < 4:
+            pixels = problem.errors_px(fits[model.name].shared, fits[model.name].poses)
+            errors[model.name] = np.linalg.norm(pixels, axis=-1)
+        if attempt == 2:
             break
-    return kept, views_of(board, kept), rejected
+        middles = {name: float(np.median(each[views.seen > 0])) for name, each in errors.items()}
+        best = min(middles, key=lambda name: middles[name] if np.isfinite(middles[name]) else np.inf)
+        remaining, left_out = _judge_views(kept, errors[best], middles[best], views)
+        rejected += [Rejection(kept[index].name, reason) for index, reason in left_out.items()]
+        unchanged = not left_out and sum(len(d.ids) for d in remaining) == int(views.seen.sum())
+        stay = np.array([index for index in range(len(kept)) if index not in left_out], dtype=np.int64)
+        kept, views = remaining, views_of(board, remaining)
+        fits = {name: replace(each, poses=each.poses[stay]) for name, each in fits.items()}
+        if unchanged or len(kept) < 4:
+            break
+    return kept, views, fits, rejected
+
+
+def _judge_views(
+    kept: list[Detection], errors: Array, middle: float, views: Views
+) -> tuple[list[Detection], dict[int, str]]:
+    """Views without their wild corners, and the index and reason of views left out. `errors` are distances in pixels."""
+    # for Gaussian coordinates the median distance is 1.18 standard deviations
+    sigma = max(middle / 1.18, 0.02)
+    view_rms = np.sqrt(np.sum(errors**2, axis=1) / np.maximum(2 * views.seen.sum(axis=1), 1))
+    typical = float(np.median(view_rms))
+    remaining: list[Detection] = []
+    left_out: dict[int, str] = {}
+    for index, detection in enumerate(kept):
+        good = errors[index, detection.ids] < 5.0 * sigma
+        if view_rms[index] > max(4.0 * typical, 3.0 * sigma) and np.mean(good) < 0.8:
+            left_out[index] = f"outlier: corners are off by {view_rms[index]:.2f} px, typically {typical:.2f}"
+        elif good.sum() >= 8:
+            remaining.append(replace(detection, ids=detection.ids[good], pixels=detection.pixels[good]))
+        else:
+            left_out[index] = "outlier: fewer than 8 of its corners fit the others"
+    return remaining, left_out
 
 
 def _noise_px(problem: Reprojection, solution: Solution) -> float:
@@ -231,12 +244,11 @@ def _noise_px(problem: Reprojection, solution: Solution) -> float:
     return float(np.sqrt(np.sum(errors**2) / max(degrees, 1.0)))
 
 
-def _fit_final(lens: LensModel, views: Views, size_px: tuple[int, int]) -> tuple[Solution, bool]:
-    """The chosen lens on all views; with the board's warp if that is larger than 3 standard deviations and helps."""
-    flat = fit_lens(lens, views, size_px)
-    noise_px = _noise_px(Reprojection(lens, views), flat)
+def _fit_final(lens: LensModel, views: Views, size_px: tuple[int, int], rough: Solution) -> tuple[Solution, bool]:
+    """The chosen lens on all views; with the board's warp if that earns its place (WARP_CHI_SQUARE)."""
+    noise_px = _noise_px(Reprojection(lens, views), rough)
+    flat = fit_lens(lens, views, size_px, start=(rough.shared, rough.poses), noise_px=noise_px)
     start = flat.shared, flat.poses
-    flat = fit_lens(lens, views, size_px, start=start, noise_px=noise_px)
     bent = fit_lens(lens, views, size_px, with_warp=True, start=start, noise_px=noise_px)
     bent_noise = _noise_px(Reprojection(lens, views, with_warp=True), bent)
     information = bent.shared_information / bent_noise**2
@@ -246,22 +258,23 @@ def _fit_final(lens: LensModel, views: Views, size_px: tuple[int, int]) -> tuple
     return (bent, True) if earned else (flat, False)
 
 
-def _held_out(lens: LensModel, board: Board, views: Views, size_px: tuple[int, int], folds: int = 4) -> HeldOut:
+def _held_out(
+    lens: LensModel, board: Board, views: Views, size_px: tuple[int, int], everything: Solution, folds: int = 4
+) -> HeldOut:
     """Cross-validated error. The pose of a held-out view comes from one half of the board and predicts the other.
 
     Fitting the pose to all corners would hide a wrong lens: a pose takes up much of what distortion leaves.
     """
     count = len(views.pixels)
     right = halves_of_board(board)
-    everything = fit_lens(lens, views, size_px)
     squared = np.full(count, np.inf)
     for fold in range(folds):
         out = np.arange(count) % folds == fold
         if not out.any() or count - out.sum() < 4:
             continue
         start = everything.shared, everything.poses[~out]
-        fitted = fit_lens(lens, views.some(np.flatnonzero(~out)), size_px, start=start)
-        test = views.some(np.flatnonzero(out))
+        fitted = fit_lens(lens, views.some(np.flatnonzero(~out).astype(np.int64)), size_px, start=start)
+        test = views.some(np.flatnonzero(out).astype(np.int64))
         total, corners = np.zeros(len(test.pixels)), np.zeros(len(test.pixels))
         for side in (right, 1.0 - right):
             given = replace(test, seen=test.seen * side)
@@ -269,7 +282,7 @@ def _held_out(lens: LensModel, board: Board, views: Views, size_px: tuple[int, i
             usable = given.seen.sum(axis=1) >= 6
             if not usable.any():
                 continue
-            index = np.flatnonzero(usable)
+            index = np.flatnonzero(usable).astype(np.int64)
             poses = fit_poses(lens, fitted.shared, given.some(index)).poses
             problem = Reprojection(lens, asked.some(index), fixed=fitted.shared)
             errors = problem.errors_px(np.zeros(0), poses)

@@ -71,10 +71,12 @@ def select_views(detections: Sequence[Detection]) -> tuple[list[Detection], list
 
 def _shift_px(first: Detection, second: Detection) -> float:
     """Mean distance of common corners; infinite when too few are common."""
-    common, in_first, in_second = np.intersect1d(first.ids, second.ids, return_indices=True)
-    if len(common) < 4:
-        return float("inf")
-    return float(np.mean(np.linalg.norm(first.pixels[in_first] - second.pixels[in_second], axis=1)))
+    size = int(max(first.ids.max(initial=0), second.ids.max(initial=0))) + 1
+    place = np.full((2, size, 2), np.nan)
+    place[0, first.ids], place[1, second.ids] = first.pixels, second.pixels
+    distance = np.hypot(*(place[0] - place[1]).T)
+    common = distance[np.isfinite(distance)]
+    return float(common.mean()) if len(common) >= 4 else float("inf")
 
 
 def tilt_rad(poses: Array) -> Array:
