@@ -55,10 +55,18 @@ class Solution:
 
 
 def solve(
-    problem: Problem, shared: Array, poses: Array, max_iterations: int = 60, tolerance: float = 1e-10
+    problem: Problem,
+    shared: Array,
+    poses: Array,
+    max_iterations: int = 60,
+    tolerance: float = 1e-10,
+    damping: float = 1e-3,
 ) -> Solution:
-    """Minimise from `shared` and `poses`; never raises for a hard problem, `converged` says how it ended."""
-    damping, converged = 1e-3, False
+    """Minimise from `shared` and `poses`; never raises for a hard problem, `converged` says how it ended.
+
+    `damping` is where the trust region starts: small from a good start, where directions differ much in their weight.
+    """
+    converged = False
     here = problem.linearise(shared, poses)
     cost = here.cost + problem.prior(shared)[0]
     for _ in range(max_iterations):
