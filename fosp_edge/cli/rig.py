@@ -13,8 +13,10 @@ from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.serial_arm import SerialArm
 
 SIMULATED, SERIAL = "simulated", "serial"
-_WATCHDOG_PERIODS = 4.0
-"""The motor controller stops by itself after so many control periods of silence: 0.2 s at 20 Hz."""
+SILENT_PERIODS = 4.0
+"""Host and motor controller each stop when they have not heard the other for so long: 0.2 s at 20 Hz."""
+FRAME_PERIODS = 6.0
+"""Oldest picture that is acted upon: 0.3 s at 20 Hz."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def open_rig(
 
 
 def _arm(port: str, period_s: float) -> SerialArm:
-    return SerialArm(port, period_s=period_s, watchdog_s=_WATCHDOG_PERIODS * period_s)
+    silence_s = SILENT_PERIODS * period_s
+    return SerialArm(port, period_s=period_s, watchdog_s=silence_s, telemetry_timeout_s=silence_s)
 
 
 def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
