@@ -12,7 +12,10 @@ from fosp_edge.simulation.behaviours import Safe
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.launcher import SimulatedRobot
 from fosp_edge.simulation.layout import make_layout
-from fosp_edge.simulation.task import ACTION_SPACE
+from fosp_edge.simulation.plant import Outcome
+from fosp_edge.simulation.task import ACTION_SPACE, judge_step
+
+ONE_CENTIMETRE = judge_step(Outcome(0.01, 0.2, False, False), Outcome(0.0, 0.2, False, False), 1).reward
 
 
 def in_lockstep(seed):
@@ -53,7 +56,7 @@ def test_a_scripted_behaviour_earns_the_same_over_the_wires_as_in_lockstep():
             wired, lockstep = over_the_wires(robot, arm, seed), in_lockstep(seed)
             assert wired[1] == lockstep[1]
             # Commands take effect after other delays, so the paths differ by a centimetre or two.
-            assert wired[0] == pytest.approx(lockstep[0], abs=1.0)
+            assert wired[0] == pytest.approx(lockstep[0], abs=ONE_CENTIMETRE * 10)
         counters = robot.referee.ask("status")["counters"]
         assert sum(value for name, value in counters.items() if name.startswith("refused")) == 0
         arm.close()
