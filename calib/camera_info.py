@@ -75,7 +75,8 @@ def parse_camera_info(text: str, source: str = "the text") -> tuple[str, Camera]
         distortion = np.append(distortion, 0.0)
     if len(distortion) != expected:
         raise CalibrationError(
-            f"{source}: {lens.ros_name} has {expected} distortion coefficients, found {len(distortion)}: check the model"
+            f"{source}: {lens.ros_name} has {expected} distortion coefficients, found {len(distortion)}: check the "
+            f"model"
         )
     if abs(matrix[1]) > 1e-9 or matrix[0] <= 0 or matrix[4] <= 0 or min(size_px) < 1:
         raise CalibrationError(f"{source}: focal lengths and size must be above zero and skew zero: not a plain camera")

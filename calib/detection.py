@@ -1,5 +1,6 @@
 """Find a board's corners in a picture, or say what is there instead."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,14 @@ from .geometry import Array
 Picture = npt.NDArray[np.uint8]
 _LEAST_CORNERS = 8
 _COMMON_DICTIONARIES = ("4X4_1000", "5X5_1000", "6X6_1000", "7X7_1000", "ARUCO_ORIGINAL", "APRILTAG_36H11")
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A view or a picture that was left out."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,11 @@ def grey(image: npt.NDArray[np.generic]) -> Picture:
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or min(image.shape[:2], default=0) < 32:
         raise CalibrationError(
-            f"expected a picture of 8 or 16 bits and at least 32 x 32 pixels, found {image.dtype} of shape {image.shape}"
+            f"expected a picture of 8 or 16 bits and at least 32 x 32 pixels, found {image.dtype} of shape "
+            f"{image.shape}"
         )
     if image.ndim == 2:
-        return image
+        return np.asarray(image, dtype=np.uint8)
     if image.shape[2] == 1:
         return np.ascontiguousarray(image[..., 0])
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
@@ -69,6 +79,20 @@ def detect(board: Board, image: npt.NDArray[np.generic], name: str = "the pictur
             "are needed: show more of the board"
         )
     return Detection(name, (width, height), ids, pixels, edge_width_px(picture, pixels))
+
+
+def detect_all(
+    board: Board, pictures: Iterable[tuple[str, npt.NDArray[np.generic]]]
+) -> tuple[list[Detection], list[Rejection]]:
+    """Detections in named pictures, and the pictures without one, each with its reason."""
+    found: list[Detection] = []
+    rejected: list[Rejection] = []
+    for name, image in pictures:
+        try:
+            found.append(detect(board, image, name))
+        except CalibrationError as error:  # noqa: PERF203 - a picture costs far more than a try
+            rejected.append(Rejection(name, str(error).removeprefix(f"{name}: ")))
+    return found, rejected
 
 
 def edge_width_px(image: Picture, pixels: Array, reach: int = 7) -> float:

@@ -27,7 +27,7 @@ def rotation_from_vector(vectors: Array) -> Array:
     safe = np.where(small, 1.0, angle)
     first = np.where(small, 1.0 - angle**2 / 6.0, np.sin(safe) / safe)
     second = np.where(small, 0.5 - angle**2 / 24.0, (1.0 - np.cos(safe)) / safe**2)
-    return np.eye(3) + first * hat + second * (hat @ hat)
+    return np.asarray(np.eye(3) + first * hat + second * (hat @ hat))
 
 
 def vector_from_rotation(rotations: Array) -> Array:
@@ -42,7 +42,9 @@ def vector_from_rotation(rotations: Array) -> Array:
 
 
 def quaternion_from_rotation(rotations: Array) -> Array:
-    """Matrices [..., 3, 3] -> unit quaternions [..., 4], real part first and not negative (Bar-Itzhack's eigenvector)."""
+    """Matrices [..., 3, 3] -> unit quaternions [..., 4], real part first and not negative (Bar-Itzhack's
+    eigenvector).
+    """
     r = np.asarray(rotations, dtype=np.float64)
     k = np.empty((*r.shape[:-2], 4, 4))
     k[..., 0, 0] = r[..., 0, 0] + r[..., 1, 1] + r[..., 2, 2]

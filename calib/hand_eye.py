@@ -40,7 +40,7 @@ class HandEye:
     """How far its reported position is off, per axis, as estimated."""
     noise_px: float
     view_errors: Array
-    """Robot pose that the views ask for, minus the reported one, [views, 6] (rad, m)."""
+    """base_from_gripper that the views ask for, minus the reported one, [views, 6] (rad, m)."""
     closed_forms: dict[str, Array]
     """hand_from_camera by every closed form, before refinement."""
     leave_one_out: Array
@@ -70,7 +70,9 @@ class _JointProblem:
 
     views: Views
     camera: Camera
-    reported: Array
+    base_from_gripper: Array
+    """As the robot reports it, [views, 4, 4]."""
+    on_gripper: bool
     hand: Array
     reference: Array
     noise_px: float
@@ -82,6 +84,19 @@ class _JointProblem:
     @property
     def _pull(self) -> Array:
         return np.repeat([1 / self.robot_sigma_rad, 1 / self.robot_sigma_m], 3)
+
+    def robot_errors(self, poses: Array) -> tuple[Array, Array]:
+        """True minus reported base_from_gripper [views, 6], and its derivative by the views' poses [views, 6, 6].
+
+        The robot errs in base_from_gripper; for a fixed camera the views' poses are the inverse of that.
+        """
+        if self.on_gripper:
+            return difference(poses, self.base_from_gripper), np.broadcast_to(np.eye(6), (len(poses), 6, 6))
+        back = np.swapaxes(poses[:, :3, :3], 1, 2)
+        by_pose = np.zeros((len(poses), 6, 6))
+        by_pose[:, :3, :3] = by_pose[:, 3:, 3:] = -back
+        by_pose[:, 3:, :3] = -back @ cross_matrix(poses[:, :3, 3])
+        return difference(inverse(poses), self.base_from_gripper), by_pose
 
     def places(self, shared: Array) -> tuple[Array, Array]:
         """hand_from_camera and reference_from_board."""
@@ -110,8 +125,8 @@ class _JointProblem:
         by_scale = by_reference_point @ turned[None, :, :, None]
         by_pose = np.concatenate([by_reference_point @ cross_matrix(arm), -by_reference_point], axis=-1)
         by_shared = np.concatenate([by_hand, by_reference, by_scale, by_lens], axis=-1) * weight[..., None]
-        off = difference(poses, self.reported) * self._pull
-        residuals = np.concatenate([error.reshape(count, size), off], axis=1)
+        off, off_by_pose = self.robot_errors(poses)
+        residuals = np.concatenate([error.reshape(count, size), off * self._pull], axis=1)
         no_pull = np.zeros((count, 6, by_shared.shape[-1]))
         cost = float(0.5 * np.sum(residuals**2))
         return Linearisation(
@@ -120,7 +135,7 @@ class _JointProblem:
             np.concatenate(
                 [
                     (by_pose * weight[..., None]).reshape(count, size, 6),
-                    np.broadcast_to(np.diag(self._pull), (count, 6, 6)),
+                    off_by_pose * self._pull[:, None],
                 ],
                 axis=1,
             ),
@@ -155,7 +170,8 @@ def calibrate_hand_eye(
 ) -> HandEye:
     """Hand-eye from detections and the robot poses [views, 4, 4] of the same moments.
 
-    Raises CalibrationError for too few or degenerate motions, poses that do not belong to the pictures, or a board whose
+    Raises CalibrationError for too few or degenerate motions, poses that do not belong to the pictures, or a board
+    whose
     size the robot contradicts.
     """
     if len(detections) != len(base_from_gripper):
@@ -175,16 +191,16 @@ def calibrate_hand_eye(
     noise_px = _pixel_noise(camera, views, seen)
     closed_forms = {name: solver(carrier, seen.poses) for name, solver in SOLVERS.items()}
     start = _best_start(closed_forms, carrier, seen.poses)
-    problem, solution = _estimate(views, camera, carrier, noise_px, start, free_scale=False)
+    problem, solution = _estimate(views, camera, base_from_gripper, on_gripper, noise_px, start, free_scale=False)
     board_scale, scale_sigma = 1.0, 0.0
     if check_scale:
-        free, scaled = _estimate(views, camera, carrier, noise_px, problem.places(solution.shared), free_scale=True)
+        places = problem.places(solution.shared)
+        _, scaled = _estimate(views, camera, base_from_gripper, on_gripper, noise_px, places, free_scale=True)
         board_scale = 1.0 + float(scaled.shared[12])
         scale_sigma = float(np.sqrt(inverse_information(scaled.shared_information)[12, 12]))
         _require_scale(board, board_scale, scale_sigma)
-        del free
     hand, reference = problem.places(solution.shared)
-    errors = difference(solution.poses, carrier)
+    errors = problem.robot_errors(solution.poses)[0]
     _require_plausible(problem, errors)
     return HandEye(
         on_gripper=on_gripper,
@@ -234,24 +250,38 @@ def _best_start(closed_forms: dict[str, Array], carrier: Array, board: Array) ->
 
 
 def _estimate(
-    views: Views, camera: Camera, carrier: Array, noise_px: float, start: tuple[Array, Array], free_scale: bool
+    views: Views,
+    camera: Camera,
+    base_from_gripper: Array,
+    on_gripper: bool,
+    noise_px: float,
+    start: tuple[Array, Array],
+    free_scale: bool,
 ) -> tuple[_JointProblem, Solution]:
     """Solve, estimate how exact the robot is, solve again: D. MacKay's evidence updates, to a fixed point."""
     size = camera.lens.size
-    known = np.diag(camera.covariance) > 0
-    information = np.zeros((size, size))
-    if known.all():
-        information = inverse_information(camera.covariance)
-    else:  # an exact camera, as factories state theirs
-        information = np.diag(np.full(size, 1e12))
+    known = bool(np.all(np.diag(camera.covariance) > 0))
+    # a camera without stated errors, as factories give theirs, counts as exact
+    information = inverse_information(camera.covariance) if known else np.diag(np.full(size, 1e12))
     problem = _JointProblem(
-        views, camera, carrier, *start, noise_px, 2e-3, 1e-3, 1e-4 if free_scale else 1e14, (information + information.T) / 2
-    )  # fmt: skip
-    shared, poses = np.zeros(13 + size), carrier
+        views=views,
+        camera=camera,
+        base_from_gripper=base_from_gripper,
+        on_gripper=on_gripper,
+        hand=start[0],
+        reference=start[1],
+        noise_px=noise_px,
+        robot_sigma_rad=2e-3,
+        robot_sigma_m=1e-3,
+        scale_information=1e-4 if free_scale else 1e14,
+        lens_information=(information + information.T) / 2,
+    )
+    shared = np.zeros(13 + size)
+    poses = base_from_gripper if on_gripper else inverse(base_from_gripper)
     solution = solve(problem, shared, poses, max_iterations=30, tolerance=1e-7, damping=1e-6)
     for _ in range(15):
-        off = difference(solution.poses, carrier)
-        variances = np.einsum("vii->vi", solution.pose_covariance)
+        off, by_pose = problem.robot_errors(solution.poses)
+        variances = np.einsum("vii->vi", by_pose @ solution.pose_covariance @ np.swapaxes(by_pose, 1, 2))
         sigmas = []
         for part, sigma in ((slice(0, 3), problem.robot_sigma_rad), (slice(3, 6), problem.robot_sigma_m)):
             informed = np.sum(1.0 - variances[:, part] / sigma**2)
@@ -269,7 +299,8 @@ def _require_scale(board: Board, scale: float, sigma: float) -> None:
     if abs(scale - 1.0) > max(SCALE_TOLERANCE, 4 * sigma):
         measured_mm, stated_mm = 1e3 * board.square_m * scale, 1e3 * board.square_m
         raise CalibrationError(
-            f"by the robot's motion the board's squares measure {measured_mm:.2f} mm, but {stated_mm:.2f} mm is stated: "
+            f"by the robot's motion the board's squares measure {measured_mm:.2f} mm, but {stated_mm:.2f} mm is "
+            f"stated: "
             "measure the print with a ruler and give its true size (or check the units of the robot's poses)"
         )
 
@@ -278,7 +309,8 @@ def _require_plausible(problem: _JointProblem, errors: Array) -> None:
     if problem.robot_sigma_rad > np.radians(3.0) or problem.robot_sigma_m > 0.02:
         raise CalibrationError(
             f"robot poses and pictures disagree by {np.degrees(problem.robot_sigma_rad):.1f} degrees and "
-            f"{1e3 * problem.robot_sigma_m:.0f} mm per view: check that each pose belongs to its picture, that the board "
+            f"{1e3 * problem.robot_sigma_m:.0f} mm per view: check that each pose belongs to its picture, that the "
+            f"board "
             "did not move, and that camera on gripper or fixed camera is chosen rightly"
         )
 
@@ -290,7 +322,7 @@ def _leave_one_out(problem: _JointProblem, whole: Solution) -> Array:
     best, _ = problem.places(whole.shared)
     for index in range(count):
         keep = np.delete(np.arange(count), index)
-        part = replace(problem, views=problem.views.some(keep), reported=problem.reported[keep])
+        part = replace(problem, views=problem.views.some(keep), base_from_gripper=problem.base_from_gripper[keep])
         solution = solve(part, whole.shared, whole.poses[keep], max_iterations=3, tolerance=1e-4, damping=1e-9)
         changes[index] = difference(part.places(solution.shared)[0], best)
     return changes
@@ -301,4 +333,4 @@ def simulated_robot_noise(poses: Array, sigma_rad: float, sigma_m: float, rng: n
     noisy = poses.copy()
     noisy[:, :3, :3] = rotation_from_vector(rng.normal(size=(len(poses), 3)) * sigma_rad) @ poses[:, :3, :3]
     noisy[:, :3, 3] += rng.normal(size=(len(poses), 3)) * sigma_m
-    return noisy
+    return np.asarray(noisy)

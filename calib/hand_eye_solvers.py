@@ -1,10 +1,12 @@
 """Closed-form hand-eye solvers, the field's classics, as starting points and for comparison.
 
-All take carrier poses G_i and board poses C_i (camera_from_board), both [views, 4, 4], and find X (hand_from_camera) and
+All take carrier poses G_i and board poses C_i (camera_from_board), both [views, 4, 4], and find X (hand_from_camera)
+and
 Z (reference_from_board) with G_i X C_i = Z. For a camera on the gripper G_i is base_from_gripper; for a fixed camera
 that watches a board on the gripper, G_i is gripper_from_base and X becomes base_from_camera.
 
-OpenCV has the same seven (`calibrateHandEye`, `calibrateRobotWorldHandEye`); its version 5.0 for Python leaves them out,
+OpenCV has the same seven (`calibrateHandEye`, `calibrateRobotWorldHandEye`); its version 5.0 for Python leaves them
+out,
 so they are written here from the papers: Tsai and Lenz 1989, Park and Martin 1994, Horaud and Dornaika 1995, Daniilidis
 1999, Andreff, Horaud and Espiau 1999; Li, Wang and Wu 2010, Shah 2013.
 """
@@ -78,7 +80,7 @@ def andreff(carrier: Array, board: Array) -> Array:
     left[:, 9:, 9:] = eye - a[:, :3, :3]
     right[:, 9:] = a[:, :3, 3]
     found = np.linalg.lstsq(left.reshape(-1, 12), right.ravel(), rcond=None)[0]
-    rotation = nearest_rotation(found[:9].reshape(3, 3))
+    rotation = nearest_rotation(np.asarray(found[:9], dtype=np.float64).reshape(3, 3))
     return pose(rotation, _translation(a, b, rotation))
 
 
@@ -126,7 +128,7 @@ def li(carrier: Array, board: Array) -> Array:
     left[:, 9:, 21:] = eye
     right[:, 9:] = carrier[:, :3, 3]
     found = np.linalg.lstsq(left.reshape(-1, 24), right.ravel(), rcond=None)[0]
-    x, z = (nearest_rotation(found[9 * i : 9 * i + 9].reshape(3, 3)) for i in (0, 1))
+    x, z = (nearest_rotation(np.asarray(found[9 * i : 9 * i + 9], dtype=np.float64).reshape(3, 3)) for i in (0, 1))
     return pose(x, _robot_world_translation(carrier, b, z))
 
 

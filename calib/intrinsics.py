@@ -1,6 +1,7 @@
 """Intrinsics: from pictures of a board to a lens and a statement of how wrong it is.
 
-Steps: leave out poor views, fit every lens model, choose by held-out error, let the board's warp in if it earns it, throw
+Steps: leave out poor views, fit every lens model, choose by held-out error, let the board's warp in if it earns it,
+throw
 out outliers, and check the stated uncertainty by two solves from separate halves of the views. Whatever cannot give a
 sound calibration raises CalibrationError; a result with `failures` came out, but outside its limits.
 """
@@ -13,13 +14,13 @@ import numpy as np
 from .board_fit import Reprojection, Views, fit_lens, fit_poses, views_of
 from .boards import Board
 from .coverage import Coverage, coverage_of
-from .detection import Detection
+from .detection import Detection, Rejection
 from .errors import CalibrationError
 from .geometry import Array
 from .least_squares import Solution, inverse_information
 from .lens import LENS_MODELS, LensModel
 from .uncertainty import Agreement, Camera, compare, uncertainty_map_px
-from .views import Rejection, halves_of_board, same_size, select_views, tilt_rad
+from .views import halves_of_board, same_size, select_views, tilt_rad
 
 WARP_CHI_SQUARE = 20.0
 """Of two degrees of freedom: a flat board looks this bent by chance once in twenty thousand calibrations."""
@@ -161,7 +162,8 @@ def _require_tilt(poses: Array, limits: Limits) -> None:
     tilted = int(np.sum(tilt_rad(poses) > limits.least_tilt_rad))
     if tilted < 3:
         raise CalibrationError(
-            f"only {tilted} views are tilted by more than {np.degrees(limits.least_tilt_rad):.0f} degrees: frontal views "
+            f"only {tilted} views are tilted by more than {np.degrees(limits.least_tilt_rad):.0f} degrees: frontal "
+            f"views "
             "cannot tell focal length from distance; tilt the board by 20 to 45 degrees each way"
         )
 
@@ -171,7 +173,8 @@ def _require_determined(camera: Camera, noise_px: float, limits: Limits) -> None
     width, height = camera.size_px
     if noise_px > HOPELESS_NOISE_PX:
         raise CalibrationError(
-            f"board and lens explain the corners only to {noise_px:.1f} px: check that the printed board is the one given "
+            f"board and lens explain the corners only to {noise_px:.1f} px: check that the printed board is the one "
+            f"given "
             "(its text is under it) and that it is flat"
         )
     centre = camera.parameters[2:4]
@@ -182,7 +185,8 @@ def _require_determined(camera: Camera, noise_px: float, limits: Limits) -> None
         )
     if sigma.max() > limits.focal_part or not np.all(np.isfinite(sigma)):
         raise CalibrationError(
-            f"the views leave the focal length open by {100 * sigma.max():.1f} %, at most {100 * limits.focal_part:g} % "
+            f"the views leave the focal length open by {100 * sigma.max():.1f} %, at most "
+            f"{100 * limits.focal_part:g} % "
             "is useful: take more views, tilted by 20 to 45 degrees and filling the picture"
         )
 
@@ -220,7 +224,9 @@ def _without_outliers(
 def _judge_views(
     kept: list[Detection], errors: Array, middle: float, views: Views
 ) -> tuple[list[Detection], dict[int, str]]:
-    """Views without their wild corners, and the index and reason of views left out. `errors` are distances in pixels."""
+    """Views without their wild corners, and the index and reason of views left out. `errors` are distances in
+    pixels.
+    """
     # for Gaussian coordinates the median distance is 1.18 standard deviations
     sigma = max(middle / 1.18, 0.02)
     view_rms = np.sqrt(np.sum(errors**2, axis=1) / np.maximum(2 * views.seen.sum(axis=1), 1))
@@ -340,7 +346,8 @@ def _failures(result: Intrinsics) -> list[str]:
     limits, found = result.limits, []
     if result.noise_px > limits.noise_px:
         found.append(
-            f"corners are off by {result.noise_px:.2f} px, at most {limits.noise_px:g} px is allowed: sharper pictures, a "
+            f"corners are off by {result.noise_px:.2f} px, at most {limits.noise_px:g} px is allowed: sharper "
+            f"pictures, a "
             "flatter board, or another lens model"
         )
     uncertainty = middle_uncertainty_px(result)

@@ -61,13 +61,12 @@ def drawing(board: Board, paper: str = "a4") -> Figure:
 
 def _ruler(axes: Axes, x: float, y: float, length_mm: int, along_x: bool) -> None:
     """A millimetre scale starting at (x, y), its numbers in millimetres."""
-    line = {"color": "black", "linewidth": 0.35, "solid_capstyle": "butt"}
     for mark in range(length_mm + 1):
         tick = 5.0 if mark % 10 == 0 else 3.5 if mark % 5 == 0 else 2.0
         if along_x:
-            axes.plot([x + mark, x + mark], [y, y + tick], **line)
+            axes.plot([x + mark, x + mark], [y, y + tick], color="black", linewidth=0.35, solid_capstyle="butt")
         else:
-            axes.plot([x - tick, x], [y + mark, y + mark], **line)
+            axes.plot([x - tick, x], [y + mark, y + mark], color="black", linewidth=0.35, solid_capstyle="butt")
         if mark % 50 == 0:
             place = (x + mark, y + 7.5) if along_x else (x - 7.5, y + mark)
             axes.text(*place, str(mark), fontsize=7, ha="center", va="center")

@@ -1,6 +1,7 @@
 """Pictures of our boards whose every truth is known: the instrument that calibration is tested with.
 
-Every pixel is the mean of several rays through the lens model onto the (possibly warped) board; then light, blur, shot and
+Every pixel is the mean of several rays through the lens model onto the (possibly warped) board; then light, blur, shot
+and
 read noise, and 8-bit quantisation, in the order in which a real camera applies them.
 """
 
@@ -31,7 +32,7 @@ def warped_corners_m(board: Board, warp_m: Array) -> Array:
     """The corners [corners, 3] of a bent board."""
     corners = board.corners_m.copy()
     corners[:, 2] = warp_height_m(board, warp_m, corners[:, :2])
-    return corners
+    return np.asarray(corners)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class Renderer:
         self._rays = cv2.remap(rays.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR)
 
     def depth_m(self, camera_from_board: Array, surround_m: float = 0.0) -> Array:
-        """Distance along z to the board's plane at every pixel [height, width]; 0 off the board (wider by `surround_m`)."""
+        """Distance along z to the board's plane at every pixel [height, width]; 0 off the board (wider by
+        `surround_m`).
+        """
         width, height = self.size_px
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         rays = self.lens.unproject(self.parameters, np.stack([x, y], axis=-1).astype(float))
@@ -144,7 +147,7 @@ def develop(light: npt.NDArray[np.float32], conditions: Conditions, rng: np.rand
     grey = 255.0 * np.clip(light, 0, None) ** conditions.gamma
     variance = conditions.read_noise**2 + conditions.shot_noise * grey
     noisy = grey + rng.normal(size=grey.shape) * np.sqrt(variance)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(noisy), 0, 255), dtype=np.uint8)
 
 
 def _clutter(size_px: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.float32]:

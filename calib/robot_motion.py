@@ -60,7 +60,8 @@ def require_enough(base_from_gripper: Array) -> Motion:
     count = len(base_from_gripper)
     if count < LEAST_VIEWS:
         raise CalibrationError(
-            f"hand-eye calibration needs at least {LEAST_VIEWS} poses with the board in view, found {count}: take 15 to 20"
+            f"hand-eye calibration needs at least {LEAST_VIEWS} poses with the board in view, found {count}: take 15 "
+            f"to 20"
         )
     motion = analyse(base_from_gripper)
     if motion.largest_turn_rad < LEAST_TURN_RAD:
@@ -70,7 +71,8 @@ def require_enough(base_from_gripper: Array) -> Motion:
         )
     if motion.turn_rad[1] < LEAST_SECOND_AXIS_RAD:
         raise CalibrationError(
-            f"the gripper turns about one axis only ({_axis_name(motion.axes[0])}), so the camera's place along it stays "
+            f"the gripper turns about one axis only ({_axis_name(motion.axes[0])}), so the camera's place along it "
+            f"stays "
             f"open: also {motion.missing[0]}"
         )
     return motion

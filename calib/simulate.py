@@ -47,9 +47,11 @@ def board_poses(
     filling: tuple[float, float] = (0.35, 0.9),
     whole: bool = True,
 ) -> Array:
-    """Poses `camera_from_board` [count, 4, 4] as a careful person takes them: all over the picture, near and far, tilted.
+    """Poses `camera_from_board` [count, 4, 4] as a careful person takes them: all over the picture, near and far,
+    tilted.
 
-    `filling` is the part of the picture's width that the board spans if seen frontally; `whole` keeps all corners in view.
+    `filling` is the part of the picture's width that the board spans if seen frontally; `whole` keeps all corners in
+    view.
     """
     width, height = size_px
     centre = np.array([*board.size_m, 0.0]) / 2

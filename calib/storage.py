@@ -1,7 +1,9 @@
 """What is known about one camera, in one file that says which camera, how wrong, and whether it was touched since.
 
-`<folder>/<serial>.json` is the current state; what it replaces moves to `<folder>/history/<serial>.r0001.json` and so on.
-The file's `sha256` is over its own content without that field, in canonical JSON: bundles carry it, control compares it.
+`<folder>/<serial>.json` is the current state; what it replaces moves to `<folder>/history/<serial>.r0001.json` and so
+on.
+The file's `sha256` is over its own content without that field, in canonical JSON: bundles carry it, control compares
+it.
 """
 
 import hashlib
@@ -57,7 +59,8 @@ def record_path(folder: Path, serial: str) -> Path:
 def save(folder: Path, record: CameraRecord) -> CameraRecord:
     """Write the record atomically, the old file into history; returns it with its revision.
 
-    When the intrinsics differ from those in the old file, sections that depend on them are dropped unless they were made
+    When the intrinsics differ from those in the old file, sections that depend on them are dropped unless they were
+    made
     anew (they differ from the old ones).
     """
     path = record_path(folder, record.serial)

@@ -42,7 +42,9 @@ def pixel_grid(size_px: tuple[int, int], columns: int = 24, rows: int = 18, marg
 
 
 def _derivatives_without_rotation(camera: Camera, pixels: Array) -> tuple[Array, Array]:
-    """d pixel / d parameters at pixels [n, 2], as [2 n, size], the part a rotation can undo taken out; and which n count."""
+    """d pixel / d parameters at pixels [n, 2], as [2 n, size], the part a rotation can undo taken out; and which n
+    count.
+    """
     rays = camera.lens.unproject(camera.parameters, pixels)
     usable = np.all(np.isfinite(rays), axis=1)
     rays = np.where(usable[:, None], rays, np.array([0.0, 0.0, 1.0]))

@@ -1,12 +1,11 @@
 """Which views may take part in a calibration, and why the others may not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .boards import Board
-from .detection import Detection
+from .detection import Detection, Rejection
 from .errors import CalibrationError
 from .geometry import Array
 
@@ -16,14 +15,6 @@ BLUR_RATIO = 1.8
 """A view this much blurrier than the typical one was moving."""
 DUPLICATE_PX = 4.0
 """Two views whose corners differ by less tell nothing new, but would count twice."""
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A view or a picture that was left out."""
-
-    name: str
-    reason: str
 
 
 def same_size(detections: Sequence[Detection]) -> tuple[int, int]:

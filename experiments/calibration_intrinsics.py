@@ -1,11 +1,14 @@
 """Does the stated uncertainty of the intrinsics cover the truth at its rate?
 
-    python experiments/calibration_intrinsics.py corners   # 200 simulated calibrations per model, noise added to corners
+    python experiments/calibration_intrinsics.py corners   # 200 simulated calibrations per model, noise added to
+    corners
     python experiments/calibration_intrinsics.py pictures  # a smaller number through rendered pictures and the detector
 
 Every trial draws its own lens, poses, noise, number of views, and (every second one) a warped board; the whole pipeline
-runs, with its rejections and its warp test, the lens model given. "Covered" is the part of trials whose truth lies within
-one stated standard deviation: 0.683 if the statement is right. Writes experiments/results/calibration_intrinsics_*.json.
+runs, with its rejections and its warp test, the lens model given. "Covered" is the part of trials whose truth lies
+within
+one stated standard deviation: 0.683 if the statement is right. Writes
+experiments/results/calibration_intrinsics_*.json.
 """
 
 import argparse
@@ -17,10 +20,10 @@ import cv2
 import numpy as np
 
 from calib.boards import Charuco
-from calib.detection import Detection, detect
+from calib.detection import Detection, detect_all
 from calib.errors import CalibrationError
 from calib.intrinsics import Intrinsics, Limits, calibrate
-from calib.lens import FISHEYE, LENS_MODELS, PINHOLE, RATIONAL, LensModel
+from calib.lens import FISHEYE, LENS_MODELS, RATIONAL, LensModel
 from calib.render import Conditions, Renderer
 from calib.simulate import board_poses, simulated_detections
 from calib.uncertainty import Camera, compare, pixel_grid, projection_covariance_px2, projection_difference_px
@@ -41,8 +44,16 @@ def draw_lens(lens: LensModel, rng: np.random.Generator) -> np.ndarray:
     head = [focal, focal * rng.normal(1, 0.003), *centre]
     if lens is RATIONAL:
         return np.array(
-            [*head, rng.normal(0.2, 0.15), rng.normal(0.05, 0.03), *tangential, rng.normal(0, 0.01)]
-            + [rng.normal(0.4, 0.2), rng.normal(0.1, 0.05), rng.normal(0.02, 0.01)]
+            [
+                *head,
+                rng.normal(0.2, 0.15),
+                rng.normal(0.05, 0.03),
+                *tangential,
+                rng.normal(0, 0.01),
+                rng.normal(0.4, 0.2),
+                rng.normal(0.1, 0.05),
+                rng.normal(0.02, 0.01),
+            ]
         )
     return np.array([*head, rng.normal(-0.15, 0.1), rng.normal(0.05, 0.03), *tangential, rng.normal(0, 0.02)])
 
@@ -70,12 +81,8 @@ def picture_trial(lens: LensModel, seed: int) -> tuple[np.ndarray, list[Detectio
         warp_m=tuple(rng.normal(0, 0.0007, 2)) if seed % 2 else (0.0, 0.0),
     )
     renderer = Renderer(BOARD, lens, truth, SIZE)
-    found = []
-    for index, pose in enumerate(poses):
-        try:
-            found.append(detect(BOARD, renderer.render(pose, conditions, rng), f"view {index:03d}"))
-        except CalibrationError:
-            continue
+    pictures = [(f"view {i:03d}", renderer.render(pose, conditions, rng)) for i, pose in enumerate(poses)]
+    found = detect_all(BOARD, pictures)[0]
     return truth, found, {"blur_px": conditions.blur_px, "read_noise": conditions.read_noise}
 
 

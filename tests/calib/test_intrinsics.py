@@ -132,7 +132,7 @@ def test_all_frontal(board: Charuco, parameters: np.ndarray) -> None:
 
 def test_another_board_with_the_same_corners(detections: list[Detection]) -> None:
     """Squares that are not square cannot be told from the text: the corners must fit, or nothing is said."""
-    with pytest.raises(CalibrationError, match="explain the corners only|needed|optical centre|open by"):
+    with pytest.raises(CalibrationError, match=r"explain the corners only|needed|optical centre|open by"):
         calibrate(Charuco(6, 8, 0.028, 0.017), detections, models=[PINHOLE])
 
 
