@@ -53,7 +53,9 @@ def main() -> None:
         provenance={"config": config.to_dict(), "purpose": "timing only"},
     )
     weights = {key: value.contiguous() for key, value in agent.state_dict().items() if not key.startswith("slow_")}
-    print(write_bundle(manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: save(weights)}, options.out))
+    print(
+        write_bundle(manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: save(weights)}, options.out)
+    )
 
 
 if __name__ == "__main__":
