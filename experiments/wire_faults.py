@@ -84,6 +84,7 @@ class Trial:
         self.now_us = 0
         self.sequence = 0
         self.wanted = [0.0] * JOINTS
+        self.excessive_commands = 0
         self.violations: list[str] = []
         self.was_moving = 0
 
@@ -131,15 +132,19 @@ class Trial:
         assert self.controller.state is State.ARMED
 
     def command(self) -> bytes:
-        # Now and then more than is allowed: refused, and everything starts from rest again.
-        excess = 3.0 if self.rng.random() < 0.03 else 1.0
+        # Now and then more than is allowed, once or for a while: refused, and everything starts from rest again.
+        if self.rng.random() < 0.03:
+            self.excessive_commands = self.rng.randrange(1, 15)
+        excess = 3.0 if self.excessive_commands > 0 else 1.0
+        self.excessive_commands -= 1
         step_urad = LIMITS.velocity_max_urad_s * self.period_ms / 1e3
         for joint in range(JOINTS):
             if self.mode is Mode.VELOCITY:
                 change = LIMITS.acceleration_max_urad_s2 * self.period_ms / 1e3 * self.rng.uniform(-0.9, 0.9)
                 # Home is where there is room: towards it more often than away.
                 pull = -0.05 * self.position[joint]
-                self.wanted[joint] = excess * max(-0.95e6, min(0.95e6, self.wanted[joint] + change + pull))
+                wish = max(-0.95e6, min(0.95e6, self.wanted[joint] + change + pull))
+                self.wanted[joint] = excess * wish
             else:
                 self.wanted[joint] = self.position[joint] + excess * step_urad * self.rng.uniform(-0.4, 0.4)
         return self.say(Command(self.mode, tuple(round(one) for one in self.wanted)))
