@@ -229,7 +229,7 @@ class _Echo:
     def write(self, data: bytes) -> None:
         with self.changed:
             self.controller.receive(data)
-            self.controller.tick(1_000, Feedback((Measured(0, 0),) * 2, (0, 0), (0, 0)))
+            self.controller.tick(20_000, Feedback((Measured(0, 0),) * 2, (0, 0), (0, 0)))
             self.output += self.controller.take_output()
             self.changed.notify_all()
         # The answer is read while the writer still sleeps.
