@@ -32,7 +32,7 @@ class Device:
     """The device process, spoken to without the software that is to be broken."""
 
     def __init__(self) -> None:
-        self._complaints = tempfile.TemporaryFile("w+")
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fosp_edge.simulation.device"],
             stdin=subprocess.PIPE,
