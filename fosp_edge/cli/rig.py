@@ -1,6 +1,6 @@
 """The robot and the cameras that a command line asks for, opened and closed together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def open_rig(
         kind: SIMULATED or SERIAL.
         manifest: of the bundle, which says which cameras are needed and how often commands come.
         port: the serial port, for SERIAL.
-        camera_sources: `NAME=ADDRESS` for each camera (`fosp_edge.cameras.address`), for SERIAL.
+        camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`), for SERIAL.
         scenario: first table of the simulated robot.
         seed: its seed.
 
@@ -74,25 +74,31 @@ def _arm(port: str, period_s: float) -> SerialArm:
     return SerialArm(port, period_s=period_s, watchdog_s=silence_s, telemetry_timeout_s=silence_s)
 
 
-def _open_cameras(contracts: tuple[CameraContract, ...], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
-    """The cameras the bundle wants, in its order and at its picture size."""
+def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
+    """The cameras the bundle wants, in its order, brought to its picture size.
+
+    They are started here, because a driver knows its camera's serial number only then, and the bundle may ask for it.
+    """
     by_name = dict(_split(source) for source in sources)
-    names = [contract.name for contract in contracts]
+    names = [contract.name for contract in wanted]
     if sorted(by_name) != sorted(names):
         raise CameraError(
             f"the bundle sees through the cameras {', '.join(names)}; give each one: "
-            + " ".join(f"--camera {name}=v4l2:/dev/video0" for name in names)
+            + " ".join(f"--camera {name}=ADDRESS" for name in names)
         )
-    cameras: list[Camera] = []
-    for contract in contracts:
-        camera = open_camera(contract.name, by_name[contract.name])
+    cameras = []
+    for contract in wanted:
+        source = open_camera(contract.name, by_name[contract.name])
+        size = Preprocessing(width_px=contract.width_px, height_px=contract.height_px)
+        camera = PolicyCamera(source, size)
         stack.callback(camera.close)
-        cameras.append(PolicyCamera(camera, Preprocessing(width_px=contract.width_px, height_px=contract.height_px)))
+        camera.start()
+        cameras.append(camera)
     return tuple(cameras)
 
 
 def _split(source: str) -> tuple[str, str]:
     name, _, address = source.partition("=")
     if not name or not address:
-        raise CameraError(f"--camera {source!r}: expected NAME=ADDRESS, as in fixed=v4l2:/dev/video0")
+        raise CameraError(f"--camera {source!r}: expected NAME=ADDRESS, for instance fixed=realsense:123456789")
     return name, address

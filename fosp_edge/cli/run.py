@@ -1,6 +1,5 @@
 """`fosp-edge run`: a bundle drives a robot; by default the shipped one drives the simulated arm."""
 
-import logging
 import signal
 import sys
 import time
@@ -45,11 +44,13 @@ def run(
     port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
     camera: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=ADDRESS, as in fixed=v4l2:/dev/video0; for each camera of a serial robot."),
+        typer.Option(
+            help="NAME=ADDRESS, once per camera, for a serial robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
+        ),
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
-    headless: Annotated[bool, typer.Option("--headless", help="One line a second in place of the live view.")] = False,
+    headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
     max_steps: Annotated[
@@ -130,11 +131,7 @@ def _drive(
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     caught: list[int] = []
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
-    with (
-        _log_file(folder / "errors.log"),
-        _signals(loop, caught),
-        Reporter(View(loop, log, title), console, headless=headless or ask) as reporter,
-    ):
+    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
         summary = Session(loop, operator).run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
@@ -195,20 +192,6 @@ def _save(
     except OSError as error:
         console.print(f"summary or plot could not be saved ({error})", style="yellow", soft_wrap=True, markup=False)
     console.print(f"saved in {folder}: {', '.join(saved) or 'nothing'}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Tracebacks of the unexpected go into a file, which exists only if there were any; people get the sentence."""
-    logger, handler = logging.getLogger("fosp_edge"), logging.FileHandler(path, delay=True)
-    logger.addHandler(handler)
-    propagate, logger.propagate = logger.propagate, False
-    try:
-        yield
-    finally:
-        logger.propagate = propagate
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _confirm(console: Console, question: str) -> bool:

@@ -46,7 +46,7 @@ class SerialArm:
         workspace: Workspace = DESKTOP_WORKSPACE,
         period_s: float = 0.05,
         watchdog_s: float = 0.100,
-        telemetry_timeout_s: float = 0.150,
+        telemetry_timeout_s: float = 0.200,
     ) -> None:
         """Describe the arm; nothing is opened yet.
 
@@ -61,7 +61,7 @@ class SerialArm:
         self.name = arm.name
         self.arm_description = arm
         self.action_space = FINGERTIP_VELOCITY
-        self.state_names = (*arm.joint_names, "tip_x", "tip_y", "tip_z")
+        self.state_names = (*arm.joint_names, "fingertip_x", "fingertip_y", "fingertip_z")
         self.state_units = ("rad",) * len(arm.joints) + ("m",) * 3
         self._workspace, self._period_s = workspace, period_s
         self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s

@@ -15,7 +15,7 @@ ACTIONS, STATE, SIZE_PX = 3, 9, 64
 
 def arm_manifest(rate_hz: float = 20.0) -> Manifest:
     state = [Channel(joint.name, "rad", joint.lower_rad, joint.upper_rad) for joint in DESKTOP_ARM.joints]
-    state += [Channel(name, "m", -1.0, 1.0) for name in ("tip_x", "tip_y", "tip_z")]
+    state += [Channel(name, "m", -1.0, 1.0) for name in ("fingertip_x", "fingertip_y", "fingertip_z")]
     return Manifest(
         name="scripted",
         robot=DESKTOP_ARM.name,
