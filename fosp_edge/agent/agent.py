@@ -45,7 +45,7 @@ class Critics(nn.Module):
         # Begin with "hardly ever" and let observed violations raise it. From one half it would have to decay by
         # itself, by a factor gamma_p per backup, wherever episodes end without a verdict: thousands of updates.
         for head in (self.reach_action, self.reach_state):
-            nn.init.constant_(head[-1].bias, -4.0)
+            nn.init.constant_(head.output.bias, -4.0)
 
 
 class Policy(nn.Module):
