@@ -10,6 +10,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "calibration": ("cv2", "scipy", "matplotlib", "PIL"),
     "cameras": ("cv2",),
     "realsense": ("pyrealsense2",),
+    "datasets": ("pyarrow", "PIL", "av"),
 }
 """Importable modules that each extra of pyproject.toml brings."""
 

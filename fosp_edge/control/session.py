@@ -140,11 +140,12 @@ class Session:
 
     def _prepare(self, plan: Plan) -> None:
         loop = self.loop
+        if self._episode == 0:
+            for camera in loop.cameras:  # some know their serial number only then
+                camera.start()
         check_fit(loop.controller.manifest, loop.robot, loop.cameras)
         if self._episode == 0:
             loop.robot.connect(plan.connect_timeout_s)
-            for camera in loop.cameras:
-                camera.start()
             if loop.recorder is not None:
                 loop.recorder.start()
         if (fault := loop.robot.read().fault) is not None and self._episode == 0:

@@ -46,7 +46,7 @@ class SerialArm:
         workspace: Workspace = DESKTOP_WORKSPACE,
         period_s: float = 0.05,
         watchdog_s: float = 0.100,
-        telemetry_timeout_s: float = 0.150,
+        telemetry_timeout_s: float = 0.200,
     ) -> None:
         """Describe the arm; nothing is opened yet.
 
