@@ -18,7 +18,7 @@ from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
-from fosp_edge.cli.rig import FRAME_PERIODS, SERIAL, SIMULATED, Rig, open_rig
+from fosp_edge.cli.rig import SERIAL, SIMULATED, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import open_recorder
@@ -125,7 +125,7 @@ def _drive(
         referee=rig.referee,
         recorder=recorder,
         observer=log,
-        settings=LoopSettings(max_frame_age_s=FRAME_PERIODS / bundle.manifest.rate_hz, max_steps=max_steps),
+        settings=LoopSettings(max_frame_age_s=rig.patience_s, max_steps=max_steps),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
