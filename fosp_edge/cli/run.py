@@ -131,7 +131,10 @@ def _drive(
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     caught: list[int] = []
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
-    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
+    with (
+        _signals(loop, caught),
+        Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
+    ):
         summary = Session(loop, operator).run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
