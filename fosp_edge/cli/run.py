@@ -129,13 +129,13 @@ def _drive(
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
-    caught: list[int] = []
+    session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     with (
-        _signals(loop, caught),
+        _signals(session, caught),
         Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
     ):
-        summary = Session(loop, operator).run(plan)
+        summary = session.run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
     if store is not None:
@@ -205,18 +205,18 @@ def _confirm(console: Console, question: str) -> bool:
 
 
 @contextmanager
-def _signals(loop: ControlLoop, caught: list[int]) -> Iterator[None]:
+def _signals(session: Session, caught: list[int]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running."""
     first_s = [0.0]
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
+        session.loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
         now_s = time.monotonic()
         impatient = bool(caught) and now_s - first_s[0] > 1.0
         if not caught:
             first_s[0] = now_s
         caught.append(number)
-        if impatient or not loop.machine.may_move:
+        if not session.closing and (impatient or not session.machine.may_move):
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}
