@@ -71,6 +71,8 @@ class Config:
     # Policy.
     inverse_temperature: float = 1.0
     """Advantages are divided by their 5-95 percentile range, multiplied by this, and exponentiated."""
+    feasible_cost_weight: float = 0.0
+    """Share of the cost advantage that enters the weight of feasible actions too; the paper has none."""
     weight_limit: float = 20.0
     """Largest exponentiated advantage."""
     feasible_reachability: float = 0.5

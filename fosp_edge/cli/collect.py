@@ -23,7 +23,10 @@ def collect(
     scenario: Annotated[str, typer.Option(help="Scenario family of SafeReach.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow it.")] = 100_000,
     behaviour: Annotated[
-        str | None, typer.Option(help="`safe`, `unsafe` or `random`; by default the mixture of all three.")
+        str | None,
+        typer.Option(
+            help="`safe`, `careful`, `unsafe` or `random`; by default the mixture of safe, unsafe and random."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 2,
 ) -> None:
