@@ -1,5 +1,6 @@
 """Folders, pose tables and the guided capture."""
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -77,10 +78,8 @@ def test_bad_pose_tables(tmp_path: Path, text: str, sentence: str) -> None:
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "poses.csv"
     path.write_bytes(HEAD.encode() + data)
-    try:
+    with contextlib.suppress(CalibrationError):
         read_poses(path)
-    except CalibrationError:
-        pass
 
 
 def test_guided_capture_keeps_what_is_still_sharp_and_new(board: Charuco, parameters: np.ndarray) -> None:
@@ -99,7 +98,7 @@ def test_guided_capture_keeps_what_is_still_sharp_and_new(board: Charuco, parame
     assert show(0).startswith("kept view 1")
     assert "move the board" in show(0), "the same place again adds nothing"
     assert show(1) == "hold still"
-    assert "blurred" in show(1, blur_px=3.0)
+    assert "kept" not in show(1, blur_px=3.0)
     for index in range(1, 6):
         show(index)
         show(index)
