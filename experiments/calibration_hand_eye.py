@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calib.boards import Charuco
 from calib.board_fit import fit_poses, views_of
+from calib.boards import Charuco
 from calib.errors import CalibrationError
 from calib.geometry import Array, difference, inverse, pose_from_vectors
 from calib.hand_eye import calibrate_hand_eye, simulated_robot_noise
