@@ -177,7 +177,7 @@ def _report(
 def _save(
     console: Console, summary: RunSummary, log: RunLog, bundle: Bundle, folder: Path, about: dict[str, Any]
 ) -> None:
-    """Summary and plot into the run's folder. What cannot be saved is said; it changes nothing about how the run ended."""
+    """Summary and plot into the run's folder. What cannot be saved is said; it changes nothing about the run."""
     saved = []
     try:
         write_atomically(folder / "summary.json", summary_json(summary, about).encode())

@@ -159,6 +159,8 @@ class ExperienceStore:
 
     def remove(self, episode_id: str) -> None:
         """Delete one episode; its pages are used again by later ones. Raises StoreError if there is none of this id."""
+        if self.mode != "a":
+            raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to remove episodes")
         self.info(episode_id)
         key = _key(episode_id)
 
@@ -178,6 +180,46 @@ class ExperienceStore:
                 digest.update(key)
                 digest.update(value)
         return digest.hexdigest()
+
+    def replace(self, episode_id: str, steps: Steps, outcome: str) -> EpisodeSummary:
+        """Put other rows in place of those of a finished episode, in one transaction; returns the new summary.
+
+        Raises:
+            ValueError: the columns do not fit the schema, or are empty.
+            StoreError, StoreFull: no such episode, still being written, or the disk refuses; then nothing changes.
+        """
+        if self.mode != "a":
+            raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to change it")
+        info = self.info(episode_id)
+        if not info.summary.finished:
+            raise StoreError(f"{self.path}, episode {episode_id} was never closed; it may still be being written")
+        if check_steps(steps) == 0:
+            raise ValueError("an episode needs at least one row")
+        check_finite(steps)
+        key = _key(episode_id)
+        starts = range(0, len(steps["reward"]), CHUNK_ROWS)
+        parts = [{name: values[start : start + CHUNK_ROWS] for name, values in steps.items()} for start in starts]
+        blobs = [encode(part) for part in parts]
+        summary = replace(EpisodeSummary().extended(steps), outcome=outcome)
+
+        def action(view: View) -> None:
+            for chunk in view.keys_from("chunks", key):
+                view.delete("chunks", chunk)
+            for number, blob in enumerate(blobs):
+                view.put("chunks", key + struct.pack(">I", number), blob)
+            view.put("summaries", key, summary.to_json().encode())
+
+        self._database.write(action, sum(map(len, blobs)))
+        return summary
+
+    def episode_bytes(self) -> dict[str, int]:
+        """Bytes that the rows of each episode take, compressed, by id."""
+        sizes: dict[str, int] = {}
+        with self._database.read() as view:
+            for key, size in view.sizes("chunks"):
+                episode_id = _id(key[:4])
+                sizes[episode_id] = sizes.get(episode_id, 0) + size
+        return sizes
 
     def size_bytes(self) -> int:
         """Size of the data file on the disk."""
