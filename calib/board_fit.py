@@ -35,9 +35,15 @@ class Views:
         index = np.asarray(chosen)
         return replace(self, pixels=self.pixels[index], seen=self.seen[index])
 
+    def bent(self, warp_m: Array) -> "Views":
+        """The same views of a board that sags by two known numbers."""
+        corners = self.corners_m.copy()
+        corners[:, 2] = self.warp_shape @ np.asarray(warp_m)
+        return replace(self, corners_m=corners)
 
-def views_of(board: Board, detections: Sequence[Detection]) -> Views:
-    """Detections of `board` as padded arrays."""
+
+def views_of(board: Board, detections: Sequence[Detection], warp_m: Array | None = None) -> Views:
+    """Detections of `board` as padded arrays; `warp_m`, the board's two sags, bends its corners where it is known."""
     corners = board.corners_m
     pixels = np.zeros((len(detections), len(corners), 2))
     seen = np.zeros((len(detections), len(corners)))
@@ -45,7 +51,8 @@ def views_of(board: Board, detections: Sequence[Detection]) -> Views:
         pixels[index, detection.ids] = detection.pixels
         seen[index, detection.ids] = 1.0
     half = np.array(board.size_m) / 2
-    return Views(corners, pixels, seen, 1.0 - ((corners[:, :2] - half) / half) ** 2)
+    flat = Views(corners, pixels, seen, 1.0 - ((corners[:, :2] - half) / half) ** 2)
+    return flat if warp_m is None else flat.bent(warp_m)
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,11 @@ def board_poses_from_rays(corners_m: Array, views: Views, rays: Array) -> tuple[
             continue
         plane = directions[usable, :2] / directions[usable, 2:]
         count, turns, shifts, _ = cv2.solvePnPGeneric(
-            corners_m[usable], np.ascontiguousarray(plane[:, None]), np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+            corners_m[usable] * [1.0, 1.0, 0.0],
+            np.ascontiguousarray(plane[:, None]),
+            np.eye(3),
+            None,
+            flags=cv2.SOLVEPNP_IPPE,
         )
         if count:
             first[index] = turns[0].ravel(), shifts[0].ravel()
@@ -196,7 +207,8 @@ def fit_lens(
 ) -> Solution:
     """Lens, poses and perhaps warp from views.
 
-    `start` (lens parameters, poses) saves the search for a first guess; `noise_px` is how far a corner is off, and only
+    `start` (lens parameters and perhaps warp, poses) saves the search for a first guess; `noise_px` is how far a
+    corner is off, and only
     says how much the rational model's weak prior weighs; `robust_px` above 0 gives wild corners little weight.
     """
     information = _prior_information(lens, with_warp, noise_px)
@@ -215,7 +227,9 @@ def fit_lens(
         parameters = rough.shared
     else:
         parameters, poses = start
-    shared = np.concatenate([parameters[: lens.size], np.zeros(2 if with_warp else 0)])
+    shared = parameters[: lens.size]
+    if with_warp:
+        shared = np.concatenate([shared, parameters[-2:] if len(parameters) > lens.size else np.zeros(2)])
     problem = Reprojection(lens, views, with_warp=with_warp, prior_information=information)
     if start is None:
         robust = solve(replace(problem, robust_px=1.0), shared, poses, tolerance=1e-6)

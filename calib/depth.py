@@ -46,9 +46,12 @@ def check_depth(
     detections: Sequence[Detection],
     depths_m: Sequence[npt.NDArray[np.floating]],
     camera: Camera,
+    warp_m: Array | None = None,
     scale_limit: float = SCALE_LIMIT,
 ) -> DepthCheck:
     """Compare depth pictures (aligned to the camera, metres, 0 = none) with the board's plane.
+
+    `warp_m` is the board's two sags where the intrinsics found the same board bent.
 
     Raises CalibrationError for too few views, no depth on the board, or a scale so far off that the board's stated size
     must be wrong.
@@ -59,7 +62,7 @@ def check_depth(
             f"views "
             f"and {len(depths_m)} depth pictures"
         )
-    views = views_of(board, detections)
+    views = views_of(board, detections, warp_m)
     poses = fit_poses(camera.lens, camera.parameters, views).poses
     truth, measured, flatness, bias, distance, valid = [], [], [], [], [], []
     for detection, depth, pose in zip(detections, depths_m, poses, strict=True):

@@ -165,10 +165,13 @@ def calibrate_hand_eye(
     base_from_gripper: Array,
     camera: Camera,
     on_gripper: bool = True,
+    warp_m: Array | None = None,
     check_scale: bool = True,
     leave_one_out: bool = True,
 ) -> HandEye:
     """Hand-eye from detections and the robot poses [views, 4, 4] of the same moments.
+
+    `warp_m` is the board's two sags where the intrinsics found the same board bent.
 
     Raises CalibrationError for too few or degenerate motions, poses that do not belong to the pictures, or a board
     whose
@@ -185,7 +188,7 @@ def calibrate_hand_eye(
                 f"{detection.name} has {detection.size_px[0]}x{detection.size_px[1]} pixels, the camera was calibrated "
                 f"with {camera.size_px[0]}x{camera.size_px[1]}: use the same resolution"
             )
-    views = views_of(board, detections)
+    views = views_of(board, detections, warp_m)
     carrier = base_from_gripper if on_gripper else inverse(base_from_gripper)
     seen = fit_poses(camera.lens, camera.parameters, views)
     noise_px = _pixel_noise(camera, views, seen)

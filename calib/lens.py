@@ -64,8 +64,8 @@ class LensModel:
 PINHOLE = LensModel("pinhole", ("k1", "k2", "p1", "p2", "k3"), "plumb_bob")
 RATIONAL = LensModel("rational", ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"), "rational_polynomial")
 FISHEYE = LensModel("fisheye", ("k1", "k2", "k3", "k4"), "equidistant")
-LENS_MODELS = (PINHOLE, RATIONAL, FISHEYE)
-"""From the simplest to the most particular: ties in the choice of model go to the first."""
+LENS_MODELS = (PINHOLE, FISHEYE, RATIONAL)
+"""From the most ordinary to the most flexible: ties in the choice of model go to the first."""
 
 
 def lens_model(name: str) -> LensModel:

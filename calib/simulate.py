@@ -80,6 +80,8 @@ def board_poses(
         pixels = lens.project(parameters, points)
         margin = 3.0
         inside = np.all((pixels > margin) & (pixels < np.array(size_px) - 1 - margin), axis=1)
+        if np.mean(inside) <= 0.5 or (whole and not inside.all()):
+            continue
         round_trip = lens.unproject(parameters, pixels)
         true_rays = points / np.linalg.norm(points, axis=1, keepdims=True)
         inside &= np.linalg.norm(round_trip - true_rays, axis=1) < 1e-6

@@ -320,10 +320,13 @@ class MotorLink:
             self._fail(problem)
             raise
 
-    def _send(self, message: messages.Message) -> int:
+    def _send(self, message: messages.Message, waiting: _Waiting | None = None) -> int:
         # The lock spans numbering and writing: numbers must reach the wire in order.
         with self._write_lock:
             sequence = self._sequence = (self._sequence + 1) & 0xFFFF
+            if waiting is not None:
+                # Before the bytes leave: a quick controller answers before this thread runs again.
+                waiting.sequences.add(sequence)
             self._write(framing.encode_frame(messages.payload(message, sequence)))
         return sequence
 
@@ -335,7 +338,7 @@ class MotorLink:
             self._waiting.append(waiting)
         try:
             while True:
-                waiting.sequences.add(self._send(message))
+                self._send(message, waiting)
                 with self._answered:
                     patience_s = min(REPEAT_AFTER_S, max(0.0, deadline_s - time.monotonic()))
                     self._answered.wait_for(lambda: waiting.answer is not None or self._failure is not None, patience_s)

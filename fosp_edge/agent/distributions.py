@@ -21,9 +21,10 @@ def bin_centres(count: int, device: torch.device | None = None) -> Tensor:
 
 
 def two_hot(value: Tensor, count: int) -> Tensor:
-    """Distribution over the two bins around symlog(value) whose mean it is; [...] -> [..., count]."""
+    """Distribution over the two bins around symlog(value) whose mean it is; [...] -> [..., count]. NaN stays NaN."""
     position = (symlog(value).clamp(-20.0, 20.0) + 20.0) / 40.0 * (count - 1)
-    below = position.floor().clamp(0, count - 2)
+    # A NaN cannot be an index; it goes on through `share`, so that whoever looks at the loss hears of it.
+    below = position.floor().nan_to_num(0.0).clamp(0, count - 2)
     share = (position - below).unsqueeze(-1)
     low = functional.one_hot(below.long(), count)
     high = functional.one_hot(below.long() + 1, count)

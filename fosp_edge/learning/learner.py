@@ -1,5 +1,6 @@
 """One update: world model, critics with reachability, policy. Offline, without any environment."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ Metrics = dict[str, float]
 
 
 class NotFiniteLossError(RuntimeError):
-    """A loss is not a finite number; the message names it."""
+    """A loss or its gradient is not a finite number; the message names it."""
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Learner:
             number: how many updates were made before this one; decides what learns (`behaviour_from`, `model_until`).
 
         Raises:
-            NotFiniteLossError: a loss is NaN or infinite; nothing of this part was applied.
+            NotFiniteLossError: a loss or gradient is NaN or infinite; nothing of this part was applied.
         """
         frozen = self.config.model_until is not None and number >= self.config.model_until
         latents, metrics = self._follow(batch) if frozen else self._update_model(batch)
@@ -279,6 +280,8 @@ class Learner:
         # then apply those of channels-last convolutions to the wrong weights without a word.
         torch.autograd.backward(loss, inputs=parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
+        if not math.isfinite(norm):  # clipping has turned the gradient into NaN; one step would spoil every weight
+            raise NotFiniteLossError(f"the {name} gradient's norm is {norm}")
         optimiser.step()
         return norm
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,15 +32,22 @@ class Device:
     """The device process, spoken to without the software that is to be broken."""
 
     def __init__(self) -> None:
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fosp_edge.simulation.device"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             text=True,
             cwd=ROOT,
         )
         self.ready = self._answer()
         self._number = 0
+
+    @property
+    def starved(self) -> bool:
+        self._complaints.seek(0)
+        return "too busy" in self._complaints.read()
 
     def renew(self) -> None:
         self.close()
@@ -84,6 +92,7 @@ class Device:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(10.0)
+        self._complaints.close()
 
 
 @pytest.fixture
@@ -123,10 +132,11 @@ def recorded(folder: Path) -> list:
         return store.episodes()
 
 
-def wait_until_moving(device: Device, least_commands: int = 24) -> None:
+def wait_until_moving(device: Device, process: "subprocess.Popen[str]", least_commands: int = 24) -> None:
     """Until the arm is armed and at least so many commands were applied."""
     deadline = time.monotonic() + 30.0
     while device.ask("status")["counters"]["commands_applied"] < least_commands:
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "the run did not begin to move the arm"
         time.sleep(0.05)
 
@@ -136,7 +146,7 @@ def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     device: Device, bundle: Path, tmp_path: Path
 ) -> None:
     process = start(bundle, tmp_path / "runs", *device.options)
-    wait_until_moving(device)
+    wait_until_moving(device, process)
     process.kill()
     process.communicate()
     status = device.wait_until(state="FAULT")
@@ -156,7 +166,7 @@ def test_a_signal_stops_the_motors_first_and_then_sums_up(
     device: Device, bundle: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(bundle, tmp_path / "runs", *device.options)
-    wait_until_moving(device)
+    wait_until_moving(device, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60.0)
     assert process.returncode == 128 + number, output

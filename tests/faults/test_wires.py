@@ -63,6 +63,10 @@ class Bench:
         )
         return Session(loop, AutomaticOperator()).run(Plan("standard", episodes=1, seconds=4.0))
 
+    @property
+    def starved(self) -> bool:
+        return any("too busy" in line for line in self.device.log)
+
     def renew(self) -> None:
         self.device.close()
         self.device, self.writers = SimulatedRobot().__enter__(), []
