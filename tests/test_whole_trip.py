@@ -68,7 +68,7 @@ def test_from_nothing_to_an_arm_that_moves(tmp_path: Path) -> None:
     succeed("data", "collect", data, "--episodes", 5, "--seed", 100_110, "--workers", 1)
     options = [f"--set={name}={value}" for name, value in TINY.items()]
     told = succeed("train", "--dataset", data, "--run", run, "--updates", 12, "--device", "cpu", *options)
-    assert "finished after update 12" in told and "1 held out" in told
+    assert "finished after update 12" in told, told
     succeed("export", run, "--dataset", data, "--out", bundles, "--miss-rate", 0.5, "--name", "trip")
     (path,) = bundles.iterdir()
     bundle = load_bundle(path)
