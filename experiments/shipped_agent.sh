@@ -11,7 +11,7 @@ fosp-edge data collect data/careful --behaviour careful --seed 200000 --episodes
 # World model on the mixture, then critics, reachability and policy on both with the world model as it is.
 fosp-edge train --dataset data/safereach --preset nano --camera fixed --threads 1 --updates 3054
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --camera fixed --threads 1 \
-    --world-model runs/train/nano-fosp-s0 --run runs/train/safereach-nano --updates 2500
+    --world-model runs/train/nano-fosp-s0 --run runs/train/safereach-nano --updates 1700
 
 # Behaviour cloning on the same data and the same latents, to compare with.
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --method bc --camera fixed --threads 1 \
