@@ -207,7 +207,8 @@ def fit_lens(
 ) -> Solution:
     """Lens, poses and perhaps warp from views.
 
-    `start` (lens parameters and perhaps warp, poses) saves the search for a first guess; `noise_px` is how far a corner is off, and only
+    `start` (lens parameters and perhaps warp, poses) saves the search for a first guess; `noise_px` is how far a
+    corner is off, and only
     says how much the rational model's weak prior weighs; `robust_px` above 0 gives wild corners little weight.
     """
     information = _prior_information(lens, with_warp, noise_px)

@@ -238,8 +238,7 @@ def _followed(before: npt.NDArray[np.uint8], now: npt.NDArray[np.uint8]) -> tupl
         return corners, corners
     first, second = _even(before), _even(now)
     start = corners.astype(np.float32).reshape(-1, 1, 2)
-    window = {"winSize": (21, 21), "maxLevel": 4}
-    end, found, _ = cv2.calcOpticalFlowPyrLK(first, second, start, None, **window)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, end, None, **window)
+    end, found, _ = cv2.calcOpticalFlowPyrLK(first, second, start, None, winSize=(21, 21), maxLevel=4)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, end, None, winSize=(21, 21), maxLevel=4)
     good = (found.ravel() > 0) & (found_back.ravel() > 0) & (np.linalg.norm((back - start)[:, 0], axis=1) < 0.7)
     return corners[good], np.asarray(end[good, 0], dtype=np.float64)

@@ -90,7 +90,7 @@ def detect_all(
     for name, image in pictures:
         try:
             found.append(detect(board, image, name))
-        except CalibrationError as error:  # noqa: PERF203 - a picture costs far more than a try
+        except CalibrationError as error:
             rejected.append(Rejection(name, str(error).removeprefix(f"{name}: ")))
     return found, rejected
 

@@ -54,9 +54,7 @@ def residuals(result: Intrinsics) -> Figure:
     error = [result.errors_px[i, d.ids] for i, d in enumerate(result.detections)]
     pixels, arrows = np.concatenate(seen), np.concatenate(error)
     magnification = 0.03 * result.camera.size_px[0] / max(3 * result.noise_px, 1e-3)
-    axes.quiver(
-        *pixels.T, *arrows.T, angles="xy", scale_units="xy", scale=1 / magnification, width=0.0015, color=_BLUE
-    )  # fmt: skip
+    axes.quiver(*pixels.T, *arrows.T, angles="xy", scale_units="xy", scale=1 / magnification, width=0.0015, color=_BLUE)
     _as_picture(axes, result.camera.size_px)
     axes.set_title(
         f"Residuals, {magnification:.0f} times enlarged; {result.noise_px:.3f} px per coordinate", fontsize=10
@@ -71,9 +69,7 @@ def view_errors(result: Intrinsics) -> Figure:
     order = np.argsort(errors)
     axes.bar(np.arange(len(errors)), errors[order], color=_BLUE)
     axes.axhline(result.noise_px, color=_RED, linewidth=1, label="all views")
-    axes.set_xticks(
-        np.arange(len(errors)), [result.detections[i].name[-18:] for i in order], rotation=90, fontsize=6
-    )  # fmt: skip
+    axes.set_xticks(np.arange(len(errors)), [result.detections[i].name[-18:] for i in order], rotation=90, fontsize=6)
     axes.set_ylabel("error (px per coordinate)")
     axes.legend(frameon=False)
     axes.set_title("Error of every view", fontsize=10)
@@ -125,8 +121,15 @@ def halves(result: Intrinsics) -> Figure:
     largest = float(np.nanmax(size)) if np.any(np.isfinite(size)) else 1.0
     magnification = 0.05 * result.camera.size_px[0] / max(largest, 1e-3)
     arrows = axes.quiver(
-        *pixels.T, *difference.T, size, angles="xy", scale_units="xy", scale=1 / magnification, cmap="viridis", width=0.003
-    )  # fmt: skip
+        *pixels.T,
+        *difference.T,
+        size,
+        angles="xy",
+        scale_units="xy",
+        scale=1 / magnification,
+        cmap="viridis",
+        width=0.003,
+    )
     figure.colorbar(arrows, ax=axes, label="difference (px)", shrink=0.8)
     _as_picture(axes, result.camera.size_px)
     axes.set_title(

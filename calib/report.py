@@ -44,7 +44,8 @@ def intrinsics_page(
         _picture(figures.corners(result), "The corners should reach every part of the picture, its edges above all."),
         _picture(
             figures.residuals(result),
-            "The arrows should point anywhere, like noise. Arrows that agree with their neighbours mean a bent board or "
+            "The arrows should point anywhere, like noise. Arrows that agree with their neighbours mean a bent board "
+            "or "
             "a lens that the model does not describe.",
         ),
         _picture(figures.uncertainty(result), "What noise in the corners leaves open, after the best small rotation."),

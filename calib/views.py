@@ -51,7 +51,7 @@ def select_views(detections: Sequence[Detection]) -> tuple[list[Detection], list
             sharp.append(detection)
     kept: list[Detection] = []
     for detection in sorted(sharp, key=lambda d: d.blur_px):
-        twin = next((other for other in kept if _shift_px(detection, other) < DUPLICATE_PX), None)
+        twin = next((other for other in kept if shift_px(detection, other) < DUPLICATE_PX), None)
         if twin is None:
             kept.append(detection)
         else:
@@ -60,7 +60,7 @@ def select_views(detections: Sequence[Detection]) -> tuple[list[Detection], list
     return kept, rejected
 
 
-def _shift_px(first: Detection, second: Detection) -> float:
+def shift_px(first: Detection, second: Detection) -> float:
     """Mean distance of common corners; infinite when too few are common."""
     size = int(max(first.ids.max(initial=0), second.ids.max(initial=0))) + 1
     place = np.full((2, size, 2), np.nan)

@@ -18,7 +18,7 @@ from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
-from fosp_edge.cli.rig import FRAME_PERIODS, SERIAL, SIMULATED, Rig, open_rig
+from fosp_edge.cli.rig import SERIAL, SIMULATED, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import open_recorder
@@ -125,14 +125,22 @@ def _drive(
         referee=rig.referee,
         recorder=recorder,
         observer=log,
-        settings=LoopSettings(max_frame_age_s=FRAME_PERIODS / bundle.manifest.rate_hz, max_steps=max_steps),
+        settings=LoopSettings(
+            max_frame_age_s=rig.patience_s,
+            # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
+            max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
+            max_steps=max_steps,
+        ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
-    caught: list[int] = []
+    session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
-    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
-        summary = Session(loop, operator).run(plan)
+    with (
+        _signals(session, caught),
+        Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
+    ):
+        summary = session.run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
     if store is not None:
@@ -202,18 +210,18 @@ def _confirm(console: Console, question: str) -> bool:
 
 
 @contextmanager
-def _signals(loop: ControlLoop, caught: list[int]) -> Iterator[None]:
+def _signals(session: Session, caught: list[int]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running."""
     first_s = [0.0]
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
+        session.loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
         now_s = time.monotonic()
         impatient = bool(caught) and now_s - first_s[0] > 1.0
         if not caught:
             first_s[0] = now_s
         caught.append(number)
-        if impatient or not loop.machine.may_move:
+        if not session.closing and (impatient or not session.machine.may_move):
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}

@@ -85,6 +85,8 @@ class Session:
         self.loop, self.operator, self._clock = loop, operator, clock
         self.summary = RunSummary(telemetry=loop.telemetry)
         self._episode = 0
+        self.closing = False
+        """The run is over and its ends are being tied up: nothing is gained by interrupting it any more."""
 
     @property
     def machine(self) -> Machine:
@@ -103,6 +105,7 @@ class Session:
                 if not self._released(plan):
                     break
         finally:
+            self.closing = True
             self._close()
             summary, loop = self.summary, self.loop
             summary.duration_s = (self._clock() - begin_ns) * 1e-9
@@ -170,7 +173,10 @@ class Session:
         done = plan.episodes is not None and self._episode >= plan.episodes
         if stop is None or stop.reason not in RELEASABLE or done or not self.summary.stop_acknowledged:
             return False
-        if not self.operator.confirm_release(stop):
+        try:
+            if not self.operator.confirm_release(stop):
+                return False
+        except KeyboardInterrupt:  # a plain no
             return False
         self.machine.handle(Reason.OPERATOR_RESET)
         return True

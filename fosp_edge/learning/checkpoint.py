@@ -85,6 +85,9 @@ def resume(path: Path, learner: Learner) -> dict[str, Any]:
             f"{path} was trained with another configuration: {'; '.join(changed)}. "
             "Use the same options to go on, or another --run folder to begin anew."
         )
+    if "generator" not in tensors:
+        raise CheckpointError(f"{path} lacks the state of its random generator; use an earlier checkpoint to go on")
+    _refuse_broken(tensors, path)
     _load_agent(learner.agent, tensors, path)
     for name, optimiser in learner.optimisers.items():
         states: dict[int, dict[str, Tensor]] = {}
@@ -110,8 +113,7 @@ def _load_agent(agent: Agent, tensors: Mapping[str, Tensor], path: Path) -> None
     ]
     if wrong:
         raise CheckpointError(f"{path} does not fit its own configuration: {'; '.join(wrong[:5])}")
-    if broken := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise CheckpointError(f"{path} holds values that are not finite numbers, in {broken[0]}; use an earlier one")
+    _refuse_broken(state, path)
     agent.load_state_dict(state)
 
 
@@ -128,9 +130,23 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}); use an earlier checkpoint") from error
-    header: dict[str, Any] = {name: json.loads(metadata[name]) for name in ("config", "learner", "progress", "notes")}
+    header: dict[str, Any] = {}
+    for name in ("config", "learner", "progress", "notes"):
+        try:
+            header[name] = json.loads(metadata.get(name, ""))
+        except json.JSONDecodeError as error:
+            raise CheckpointError(
+                f"{path} has no readable {name!r} in its header; use an earlier checkpoint"
+            ) from error
+        if not isinstance(header[name], dict):
+            raise CheckpointError(f"{path}: expected an object as {name!r} in its header; use an earlier checkpoint")
     try:
         header["config"] = Config.from_dict(header["config"])
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return header, tensors
+
+
+def _refuse_broken(tensors: Mapping[str, Tensor], path: Path) -> None:
+    if broken := [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise CheckpointError(f"{path} holds values that are not finite numbers, in {broken[0]}; use an earlier one")

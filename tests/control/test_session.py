@@ -269,6 +269,17 @@ def test_an_operator_who_does_not_release_ends_the_run_there() -> None:
     assert summary.reason is Reason.RECOVERY_EXHAUSTED and len(summary.episodes) == 1
 
 
+def test_an_interrupt_while_asked_for_the_release_is_a_no() -> None:
+    class Leaving(AutomaticOperator):
+        def confirm_release(self, stop: Transition) -> bool:
+            raise KeyboardInterrupt
+
+    rig = Rig()
+    rig.at_command(2, lambda: corner(rig, 0.9))
+    rig.referee.length = 50
+    assert rig.run(episodes=2, operator=Leaving()).reason is Reason.RECOVERY_EXHAUSTED
+
+
 def test_an_operator_who_does_not_confirm_never_arms_the_motors() -> None:
     class Reluctant(AutomaticOperator):
         def confirm_start(self, seed: int, scenario: str) -> bool:

@@ -8,8 +8,8 @@ from fosp_edge.learning.learner import make_learner
 from tests.agent.sizes import tiny_config
 from tests.learning.batches import CPU
 
-# Places 0 to 3 lie in a row; left of 0 is the goal (4, terminal). From 2, right leads onto a slope (3), from where every
-# action ends in the violation (5), which is never left. One action too many in 2, and nothing helps any more.
+# Places 0 to 3 lie in a row; left of 0 is the goal (4, terminal). From 2, right leads onto a slope (3), from where
+# every action ends in the violation (5), which is never left. One action too many in 2, and nothing helps any more.
 GOAL, VIOLATION = 4, 5
 MOVES = {
     (0, -1): GOAL, (0, 1): 1, (1, -1): 0, (1, 1): 2, (2, -1): 1, (2, 1): 3,

@@ -145,3 +145,39 @@ def test_nothing_is_overwritten(exported):
     store, folder = exported
     with pytest.raises(StoreError, match="not empty"):
         write_lerobot(store, folder, ["000000"])
+
+
+def test_pictures_in_videos_are_read_from_where_their_episode_begins(exported):
+    """One video for both episodes, as the format keeps them; the pictures are flat, so that compression keeps them."""
+    av = pytest.importorskip("av")
+    _, folder = exported
+    info = json.loads((folder / "meta/info.json").read_text())
+    key = "observation.images.fixed"
+    info["features"][key] |= {"dtype": "video"}
+    info["features"].pop("observation.images.wrist")
+    info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    (folder / "meta/fosp_edge.json").unlink()
+    path = folder / info["video_path"].format(video_key=key, chunk_index=0, file_index=0)
+    path.parent.mkdir(parents=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width = stream.height = 32
+        stream.bit_rate = 1_000_000
+        for value in range(19):
+            picture = np.full((32, 32, 3), 10 * value, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    episodes = pq.read_table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    for episode, begins_s in zip(episodes, [0.0, 12 / 20], strict=True):
+        episode |= {f"videos/{key}/chunk_index": 0, f"videos/{key}/file_index": 0}
+        episode[f"videos/{key}/from_timestamp"] = begins_s
+    pq.write_table(pa.Table.from_pylist(episodes), folder / "meta/episodes/chunk-000/file-000.parquet")
+    source = LeRobotDataset(folder)
+    for episode_id, expected in [("000000", range(12)), ("000001", range(12, 19))]:
+        found = source.read(episode_id)["image"]
+        means = found.reshape(len(found), -1).mean(axis=1)
+        np.testing.assert_allclose(means, [10 * value for value in expected], atol=4)
+    path.unlink()
+    with pytest.raises(StoreError, match="cannot be decoded"):
+        source.read("000000")
