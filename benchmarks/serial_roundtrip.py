@@ -8,6 +8,7 @@ no bit rate: beside the measured rate stands what 1 Mbaud would allow for the sa
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -142,6 +143,8 @@ def main() -> int:
     if arguments.sdk:
         sys.path.append(str(arguments.sdk))
     result: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
+    # Who else wanted the processor: above the number of cores, the tails below are theirs.
+    result["load_average"] = [round(os.getloadavg()[0], 1), f"{os.cpu_count()} cores"]
     with far_end("controller") as port:
         result["emulated controller (Python)"] = measure_link(port, arguments.times)
     for kind in ("host", "qemu"):

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from firmware_bridge.buses.bus import MotorBus, MotorState
+from firmware_bridge.buses.bus import MotorBus, MotorBusError, MotorState
 from firmware_bridge.buses.calibration import MotorCalibration
 from firmware_bridge.codes import Fault, State, Torque
 from firmware_bridge.emulator import ControllerEmulator
-from firmware_bridge.errors import LinkError, LinkLostError
+from firmware_bridge.errors import LinkError, LinkLostError, NoAnswerError
 from firmware_bridge.link import MotorLink
 
 LEAD_MAX_RAD = 0.15
@@ -36,6 +36,7 @@ class ServoPlant:
         self._goals_rad: list[float] | None = None
         self._velocities_rad_s = [0.0] * len(calibration)
         self._torque_on = False
+        self._torque_doubtful = False
 
     def refresh(self) -> None:
         """Read all servos; those that do not answer count as NaN until they do."""
@@ -107,14 +108,15 @@ class ServoPlant:
         # The goal goes first: a servo that is switched on moves to whatever goal it remembers.
         self._goals_rad = positions
         self._send_goals()
+        self._torque_doubtful = True
         self._bus.set_torque(True)
-        self._torque_on = True
+        self._torque_on, self._torque_doubtful = True, False
 
     def set_off(self) -> None:
         """Let the arm go limp."""
-        if self._torque_on:
+        if self._torque_on or self._torque_doubtful:
             self._bus.set_torque(False)
-        self._torque_on = False
+        self._torque_on = self._torque_doubtful = False
         self._goals_rad = None
 
 
@@ -214,7 +216,11 @@ class VirtualController:
             now_s = time.monotonic()
             dt_s, last_s = now_s - last_s, now_s
             with self._ready:
-                self._controller.advance(max(1, round(dt_s * 1e6)))
+                try:
+                    self._controller.advance(max(1, round(dt_s * 1e6)))
+                except (NoAnswerError, MotorBusError):
+                    # A servo that does not say whether its torque is on is a fault, not the end of the loop.
+                    self._controller.controller.latch(Fault.FEEDBACK_LOST)
                 self._mind_servo_watchdog(dt_s)
                 self._collect_output()
             self._plant.commit(dt_s)
