@@ -155,6 +155,7 @@ def test_a_camera_that_changed_between_the_halves_fails(board: Charuco, paramete
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_stated_sigma_covers_the_truth_at_its_rate(board: Charuco, parameters: np.ndarray) -> None:
     """Forty calibrations: chi-square per degree of freedom near one. The evidence proper is in experiments/."""
     ratios = []
