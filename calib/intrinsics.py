@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .acceptance import Limits, require_determined, require_tilt, require_views
 from .board_fit import Reprojection, Views, fit_lens, fit_poses, views_of
 from .boards import Board
 from .coverage import Coverage, coverage_of
@@ -20,30 +21,10 @@ from .geometry import Array
 from .least_squares import Solution, inverse_information
 from .lens import LENS_MODELS, LensModel
 from .uncertainty import Agreement, Camera, compare, uncertainty_map_px
-from .views import halves_of_board, same_size, select_views, tilt_rad
+from .views import halves_of_board, same_size, select_views
 
 WARP_CHI_SQUARE = 20.0
 """Of two degrees of freedom: a flat board looks this bent by chance once in twenty thousand calibrations."""
-
-HOPELESS_NOISE_PX = 2.0
-"""Above this the board is not the one that was named, whatever the limits say."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a calibration must reach to pass. Every field is printed with the result."""
-
-    least_views: int = 10
-    noise_px: float = 0.5
-    """Largest root mean square corner error per coordinate."""
-    uncertainty_px: float = 1.0
-    """Largest standard deviation of a projected point within the middle 90 % of the picture."""
-    agreement_probability: float = 1e-3
-    """Least probability of the difference between the two half solves."""
-    focal_part: float = 0.02
-    """Largest standard deviation of the focal length, as a part of it."""
-    least_tilt_rad: float = 0.17
-    """At least three views must be tilted by this much."""
 
 
 @dataclass(frozen=True)
@@ -110,19 +91,19 @@ def calibrate(
     size_px = same_size(detections)
     kept, poor = select_views(detections)
     all_rejected = [*rejected, *poor]
-    _require_views(len(kept), limits, all_rejected)
+    require_views(len(kept), limits, all_rejected)
     kept, views, fits, outliers = _without_outliers(board, kept, models, size_px)
     all_rejected += outliers
-    _require_views(len(kept), limits, all_rejected)
+    require_views(len(kept), limits, all_rejected)
     held_out = [_held_out(model, board, views, size_px, fits[model.name]) for model in models]
     lens = _choose(held_out)
     solution, with_warp = _fit_final(lens, views, size_px, fits[lens.name])
     problem = Reprojection(lens, views, with_warp=with_warp)
     noise_px = _noise_px(problem, solution)
-    _require_tilt(solution.poses, limits)
+    require_tilt(solution.poses, limits)
     covariance = noise_px**2 * inverse_information(solution.shared_information)
     camera = Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px)
-    _require_determined(camera, noise_px, limits)
+    require_determined(camera, noise_px, limits)
     halves = _halves(lens, views, size_px, solution, with_warp)
     uncertainty = uncertainty_map_px(camera)
     result = Intrinsics(
@@ -147,48 +128,6 @@ def calibrate(
 
 def _first_reason(rejected: Sequence[Rejection]) -> str:
     return f"; the first: {rejected[0].reason}" if rejected else ""
-
-
-def _require_views(count: int, limits: Limits, rejected: Sequence[Rejection]) -> None:
-    if count < limits.least_views:
-        left_out = f" ({len(rejected)} left out: {rejected[0].name}: {rejected[0].reason})" if rejected else ""
-        raise CalibrationError(
-            f"at least {limits.least_views} usable views are needed, found {count}{left_out}: take about 30, all over "
-            "the picture, near and far, tilted"
-        )
-
-
-def _require_tilt(poses: Array, limits: Limits) -> None:
-    tilted = int(np.sum(tilt_rad(poses) > limits.least_tilt_rad))
-    if tilted < 3:
-        raise CalibrationError(
-            f"only {tilted} views are tilted by more than {np.degrees(limits.least_tilt_rad):.0f} degrees: frontal "
-            f"views "
-            "cannot tell focal length from distance; tilt the board by 20 to 45 degrees each way"
-        )
-
-
-def _require_determined(camera: Camera, noise_px: float, limits: Limits) -> None:
-    sigma = np.sqrt(np.diag(camera.covariance)[:2]) / np.abs(camera.parameters[:2])
-    width, height = camera.size_px
-    if noise_px > HOPELESS_NOISE_PX:
-        raise CalibrationError(
-            f"board and lens explain the corners only to {noise_px:.1f} px: check that the printed board is the one "
-            f"given "
-            "(its text is under it) and that it is flat"
-        )
-    centre = camera.parameters[2:4]
-    if not (np.all(centre > 0) and centre[0] < width and centre[1] < height and np.all(camera.parameters[:2] > 0)):
-        raise CalibrationError(
-            f"the solution puts the optical centre at {centre[0]:.0f}, {centre[1]:.0f} in a {width}x{height} picture, "
-            "which no uncropped camera has: take more views, tilted and all over the picture"
-        )
-    if sigma.max() > limits.focal_part or not np.all(np.isfinite(sigma)):
-        raise CalibrationError(
-            f"the views leave the focal length open by {100 * sigma.max():.1f} %, at most "
-            f"{100 * limits.focal_part:g} % "
-            "is useful: take more views, tilted by 20 to 45 degrees and filling the picture"
-        )
 
 
 def _without_outliers(

@@ -110,6 +110,10 @@ def judge(result: Intrinsics, lens: LensModel, truth: np.ndarray) -> dict[str, o
     }
 
 
+def _part(flags: list[bool]) -> float | None:
+    return round(sum(flags) / len(flags), 3) if flags else None
+
+
 def summary(lens: LensModel, trials: list[dict[str, object]]) -> dict[str, object]:
     """What the page quotes."""
     sigmas = np.array([trial["sigmas"] for trial in trials])
@@ -129,8 +133,8 @@ def summary(lens: LensModel, trials: list[dict[str, object]]) -> dict[str, objec
         "mean_chi_square_per_degree": round(float(np.mean([t["chi_square_per_degree"] for t in trials])), 3),
         "halves_probability_below_0.05": round(float(np.mean(halves < 0.05)), 3),
         "halves_probability_below_0.001": round(float(np.mean(halves < 0.001)), 3),
-        "warp_earned_flat": round(float(np.mean([t["warp_earned"] for t in trials if not t["bent"]])), 3),
-        "warp_earned_bent": round(float(np.mean([t["warp_earned"] for t in trials if t["bent"]])), 3),
+        "warp_earned_flat": _part([bool(t["warp_earned"]) for t in trials if not t["bent"]]),
+        "warp_earned_bent": _part([bool(t["warp_earned"]) for t in trials if t["bent"]]),
         "median_seconds": round(float(np.median([t["seconds"] for t in trials])), 2),
     }
 
@@ -140,14 +144,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("level", choices=["corners", "pictures"])
     parser.add_argument("--trials", type=int, default=None, help="per model; 200 for corners, 20 for pictures")
+    parser.add_argument("--model", choices=[lens.name for lens in LENS_MODELS], help="only this one; default all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     count = options.trials or (200 if options.level == "corners" else 20)
     make = corner_trial if options.level == "corners" else picture_trial
-    report: dict[str, object] = {"level": options.level}
+    path = options.out / f"calibration_intrinsics_{options.level}.json"
+    report: dict[str, object] = json.loads(path.read_text()) if options.model and path.exists() else {}
+    report["level"] = options.level
     generous = Limits(noise_px=2.0, uncertainty_px=1e3, agreement_probability=0.0)
-    for lens in LENS_MODELS:
+    for lens in [each for each in LENS_MODELS if options.model in (None, each.name)]:
         trials: list[dict[str, object]] = []
         refused: list[str] = []
         seed = 0
@@ -167,11 +174,13 @@ def main() -> None:
                 continue
             seconds = time.perf_counter() - started
             trials.append({**judge(result, lens, truth), **about, "bent": bool(seed % 2), "seconds": seconds})
-        report[lens.name] = {**summary(lens, trials), "refused": refused}
-        print(lens.name, json.dumps(report[lens.name], indent=1), flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / f"calibration_intrinsics_{options.level}.json"
-        path.write_text(json.dumps(report, indent=1) + "\n")
+            if (
+                len(trials) % 10 == 0
+            ):  # hours of work must survive a stop: the file always says how many trials it holds
+                report[lens.name] = {**summary(lens, trials), "refused": refused}
+                options.out.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(report, indent=1) + "\n")
+        print(lens.name, json.dumps(report.get(lens.name), indent=1), flush=True)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ def check_parity(
 
     Raises:
         ParityError: any action or reachability differs by more than `TOLERANCE`, or more than one tick in a hundred
-            flips.
+            flips, or there is nothing to compare on.
     """
+    if not episodes:
+        raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
     config = agent.config
     random = np.random.default_rng(seed)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])

@@ -15,7 +15,7 @@ from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cli.extras import installed, require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.workers import worker_pool
+from fosp_edge.cli.workers import map_in_processes
 
 _ACTORS: dict[tuple[str | None, bool], Any] = {}
 """One actor per agent in each worker process: opening a graph takes longer than an episode should."""
@@ -79,9 +79,9 @@ def evaluate(
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     results = []
-    with worker_pool(workers) as pool, Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(jobs))
-        for result in pool.imap(_run, jobs, chunksize=2):
+        for result in map_in_processes(_run, jobs, workers):
             results.append(result)
             progress.advance(task)
     scores = []

@@ -125,7 +125,12 @@ def _drive(
         referee=rig.referee,
         recorder=recorder,
         observer=log,
-        settings=LoopSettings(max_frame_age_s=rig.patience_s, max_steps=max_steps),
+        settings=LoopSettings(
+            max_frame_age_s=rig.patience_s,
+            # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
+            max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
+            max_steps=max_steps,
+        ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"

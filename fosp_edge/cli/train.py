@@ -66,6 +66,12 @@ def train(
     recordings = [store.header for store in stores]
     if recordings[0] is None:
         raise ValueError(f"{dataset[0]} holds no episodes; `fosp-edge data collect {dataset[0]}` makes some")
+    infos = [info for store in stores for info in store.episodes()]
+    if not any(map(is_held_out, infos)):
+        raise ValueError(
+            f"none of the {len(infos)} episodes is held out for validation (about one in ten is, decided by its seed); "
+            f"collect more: fosp-edge data collect {dataset[0]} --episodes {len(infos) + 30}"
+        )
     cameras = camera or [item.name for item in recordings[0].cameras]
     sources = [CameraSelection(store, cameras) for store in stores]
     recording = sources[0].header

@@ -80,7 +80,7 @@ def test_another_scene_or_darkness() -> None:
 
 
 def test_what_cannot_be_checked_is_refused() -> None:
-    with pytest.raises(CalibrationError, match="only .* corners to recognise it by"):
+    with pytest.raises(CalibrationError, match=r"only .* corners to recognise it by"):
         remember_scene(np.full((480, 640), 128, np.uint8))
     with pytest.raises(CalibrationError, match="same resolution"):
         check_scene(remember_scene(scene()), np.zeros((240, 320), np.uint8))

@@ -152,3 +152,18 @@ def test_a_camera_that_changed_between_the_halves_fails(board: Charuco, paramete
     mixed = [(after if index % 2 else before)[index] for index in range(24)]
     found = calibrate(board, mixed, models=[PINHOLE])
     assert any("separate halves" in failure for failure in found.failures)
+
+
+@pytest.mark.slow
+def test_the_stated_sigma_covers_the_truth_at_its_rate(board: Charuco, parameters: np.ndarray) -> None:
+    """Forty calibrations: chi-square per degree of freedom near one. The evidence proper is in experiments/."""
+    ratios = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        poses = board_poses(board, PINHOLE, parameters, SIZE, 24, rng)
+        shots = simulated_detections(board, PINHOLE, parameters, SIZE, poses, 0.15, rng)
+        found = calibrate(board, shots, models=[PINHOLE])
+        error = found.camera.parameters - parameters
+        ratios.append(error @ np.linalg.solve(found.camera.covariance, error) / 9)
+    # the mean of 360 squared unit normals is 1 within 0.075; three times that
+    assert 0.77 < np.mean(ratios) < 1.23

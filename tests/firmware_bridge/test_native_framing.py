@@ -30,7 +30,7 @@ def test_random_payloads_encode_alike_and_decode_crosswise(payload: bytes) -> No
     assert NativeDecoder().feed(wire) == [payload]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.one_of(

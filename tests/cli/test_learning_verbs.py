@@ -1,0 +1,149 @@
+"""`data collect`, `train`, `export` and `eval` as they are typed: what they leave behind, interruptions, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fosp_edge.experience.store import ExperienceStore
+from tests.cli.tree import run_verb
+
+pytest.importorskip("mujoco")
+pytest.importorskip("torch")
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    f"--set={item}"
+    for item in (
+        "conv_depth=4", "deterministic=16", "groups=4", "classes=4", "hidden=16", "bins=41", "batch_size=2",
+        "batch_length=6", "horizon=2", "imagination_starts=4", "behaviour_from=0",
+    )
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three episodes, 100113 held out among them, collected in two goes."""
+    folder = tmp_path_factory.mktemp("collected") / "data"
+    first = run_verb("data", "collect", str(folder), "--episodes", "2", "--seed", "100112", "--workers", "1")
+    assert first.exit_code == 0, first.output
+    with ExperienceStore(folder) as store:
+        before = {info.id: info.header.seed for info in store.episodes()}
+    second = run_verb("data", "collect", str(folder), "--episodes", "3", "--seed", "100112", "--workers", "1")
+    assert second.exit_code == 0, second.output
+    with ExperienceStore(folder) as store:
+        after = {info.id: info.header.seed for info in store.episodes()}
+        assert all(problem is None for _, problem in store.verify())
+    assert sorted(before.values()) == [100_112, 100_113] and sorted(after.values()) == [100_112, 100_113, 100_114]
+    assert before.items() <= after.items()  # what was there is not made again
+    assert "how the behaviours did" in second.output
+    return folder
+
+
+def train(data: Path, run: Path, *options: str) -> object:
+    return run_verb("train", "--dataset", str(data), "--run", str(run), "--device", "cpu", *TINY, *options)
+
+
+def test_training_goes_on_and_ends_in_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    first = train(data, tmp_path, "--updates", "3")
+    assert first.exit_code == 0, first.output
+    text = " ".join(first.output.split())  # the console wraps as it likes
+    assert "finished after update 3" in text and "Next: fosp-edge export" in text
+    assert {"checkpoint.safetensors", "metrics.jsonl"} <= {path.name for path in tmp_path.iterdir()}
+    again = train(data, tmp_path, "--updates", "3")
+    assert again.exit_code == 0 and "going on from update 3" in " ".join(again.output.split())
+    other = train(data, tmp_path, "--updates", "3", "--set", "discount=0.5")
+    assert other.exit_code == 1 and "another configuration: discount" in " ".join(other.output.split())
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    command = [
+        sys.executable, "-m", "fosp_edge.cli", "train", "--dataset", str(data), "--run", str(tmp_path), "--device",
+        "cpu", "--updates", "1000000", *TINY,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    try:
+        deadline = time.monotonic() + 120.0
+        while not (tmp_path / "metrics.jsonl").exists():  # the first 25 updates are done
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60.0)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, output
+    assert "stopped at update" in output and "Traceback" not in output
+    done = int(output.split("stopped at update ")[1].split(";")[0])
+    assert done >= 25
+    from fosp_edge.learning.checkpoint import read_header
+
+    header = read_header(tmp_path)
+    assert header["progress"]["update"] == done
+    assert header["notes"]["cameras"] == ["fixed", "wrist"] and header["notes"]["dataset"][0]["episodes"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["data", "collect", "OUT", "--scenario", "moon"], "unknown scenario 'moon'; choose one of: standard"),
+        (["data", "collect", "OUT", "--behaviour", "wild"], "unknown behaviour 'wild'; choose one of: safe, unsafe"),
+        (["train", "--dataset", "OUT"], "OUT"),
+        (["train", "--dataset", "DATA", "--preset", "huge"], "unknown preset 'huge'; choose one of: nano, small"),
+        (["train", "--dataset", "DATA", "--method", "magic"], "unknown method 'magic'"),
+        (
+            ["train", "--dataset", "DATA", "--camera", "left"],
+            "the recording has no camera 'left'; it has: fixed, wrist",
+        ),
+        (["train", "--dataset", "DATA", "--set", "taste=1"], "no field 'taste'"),
+        (["train", "--dataset", "DATA", "--set", "hidden=wide"], "--set hidden=wide: expected int, found 'wide'"),
+        (["train", "--dataset", "DATA", "--world-model", "OUT"], "no checkpoint at"),
+        (["export", "OUT", "--dataset", "DATA"], "no checkpoint at"),
+        (["eval", "--bundle", "OUT"], "there is no bundle at"),
+        (["eval", "--random", "--scenario", "moon", "--bundle", "OUT"], "there is no bundle at"),
+    ],
+)
+def test_a_mistake_is_one_sentence(data: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    names = {"OUT": str(tmp_path / "OUT"), "DATA": str(data)}
+    result = run_verb(*[names.get(item, item) for item in arguments])
+    assert result.exit_code == 1, result.output
+    text = " ".join(result.output.split())
+    assert sentence in text and text.startswith("fosp-edge: ")
+    assert "Traceback" not in text and "error of fosp-edge's own" not in text
+    assert not (tmp_path / "OUT").exists() and not (tmp_path / "runs").exists()
+
+
+def test_data_without_held_out_episodes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    made = run_verb("data", "collect", str(folder), "--episodes", "1", "--seed", "100112", "--workers", "1")
+    assert made.exit_code == 0, made.output
+    result = train(folder, tmp_path / "run")
+    assert result.exit_code == 1
+    text = " ".join(result.output.split())
+    assert "none of the 1 episodes is held out" in text and "collect more" in text
+
+
+def test_eval_measures_random_actions_beside_a_bundle(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    assert train(data, tmp_path / "run", "--updates", "1").exit_code == 0
+    refused = run_verb("export", str(tmp_path / "run"), "--dataset", str(data), "--out", str(tmp_path / "b"))
+    assert refused.exit_code == 1 and "found 1" in " ".join(refused.output.split()) and not (tmp_path / "b").exists()
+    bundles = ["--dataset", str(data), "--out", str(tmp_path / "b"), "--miss-rate", "0.5"]
+    exported = run_verb("export", str(tmp_path / "run"), *bundles)
+    assert exported.exit_code == 0, exported.output
+    (bundle,) = (tmp_path / "b").iterdir()
+    out = tmp_path / "result"
+    options = ["--bundle", str(bundle), "--random", "--without-filter", "--episodes", "1", "--workers", "1"]
+    measured = run_verb("eval", *options, "--out", str(out))
+    assert measured.exit_code == 0, measured.output
+    report = json.loads(out.with_suffix(".json").read_text())
+    assert [item["agent"].split(" (")[0] for item in report["scores"]] == ["run", "run", "random"]
+    assert report["scores"][1]["intervention"]["mean"] == 0.0
+    assert [item["scenario"] for item in report["episodes"]] == ["standard"] * 3

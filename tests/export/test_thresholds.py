@@ -1,0 +1,70 @@
+"""The filter's threshold keeps its promise over many simulated calibrations."""
+
+import numpy as np
+import pytest
+
+from export.thresholds import LEAD_TICKS, WINDOW_TICKS, TooLittleDataError, calibrate, onset_score
+
+
+def episode(score: float, onset: int = 20, length: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Reachability whose largest value in time before the violation is `score`."""
+    reachability, violation = np.full(length, 1e-3, np.float32), np.zeros(length, np.float32)
+    reachability[onset - LEAD_TICKS] = score
+    violation[onset:] = 1.0
+    return reachability, violation
+
+
+@pytest.mark.parametrize("level", [0.1, 0.25])
+@pytest.mark.parametrize("count", [9, 39])
+def test_the_miss_rate_holds_whatever_the_scores_are(level: float, count: int) -> None:
+    random, misses, trials = np.random.default_rng(1), 0, 800
+    for _ in range(trials):
+        scores = random.beta(0.5, 0.8, count + 1).astype(np.float32)
+        threshold = calibrate((episode(float(score)) for score in scores[:-1]), level).feasible_reachability
+        misses += float(scores[-1]) <= threshold
+    # Expected: at most the level, and no less than it minus one rank; four standard deviations around that.
+    spread = 4.0 * np.sqrt(level * (1 - level) / trials)
+    assert level - 1.0 / (count + 1) - spread < misses / trials < level + spread
+
+
+def test_the_threshold_lies_just_below_the_kth_smallest_score() -> None:
+    scores = [0.9, 0.2, 0.5, 0.4, 0.8, 0.7, 0.6, 0.3, 0.95]
+    found = calibrate([episode(score) for score in scores], 0.25)  # k = floor(0.25 * 10) = 2
+    assert found.feasible_reachability < np.float32(0.3) and found.feasible_reachability == pytest.approx(0.3, abs=1e-6)
+    assert np.float32(found.feasible_reachability) == np.float64(found.feasible_reachability)
+    assert found.stop_reachability == pytest.approx(0.6)
+    assert found.sample_size == 9
+
+
+def test_the_stop_is_never_below_the_feasible_threshold() -> None:
+    found = calibrate([episode(0.4), episode(0.4), episode(0.4)], 0.5)
+    assert found.stop_reachability >= found.feasible_reachability
+
+
+def test_false_alarms_are_counted_on_quiet_episodes_without_their_last_row() -> None:
+    quiet = np.array([0.1, 0.6, 0.7, 0.2, 0.99], np.float32), np.zeros(5, np.float32)
+    found = calibrate([episode(0.5), quiet], 0.5)
+    assert found.false_alarm_rate == 0.5
+    assert calibrate([episode(0.5)], 0.5).false_alarm_rate == 0.0
+
+
+def test_only_the_window_before_the_violation_counts() -> None:
+    reachability, violation = episode(0.3, onset=20)
+    reachability[20 - LEAD_TICKS + 1] = 0.9  # too late to do anything
+    reachability[20 - LEAD_TICKS - WINDOW_TICKS] = 0.9  # too early to be about this
+    assert onset_score(reachability, violation) == pytest.approx(0.3)
+    reachability[20 - LEAD_TICKS - WINDOW_TICKS + 1] = 0.8
+    assert onset_score(reachability, violation) == pytest.approx(0.8)
+
+
+def test_no_violation_or_no_time_before_it_gives_no_score() -> None:
+    assert onset_score(np.ones(5, np.float32), np.zeros(5, np.float32)) is None
+    violation = np.array([0, 1, 1], np.float32)
+    assert onset_score(np.ones(3, np.float32), violation) is None
+
+
+@pytest.mark.parametrize(("level", "needed"), [(0.5, 1), (0.1, 9), (0.05, 19), (0.07, 14)])
+def test_too_little_data_says_how_much_is_needed_and_that_suffices(level: float, needed: int) -> None:
+    with pytest.raises(TooLittleDataError, match=f"at least {needed} held-out episodes .* found {needed - 1}"):
+        calibrate([episode(0.5)] * (needed - 1), level)
+    assert calibrate([episode(0.5)] * needed, level).sample_size == needed

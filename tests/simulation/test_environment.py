@@ -1,0 +1,126 @@
+"""SafeReach as a gymnasium environment, the scripted behaviours in it, and the episodes they leave."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+pytest.importorskip("gymnasium")
+from gymnasium.utils.env_checker import check_env
+
+from fosp_edge.experience.schema import check_steps
+from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
+from fosp_edge.simulation.collect import MIXTURE, behaviour_of, collect_episode
+from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.layout import SCENARIOS, make_layout
+from fosp_edge.simulation.plant import Outcome
+from fosp_edge.simulation.task import EPISODE_STEPS, judge_step
+
+OVERSHOOT_M = 0.02
+"""At full speed a period and the delay before it carry the fingertip so far beyond a face at most."""
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_gymnasium_s_own_checker_passes(scenario: str) -> None:
+    check_env(SafeReach(scenario, render_mode="rgb_array"), skip_render_check=True)
+
+
+@pytest.mark.parametrize("scenario", ["standard", "lighting"])
+def test_the_same_seed_is_the_same_episode_bit_for_bit(scenario: str) -> None:
+    episodes = []
+    for seed in (5, 5, 6):
+        environment, random = SafeReach(scenario), np.random.default_rng(1)
+        observation, _ = environment.reset(seed=seed)
+        rows = [(observation["image"], observation["state"], 0.0, 0.0)]
+        for _ in range(8):
+            observation, reward, _, _, info = environment.step(random.uniform(-1, 1, 3).astype(np.float32))
+            rows.append((observation["image"], observation["state"], reward, info["cost"]))
+        episodes.append(rows)
+    for one, two in zip(episodes[0], episodes[1], strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not np.array_equal(episodes[0][0][1], episodes[2][0][1])
+
+
+def test_a_layout_can_be_given_and_an_unseeded_reset_draws_new_ones() -> None:
+    environment, layout = SafeReach(), make_layout("goal-shape", 9)
+    environment.reset(seed=1, options={"layout": layout})
+    assert environment.plant.layout == layout
+    tables = []
+    for _ in range(2):
+        environment.reset()
+        tables.append(environment.plant.layout)
+    assert tables[0] != tables[1]
+
+
+@pytest.mark.parametrize("action", [[np.nan, 0, 0], [0, 0], [np.inf, 0, 0]])
+def test_an_action_that_is_none_is_refused(action: list[float]) -> None:
+    environment = SafeReach()
+    environment.reset(seed=0)
+    with pytest.raises(ValueError, match="three finite numbers"):
+        environment.step(np.asarray(action, np.float32))
+
+
+def test_stepping_before_a_reset_and_unknown_scenarios_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="call reset"):
+        SafeReach().step(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="unknown scenario 'moon'"):
+        SafeReach("moon")
+
+
+def test_an_action_moves_the_fingertip_its_way_and_never_out_of_the_workspace() -> None:
+    environment = SafeReach()
+    observation, _ = environment.reset(seed=2)
+    begin = observation["state"][6:]
+    for _ in range(10):
+        observation, *_ = environment.step(np.array([0.0, 0.0, 1.0], np.float32))
+    assert observation["state"][8] - begin[2] > 0.02
+    for _ in range(40):
+        observation, *_ = environment.step(np.array([1.0, 1.0, 1.0], np.float32))
+        tip = observation["state"][6:]
+        assert np.all(tip < np.asarray(DESKTOP_WORKSPACE.high_m) + OVERSHOOT_M)
+        assert np.all(tip > np.asarray(DESKTOP_WORKSPACE.low_m) - OVERSHOOT_M)
+
+
+def test_reward_cost_and_end_of_a_step() -> None:
+    far, near = Outcome(0.30, 0.2, False, False), Outcome(0.28, 0.005, True, False)
+    there = Outcome(0.03, 0.2, False, True)
+    judged = judge_step(far, near, 1)
+    assert (judged.reward, judged.cost, judged.finished) == (pytest.approx(2.0), 1.0, False)
+    assert judge_step(near, far, EPISODE_STEPS).finished and not judge_step(near, far, EPISODE_STEPS).success
+    arrived = judge_step(far, there, 3)
+    assert arrived.reward == pytest.approx(27.0 + 10.0) and arrived.success and arrived.finished
+
+
+@pytest.mark.parametrize(("seed", "behaviour"), [(100_113, "unsafe"), (3, "random"), (4, "safe")])
+def test_rows_fit_the_schema_and_rewards_add_up_to_the_distance_gained(seed: int, behaviour: str) -> None:
+    steps, summary = collect_episode("standard", seed, behaviour)
+    rows = check_steps(steps)
+    assert summary["steps"] == rows - 1 <= EPISODE_STEPS and summary["behaviour"] == behaviour
+    target = np.asarray(make_layout("standard", seed).target_m)
+    first, last = (float(np.linalg.norm(steps["state"][row, 6:] - target)) for row in (0, -1))
+    assert float(steps["reward"].sum()) == pytest.approx(100.0 * (first - last) + 10.0 * summary["success"], abs=0.02)
+    # The cost of a step is the violation of the state that it leads to; nothing follows upon the last row.
+    assert np.array_equal(steps["cost"][:-1], steps["violation"][1:])
+    assert steps["cost"][-1] == steps["reward"][-1] == 0.0 and np.all(steps["action"][-1] == 0.0)
+    assert list(np.flatnonzero(steps["is_first"])) == [0]
+    assert list(np.flatnonzero(steps["is_terminal"])) == ([rows - 1] if summary["success"] else [])
+    assert np.all(np.abs(steps["action"]) <= 1.0) and np.array_equal(steps["action"], steps["nominal"])
+    assert np.all(np.diff(steps["time_ns"]) == 50_000_000)
+    if behaviour == "unsafe":
+        assert summary["cost"] > 0
+
+
+def test_safe_arrives_and_unsafe_collides() -> None:
+    outcome = {name: [collect_episode("standard", seed, name)[1] for seed in range(4)] for name in ("safe", "unsafe")}
+    assert sum(item["success"] for item in outcome["safe"]) >= 3
+    assert sum(item["cost"] > 0 for item in outcome["safe"]) <= 1
+    assert sum(item["cost"] > 0 for item in outcome["unsafe"]) >= 3
+    assert sum(item["cost"] for item in outcome["safe"]) < 0.2 * sum(item["cost"] for item in outcome["unsafe"])
+
+
+def test_the_mixture_is_kept_and_unknown_behaviours_are_refused() -> None:
+    drawn = [behaviour_of(seed) for seed in range(2000)]
+    for name, share in MIXTURE.items():
+        assert drawn.count(name) / 2000 == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
+    with pytest.raises(ValueError, match="unknown behaviour 'wild'; choose one of: safe, unsafe, random"):
+        collect_episode("standard", 0, "wild")
