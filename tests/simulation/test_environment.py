@@ -1,5 +1,7 @@
 """SafeReach as a gymnasium environment, the scripted behaviours in it, and the episodes they leave."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,18 +69,26 @@ def test_stepping_before_a_reset_and_unknown_scenarios_are_refused() -> None:
         SafeReach("moon")
 
 
-def test_an_action_moves_the_fingertip_its_way_and_never_out_of_the_workspace() -> None:
-    environment = SafeReach()
-    observation, _ = environment.reset(seed=2)
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_an_action_moves_the_fingertip_its_way_and_no_further_than_the_workspace(axis: int, sign: float) -> None:
+    environment, action = SafeReach(), np.zeros(3, np.float32)
+    action[axis] = sign
+    # An empty way along each axis, well inside what the arm reaches: its far corners lie beyond that.
+    layout = replace(make_layout("standard", 2), start_m=(0.28, 0.0, 0.10), target_m=(0.28, 0.0, 0.5), obstacles=())
+    observation, _ = environment.reset(seed=2, options={"layout": layout})
     begin = observation["state"][6:]
-    for _ in range(10):
-        observation, *_ = environment.step(np.array([0.0, 0.0, 1.0], np.float32))
-    assert observation["state"][8] - begin[2] > 0.02
-    for _ in range(40):
-        observation, *_ = environment.step(np.array([1.0, 1.0, 1.0], np.float32))
-        tip = observation["state"][6:]
-        assert np.all(tip < np.asarray(DESKTOP_WORKSPACE.high_m) + OVERSHOOT_M)
-        assert np.all(tip > np.asarray(DESKTOP_WORKSPACE.low_m) - OVERSHOOT_M)
+    for _ in range(12):
+        observation, *_ = environment.step(action)
+    moved = observation["state"][6:] - begin
+    assert sign * moved[axis] > 0.04 and np.all(np.abs(np.delete(moved, axis)) < 0.02)
+    for _ in range(24):
+        observation, *_ = environment.step(action)
+    tip = observation["state"][6:]
+    assert np.all(tip < np.asarray(DESKTOP_WORKSPACE.high_m) + OVERSHOOT_M)
+    assert np.all(tip > np.asarray(DESKTOP_WORKSPACE.low_m) - OVERSHOOT_M)
+    face = (DESKTOP_WORKSPACE.high_m if sign > 0 else DESKTOP_WORKSPACE.low_m)[axis]
+    assert tip[axis] == pytest.approx(face, abs=OVERSHOOT_M)
 
 
 def test_reward_cost_and_end_of_a_step() -> None:
