@@ -176,10 +176,10 @@ def _before_arming(script: _Script) -> Iterator[Step]:
     steps: list[messages.Message] = [messages.Arm(), messages.ClearFaults(0), messages.ClearFaults(), messages.Arm()]
     steps += [messages.GetLimits(0), messages.GetLimits(2), messages.Disarm(Torque.HOLD), messages.Disarm(Torque.OFF)]
     steps += [
-        messages.SetLimits(0, LIMITS),
+        messages.SetLimits(1, LIMITS),
         messages.SetLimits(2, LIMITS),
         messages.Arm(),
-        messages.SetLimits(1, LIMITS),
+        messages.SetLimits(0, LIMITS),
     ]
     for message in steps:
         yield script.frame(message), 1_000, _at(0, valid=False)
