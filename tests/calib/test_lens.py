@@ -74,7 +74,7 @@ def test_a_pixel_that_no_direction_reaches_is_nan() -> None:
 def test_names() -> None:
     assert lens_model("plumb_bob") is PINHOLE
     assert lens_model("rational") is RATIONAL
-    with pytest.raises(ValueError, match="only pinhole, rational, fisheye are known"):
+    with pytest.raises(ValueError, match="only pinhole, fisheye, rational are known"):
         lens_model("mirror")
 
 

@@ -94,7 +94,10 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -
     ("arguments", "sentence"),
     [
         (["data", "collect", "OUT", "--scenario", "moon"], "unknown scenario 'moon'; choose one of: standard"),
-        (["data", "collect", "OUT", "--behaviour", "wild"], "unknown behaviour 'wild'; choose one of: safe, unsafe"),
+        (
+            ["data", "collect", "OUT", "--behaviour", "wild"],
+            "unknown behaviour 'wild'; choose one of: safe, careful, unsafe",
+        ),
         (["train", "--dataset", "OUT"], "OUT"),
         (["train", "--dataset", "DATA", "--preset", "huge"], "unknown preset 'huge'; choose one of: nano, small"),
         (["train", "--dataset", "DATA", "--method", "magic"], "unknown method 'magic'"),

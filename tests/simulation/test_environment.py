@@ -132,5 +132,5 @@ def test_the_mixture_is_kept_and_unknown_behaviours_are_refused() -> None:
     drawn = [behaviour_of(seed) for seed in range(2000)]
     for name, share in MIXTURE.items():
         assert drawn.count(name) / 2000 == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
-    with pytest.raises(ValueError, match="unknown behaviour 'wild'; choose one of: safe, unsafe, random"):
+    with pytest.raises(ValueError, match="unknown behaviour 'wild'; choose one of: safe, careful, unsafe, random"):
         collect_episode("standard", 0, "wild")
