@@ -11,11 +11,11 @@ fosp-edge data collect data/careful --behaviour careful --seed 200000 --episodes
 # World model on the mixture, then critics, reachability and policy on both with the world model as it is.
 fosp-edge train --dataset data/safereach --preset nano --camera fixed --threads 1 --updates 3054
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --camera fixed --threads 1 \
-    --world-model runs/train/nano-fosp-s0 --run runs/train/safereach-nano --updates 1700
+    --world-model runs/train/nano-fosp-s0 --run runs/train/safereach-nano --updates 4700 --set critics_until=1500
 
 # Behaviour cloning on the same data and the same latents, to compare with.
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --method bc --camera fixed --threads 1 \
-    --world-model runs/train/nano-fosp-s0 --run runs/train/bc --updates 2500 --set horizon=0
+    --world-model runs/train/nano-fosp-s0 --run runs/train/bc --updates 1000 --set horizon=0
 
 fosp-edge export runs/train/safereach-nano --dataset data/safereach --out bundles/fosp
 fosp-edge export runs/train/bc --dataset data/safereach --out bundles/bc

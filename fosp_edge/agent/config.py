@@ -101,6 +101,8 @@ class Config:
     """Critics and policy learn from this update on. They send no gradient into the world model."""
     model_until: int | None = None
     """The world model stops learning at this update; None: never. Later updates then cost a third."""
+    critics_until: int | None = None
+    """Critics and reachability stop learning at this update, and the policy goes on alone, towards fixed weights."""
     seed: int = 0
 
     @property

@@ -54,6 +54,7 @@ def train(
     from fosp_edge.agent.config import make_config
     from fosp_edge.experience.sampler import SequenceSampler
     from fosp_edge.learning.checkpoint import load_agent
+    from fosp_edge.learning.latents import LatentSampler
     from fosp_edge.learning.learner import make_learner
     from fosp_edge.learning.trainer import Progress as Step
     from fosp_edge.learning.trainer import Trainer
@@ -92,20 +93,23 @@ def train(
         folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
         folder.mkdir(parents=True, exist_ok=True)
 
+        learner = make_learner(config, chosen_device)
+        sampler: LatentSampler | SequenceSampler
+        validation = None
         with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
             task = progress.add_task("", total=None)
-            sampler = SequenceSampler(
-                sources, config.batch_size, config.batch_length, seed,
-                choose=lambda info: not is_held_out(info),
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )  # fmt: skip
-        validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
-        learner = make_learner(config, chosen_device)
-        if source is not None:
-            learner.agent.world_model.load_state_dict(source.world_model.state_dict())
-        else:
-            mean, deviation = sampler.statistics("state")
-            learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
+            shared: dict[str, Any] = {
+                "choose": lambda info: not is_held_out(info),
+                "progress": lambda done, total: progress.update(task, completed=done, total=total),
+            }
+            if source is not None:
+                learner.agent.world_model.load_state_dict(source.world_model.state_dict())
+                sampler = LatentSampler(sources, source, config.batch_size, config.batch_length, seed, **shared)
+            else:
+                sampler = SequenceSampler(sources, config.batch_size, config.batch_length, seed, **shared)
+                mean, deviation = sampler.statistics("state")
+                learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
+                validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
         writer = SummaryWriter(str(folder))
         trainer = Trainer(
             learner, sampler, folder,
@@ -118,8 +122,8 @@ def train(
         console.print(
             f"{folder}: {preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters "
             f"on {chosen_device}, {sampler.episodes} episodes "
-            f"({sampler.rows} rows, {sampler.memory_bytes / 2**30:.1f} GiB), "
-            f"{validation.episodes} held out" + (f", going on from update {done}" if done else "")
+            f"({sampler.rows} rows, {sampler.memory_bytes / 2**30:.1f} GiB)"
+            + (f", going on from update {done}" if done else "")
         )
         columns = (
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("updates"), TimeElapsedColumn(),
@@ -170,7 +174,7 @@ def _parsed(options: list[str]) -> dict[str, Any]:
         name, _, text = option.partition("=")
         if name not in known:
             raise ValueError(f"--set {option}: no field {name!r}; there are: {', '.join(known)}")
-        kind = int if name == "model_until" else type(known[name])
+        kind = int if known[name] is None else type(known[name])
         try:
             changes[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
         except ValueError as error:

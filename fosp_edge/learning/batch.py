@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
+
+from fosp_edge.agent.rssm import Latent
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,30 @@ class Batch:
     """1 if the constraint is violated in this row's own state."""
     is_first: Tensor
     is_terminal: Tensor
+    latents: Latent | None = None
+    """Latent states, if they were computed beforehand; image and state are empty then."""
 
     @staticmethod
-    def from_numpy(columns: Mapping[str, npt.NDArray[np.generic]], device: torch.device) -> "Batch":
-        """Take what the learner needs from a sampler's columns."""
-        names = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal")
-        return Batch(**{name: torch.from_numpy(np.ascontiguousarray(columns[name])).to(device) for name in names})
+    def from_numpy(
+        columns: Mapping[str, npt.NDArray[np.generic]], device: torch.device, classes: int | None = None
+    ) -> "Batch":
+        """Take what the learner needs from a sampler's columns.
+
+        `deterministic` and `stochastic` (indices among `classes`), where they are there, become the latents.
+        """
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(columns[name])).to(device)
+
+        names = ("action", "reward", "cost", "violation", "is_first", "is_terminal")
+        kept: dict[str, Any] = {name: tensor(name) for name in names}
+        if "deterministic" not in columns:
+            return Batch(image=tensor("image"), state=tensor("state"), **kept)
+        assert classes is not None, "latents come with the number of their classes"
+        stochastic = torch.from_numpy(columns["stochastic"].astype(np.int64)).to(device)
+        latents = Latent(tensor("deterministic"), functional.one_hot(stochastic, classes).float())
+        nothing = torch.zeros(0, device=device)
+        return Batch(image=nothing, state=nothing, latents=latents, **kept)
 
     @property
     def previous_action(self) -> Tensor:

@@ -76,7 +76,8 @@ class Learner:
         frozen = self.config.model_until is not None and number >= self.config.model_until
         latents, metrics = self._follow(batch) if frozen else self._update_model(batch)
         if number >= self.config.behaviour_from:
-            metrics |= self._update_critics(batch, latents)
+            if self.config.critics_until is None or number < self.config.critics_until:
+                metrics |= self._update_critics(batch, latents)
             metrics |= self._update_policy(batch, latents)
         return metrics
 
@@ -93,7 +94,7 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self, batch: Batch) -> tuple[Latent, Metrics]:
-        return self.observe(batch)[0], {}
+        return batch.latents or self.observe(batch)[0], {}
 
     def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
         """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""

@@ -102,7 +102,8 @@ class Trainer:
         logged_update = self.update
         while self.update < updates and not stop.is_set():
             started = time.monotonic()
-            batch = Batch.from_numpy(self._sampler.sample(), self._learner.device)
+            classes = self._learner.config.classes
+            batch = Batch.from_numpy(self._sampler.sample(), self._learner.device, classes)
             try:
                 averages.add(self._learner.update(batch, self.update))
             except NotFiniteLossError as error:
