@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -62,79 +62,81 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     chosen_device = _device(device)
-    stores = [ExperienceStore(path) for path in dataset]
-    recordings = [store.header for store in stores]
-    if recordings[0] is None:
-        raise ValueError(f"{dataset[0]} holds no episodes; `fosp-edge data collect {dataset[0]}` makes some")
-    infos = [info for store in stores for info in store.episodes()]
-    if not any(map(is_held_out, infos)):
-        raise ValueError(
-            f"none of the {len(infos)} episodes is held out for validation (about one in ten is, decided by its seed); "
-            f"collect more: fosp-edge data collect {dataset[0]} --episodes {len(infos) + 30}"
-        )
-    cameras = camera or [item.name for item in recordings[0].cameras]
-    sources = [CameraSelection(store, cameras) for store in stores]
-    recording = sources[0].header
-    changes: dict[str, Any] = {
-        "image_channels": 3 * len(recording.cameras),
-        "state_size": len(recording.state),
-        "action_size": len(recording.action),
-        "seed": seed,
-    }
-    changes |= _parsed(options or [])
-    source = None
-    if world_model is not None:
-        source, header = load_agent(world_model, chosen_device)
-        # The world model stands already: behaviour learns from the first update, the model never.
-        changes |= {"behaviour_from": 0, "model_until": 0} | _shape(header["config"])
-    config = make_config(preset, method, **(changes | ({"updates": updates} if updates else {})))
-    folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as opened:  # closed however this ends: a store can be open only once in a process
+        stores = [opened.enter_context(ExperienceStore(path)) for path in dataset]
+        recordings = [store.header for store in stores]
+        if recordings[0] is None:
+            raise ValueError(f"{dataset[0]} holds no episodes; `fosp-edge data collect {dataset[0]}` makes some")
+        infos = [info for store in stores for info in store.episodes()]
+        if not any(map(is_held_out, infos)):
+            raise ValueError(
+                f"none of the {len(infos)} episodes is held out for validation (about one in ten is, as its seed decides); "
+                f"collect more: fosp-edge data collect {dataset[0]} --episodes {len(infos) + 30}"
+            )
+        cameras = camera or [item.name for item in recordings[0].cameras]
+        sources = [CameraSelection(store, cameras) for store in stores]
+        recording = sources[0].header
+        changes: dict[str, Any] = {
+            "image_channels": 3 * len(recording.cameras),
+            "state_size": len(recording.state),
+            "action_size": len(recording.action),
+            "seed": seed,
+        }
+        changes |= _parsed(options or [])
+        source = None
+        if world_model is not None:
+            source, header = load_agent(world_model, chosen_device)
+            # The world model stands already: behaviour learns from the first update, the model never.
+            changes |= {"behaviour_from": 0, "model_until": 0} | _shape(header["config"])
+        config = make_config(preset, method, **(changes | ({"updates": updates} if updates else {})))
+        folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
 
-    with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
-        task = progress.add_task("", total=None)
-        sampler = SequenceSampler(
-            sources, config.batch_size, config.batch_length, seed,
-            choose=lambda info: not is_held_out(info),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
+            task = progress.add_task("", total=None)
+            sampler = SequenceSampler(
+                sources, config.batch_size, config.batch_length, seed,
+                choose=lambda info: not is_held_out(info),
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+        validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
+        learner = make_learner(config, chosen_device)
+        if source is not None:
+            learner.agent.world_model.load_state_dict(source.world_model.state_dict())
+        else:
+            mean, deviation = sampler.statistics("state")
+            learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
+        writer = SummaryWriter(str(folder))
+        opened.callback(writer.close)
+        trainer = Trainer(
+            learner, sampler, folder,
+            notes=provenance(
+                dataset=[_describe(store) for store in stores], preset=preset, method=method, cameras=cameras
+            ),
+            writer=writer, validation=validation,
         )  # fmt: skip
-    validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
-    learner = make_learner(config, chosen_device)
-    if source is not None:
-        learner.agent.world_model.load_state_dict(source.world_model.state_dict())
-    else:
-        mean, deviation = sampler.statistics("state")
-        learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
-    writer = SummaryWriter(str(folder))
-    trainer = Trainer(
-        learner, sampler, folder,
-        notes=provenance(dataset=[_describe(store) for store in stores], preset=preset, method=method, cameras=cameras),
-        writer=writer, validation=validation,
-    )  # fmt: skip
-    done = trainer.resume()
-    console.print(
-        f"{folder}: {preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters on "
-        f"{chosen_device}, {sampler.episodes} episodes ({sampler.rows} rows, {sampler.memory_bytes / 2**30:.1f} GiB), "
-        f"{validation.episodes} held out" + (f", going on from update {done}" if done else "")
-    )
-    columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("updates"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with _stop_on_signals() as stop, Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=config.updates, completed=done, note="")
+        done = trainer.resume()
+        console.print(
+            f"{folder}: {preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters "
+            f"on {chosen_device}, {sampler.episodes} episodes ({sampler.rows} rows, "
+            f"{sampler.memory_bytes / 2**30:.1f} GiB), {validation.episodes} held out"
+            + (f", going on from update {done}" if done else "")
+        )
+        columns = (
+            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("updates"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with _stop_on_signals() as stop, Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=config.updates, completed=done, note="")
 
-        def show(step: Step) -> None:
-            progress.update(task, completed=step.update, note=_note(step.metrics, step.updates_per_s))
+            def show(step: Step) -> None:
+                progress.update(task, completed=step.update, note=_note(step.metrics, step.updates_per_s))
 
-        trainer.run(show, stop)
-    writer.close()
-    for store in stores:
-        store.close()
-    state = "stopped at" if trainer.update < config.updates else "finished after"
-    console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
-    if trainer.update < config.updates:
-        raise typer.Exit(130)
+            trainer.run(show, stop)
+        state = "stopped at" if trainer.update < config.updates else "finished after"
+        console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
+        if trainer.update < config.updates:
+            raise typer.Exit(130)
 
 
 def _describe(store: ExperienceStore) -> dict[str, Any]:
