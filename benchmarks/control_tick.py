@@ -189,13 +189,19 @@ def print_table(console: Console, report: list[dict[str, object]]) -> None:
         modes = entry["modes"]
         assert isinstance(modes, dict)
         for mode, figures in modes.items():
-            for phase, values in figures.items():
-                if phase == "missed deadlines":
-                    continue
+            phases = [phase for phase in figures if phase != "missed deadlines"]
+            for phase in phases:
+                values = figures[phase]
                 missed = str(figures["missed deadlines"]) if phase == "tick" else ""
                 cells = [f"{values[key]:.3f}" for key in ("median_ms", "p99_ms", "max_ms")]
                 table.add_row(
-                    str(entry["name"]), mode, phase, *cells, str(values["ticks"]), missed, end_section=phase == "tick"
+                    str(entry["name"]),
+                    mode,
+                    phase,
+                    *cells,
+                    str(values["ticks"]),
+                    missed,
+                    end_section=phase == phases[-1],
                 )
     console.print(table)
 

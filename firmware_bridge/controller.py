@@ -108,7 +108,7 @@ class Controller:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the host, any bytes; answers wait in the output."""
-        for payload in self._decoder.feed(data):
+        for payload in self._decoder.frames(data):
             self._receive_payload(payload)
 
     def take_output(self) -> bytes:
@@ -253,7 +253,7 @@ class Controller:
         limits = tuple(own for own in self._limits if own is not None)
         if len(limits) < self.identity.joint_count:
             return Result.LIMITS_MISSING
-        if not self._feedback.valid or self.ticks_us - self._feedback_us > FEEDBACK_TIMEOUT_US:
+        if not self._feedback.valid:
             return Result.FEEDBACK_MISSING
         self._armed_limits = limits
         self._memory = tuple(map(safety.fresh_memory, limits, self._feedback.measured))
@@ -341,6 +341,10 @@ class Controller:
             self._hold_now()
             if reaction is Reaction.DAMP and Capability.DAMPING & self.identity.capabilities:
                 self.drive = Drive.DAMP
+
+    def latch(self, fault: Fault) -> None:
+        """Latch a fault that something outside has seen, and react as to one's own."""
+        self._latch(fault)
 
     # Time.
 

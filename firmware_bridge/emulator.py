@@ -7,7 +7,6 @@ steps; `serve` is the loop for those who have none. A `PseudoTerminal` gives it 
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import select
@@ -20,6 +19,7 @@ from typing import Protocol
 from firmware_bridge import units
 from firmware_bridge.codes import Capability, Drive
 from firmware_bridge.controller import Controller, Feedback, Identity
+from firmware_bridge.nonblocking import read_available, write_available
 from firmware_bridge.safety import Measured
 
 _INT16_MAX = 32_767
@@ -85,15 +85,7 @@ class ControllerEmulator:
         and counted. A pseudo-terminal that nobody has open is silence, not an error.
         """
         received = 0
-        while True:
-            try:
-                data = os.read(fd, 4096)
-            except OSError as problem:
-                if problem.errno in (errno.EAGAIN, errno.EIO):
-                    break
-                raise
-            if not data:
-                break
+        while data := read_available(fd):
             received += len(data)
             self.controller.receive(data)
         self._flush(fd)
@@ -109,18 +101,9 @@ class ControllerEmulator:
         self._flush(fd)
 
     def _flush(self, fd: int) -> None:
-        if not self._unsent:
-            self._unsent = self.controller.take_output()
-        while self._unsent:
-            try:
-                written = os.write(fd, self._unsent)
-            except OSError as problem:
-                if problem.errno in (errno.EAGAIN, errno.EIO):
-                    return
-                raise
-            self._unsent = self._unsent[written:]
-            if not self._unsent:
-                self._unsent = self.controller.take_output()
+        self._unsent = self._unsent or self.controller.take_output()
+        while self._unsent and (written := write_available(fd, self._unsent)):
+            self._unsent = self._unsent[written:] or self.controller.take_output()
 
     def _read_plant(self) -> Feedback:
         plant = self._plant

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_DECODED = 256
@@ -79,8 +80,11 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the payloads that `data` completes, in order, without their CRC."""
+        return list(self.frames(data))
+
+    def frames(self, data: bytes) -> Iterator[bytes]:
+        """Yield the payloads that `data` completes, each before the next is looked at: counts are exact in between."""
         self.counters.bytes_received += len(data)
-        payloads: list[bytes] = []
         pieces = data.split(b"\x00")
         for index, piece in enumerate(pieces):
             if not self._skipping:
@@ -93,8 +97,7 @@ class FrameDecoder:
             if index < len(pieces) - 1:
                 payload = self._finish()
                 if payload is not None:
-                    payloads.append(payload)
-        return payloads
+                    yield payload
 
     def _finish(self) -> bytes | None:
         encoded = bytes(self._partial)

@@ -29,7 +29,8 @@ from firmware_bridge.motion_messages import BOUND_OF_MODE, Command, TelemetryFra
 from firmware_bridge.telemetry import JointLimits, Telemetry
 from firmware_bridge.transport import SerialTransport, Transport
 
-REQUEST_TIMEOUT_S = 0.5
+REQUEST_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 0.5
 REPEAT_AFTER_S = 0.1
 _READ_TIMEOUT_S = 0.2
 
@@ -96,8 +97,11 @@ class MotorLink:
         self._ignored_frames = 0
         self._commands_sent = 0
         self._joint_count = 0
+        self._handshake: Handshake | None = None
+        self._sent_limits: tuple[JointLimits, ...] = ()
+        self._sent_watchdog: tuple[float, Reaction] | None = None
 
-    # Connecting and leaving.
+    # Connecting, coming back, leaving.
 
     def connect(self, timeout_s: float = 2.0) -> Handshake:
         """Open the port, start a session, wait for the first telemetry. Disarms a controller that was armed.
@@ -123,7 +127,42 @@ class MotorLink:
         except BaseException:
             self.close()
             raise
-        return Handshake(reply.name, reply.serial, reply.joint_count, reply.capabilities, reply.major, reply.minor)
+        self._handshake = Handshake(
+            reply.name, reply.serial, reply.joint_count, reply.capabilities, reply.major, reply.minor
+        )
+        return self._handshake
+
+    def reconnect(self, timeout_s: float) -> Handshake:
+        """After LinkLostError: wait for the port to come back, shake hands, send limits and watchdog as before.
+
+        Motors stay disarmed: arming is the operator's word, every time. Raises what `connect` raises, once the time
+        is up; HandshakeMismatchError at once, also if it is another controller than before.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        before, limits, watchdog = self._handshake, self._sent_limits, self._sent_watchdog
+        self.close()
+        while True:
+            try:
+                handshake = self.connect(min(2.0, timeout_s))
+                break
+            except HandshakeMismatchError:
+                raise
+            except LinkError:
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(0.05)
+        if before is not None and handshake != before:
+            self.close()
+            raise HandshakeMismatchError(
+                f"Another controller is on {self.port} than before: {handshake.name!r} {handshake.serial!r} instead of "
+                f"{before.name!r} {before.serial!r}: plug the right one in, or start again."
+            )
+        if limits:
+            self.clear_faults()
+            self.upload_limits(limits)
+        if watchdog is not None:
+            self.configure_watchdog(*watchdog)
+        return handshake
 
     def _shake_hands(self, timeout_s: float) -> messages.HelloReply:
         kind, body = self._exchange(messages.Hello(self._session), timeout_s)
@@ -184,6 +223,7 @@ class MotorLink:
         """
         if len(limits) != self._joint_count:
             raise ValueError(f"the controller has {self._joint_count} joints, {len(limits)} limits were given")
+        self._sent_limits = tuple(limits)
         for joint, own in enumerate(limits):
             wire = own.to_wire()
             _, body = self._request(messages.SetLimits(joint, wire), timeout_s)
@@ -198,6 +238,7 @@ class MotorLink:
         """Set how long the controller waits for an applied command (0.005 to 1 s), and what it does then."""
         timeout_us = units.to_wire(timeout_s, units.PER_MICRO, 2**31 - 1, "watchdog timeout in seconds")
         self._request(messages.SetWatchdog(timeout_us, reaction))
+        self._sent_watchdog = (timeout_s, reaction)
 
     def arm(self) -> None:
         """Let the motors follow commands; the first must come within the watchdog's time. Raises RefusedError."""
@@ -219,7 +260,7 @@ class MotorLink:
         host = framing.FramingCounters(**vars(self._decoder.counters))
         return LinkCounters(messages.Counters.unpack(body), host, self._ignored_frames, self._commands_sent)
 
-    def stop(self, timeout_s: float = REQUEST_TIMEOUT_S) -> bool:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Tell the controller to hold now and latch. True when it has acknowledged; False if no answer came in time.
 
         Raises LinkLostError only if the port is gone. Repeated every `REPEAT_AFTER_S` until it is answered.
@@ -279,10 +320,13 @@ class MotorLink:
             self._fail(problem)
             raise
 
-    def _send(self, message: messages.Message) -> int:
+    def _send(self, message: messages.Message, waiting: _Waiting | None = None) -> int:
         # The lock spans numbering and writing: numbers must reach the wire in order.
         with self._write_lock:
             sequence = self._sequence = (self._sequence + 1) & 0xFFFF
+            if waiting is not None:
+                # Before the bytes leave: a quick controller answers before this thread runs again.
+                waiting.sequences.add(sequence)
             self._write(framing.encode_frame(messages.payload(message, sequence)))
         return sequence
 
@@ -294,7 +338,7 @@ class MotorLink:
             self._waiting.append(waiting)
         try:
             while True:
-                waiting.sequences.add(self._send(message))
+                self._send(message, waiting)
                 with self._answered:
                     patience_s = min(REPEAT_AFTER_S, max(0.0, deadline_s - time.monotonic()))
                     self._answered.wait_for(lambda: waiting.answer is not None or self._failure is not None, patience_s)

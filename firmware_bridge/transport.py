@@ -12,6 +12,7 @@ from typing import Protocol
 import serial
 
 from firmware_bridge.errors import LinkLostError, PortBusyError, PortMissingError
+from firmware_bridge.ports import shorten_latency
 
 
 class Transport(Protocol):
@@ -52,6 +53,7 @@ class SerialTransport:
             raise _opening_error(port, problem) from None
         except OSError as problem:
             raise PortMissingError(f"The serial port {port} cannot be opened: {problem.strerror}.") from None
+        shorten_latency(port)
         self.port = port
         self._write_timeout_s = write_timeout_s
         self._fd = self._serial.fileno()

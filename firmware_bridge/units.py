@@ -29,4 +29,9 @@ def to_wire(value: float, scale: int, bound: int, what: str) -> int:
 
 def to_wire_each(values: Iterable[float], scale: int, bound: int, what: str) -> tuple[int, ...]:
     """Return `to_wire` of each value; the sentence of the error names the joint."""
-    return tuple([to_wire(value, scale, bound, f"{what} of joint {joint}") for joint, value in enumerate(values)])
+    scaled = [value * scale for value in values]
+    # On the way of every command: one comparison per joint, which NaN fails too; the sentence is made when needed.
+    for joint, number in enumerate(scaled):
+        if not -bound <= number <= bound:
+            to_wire(number / scale, scale, bound, f"{what} of joint {joint}")
+    return tuple([round(number) for number in scaled])

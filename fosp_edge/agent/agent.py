@@ -40,8 +40,12 @@ class Critics(nn.Module):
         self.cost_action = Head(pair, config.bins, config, zero=True)
         self.reward_state = Head(state, config.bins, config, zero=True)
         self.cost_state = Head(state, config.bins, config, zero=True)
-        self.reach_action = Head(pair, 1, config)
-        self.reach_state = Head(state, 1, config)
+        self.reach_action = Head(pair, 1, config, zero=True)
+        self.reach_state = Head(state, 1, config, zero=True)
+        # Begin with "hardly ever" and let observed violations raise it. From one half it would have to decay by
+        # itself, by a factor gamma_p per backup, wherever episodes end without a verdict: thousands of updates.
+        for head in (self.reach_action, self.reach_state):
+            nn.init.constant_(head.output.bias, -4.0)
 
 
 class Policy(nn.Module):

@@ -71,6 +71,8 @@ class Config:
     # Policy.
     inverse_temperature: float = 1.0
     """Advantages are divided by their 5-95 percentile range, multiplied by this, and exponentiated."""
+    feasible_cost_weight: float = 0.0
+    """Share of the cost advantage that enters the weight of feasible actions too; the paper has none."""
     weight_limit: float = 20.0
     """Largest exponentiated advantage."""
     feasible_reachability: float = 0.5
@@ -133,10 +135,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "model_learning_rate": 8e-4,
         "critic_learning_rate": 5e-4,
         "reachability_learning_rate": 3e-4,
-        "policy_learning_rate": 5e-4,
-        "inverse_temperature": 3.0,
-        "reachability_expectile": 0.3,
-        "feasible_reachability": 0.4,
+        "policy_learning_rate": 8e-4,
+        "inverse_temperature": 12.0,
+        "weight_limit": 50.0,
+        "cost_expectile": 0.5,
+        "reachability_expectile": 0.1,
+        "feasible_reachability": 0.3,
+        "feasible_cost_weight": 0.6,
         "updates": 8_500,
         "behaviour_from": 5_000,
         "model_until": 5_000,

@@ -26,6 +26,13 @@ class Head(nn.Sequential):
             nn.init.zeros_(final.bias)
         super().__init__(*dense(inputs, config.hidden, config.head_layers), final)
 
+    @property
+    def output(self) -> nn.Linear:
+        """The last layer."""
+        final = self[-1]
+        assert isinstance(final, nn.Linear)
+        return final
+
 
 class ChannelNorm(nn.Module):
     """LayerNorm over the channels of an image, [N, C, H, W]."""

@@ -138,7 +138,9 @@ class FedCamera:
     # The watching thread; `start` connects before it lives, `close` disconnects after it has ended.
 
     def _connect(self, *, reset: bool) -> None:
-        feeder = FeederProcess(self.name, self.address, reset=reset, timeout_s=self._patience.start_s)
+        feeder = FeederProcess(
+            self.name, self.address, reset=reset, timeout_s=self._patience.start_s, abandoned=self._closing
+        )
         colour = feeder.colour
         if self.serial and (colour.serial, colour.width_px, colour.height_px) != (
             self.serial,

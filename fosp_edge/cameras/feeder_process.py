@@ -19,18 +19,21 @@ from fosp_edge.cameras.ring import RingReader, remove_abandoned_rings
 from fosp_edge.cameras.ring_camera import RingCamera
 from fosp_edge.cameras.source import Intrinsics
 
-_END_TIMEOUT_S = 4.0
+_END_TIMEOUT_S, _POLL_S = 4.0, 0.1
 
 
 class FeederProcess:
     """A started driver: its rings, and its last words. It ends with `close`, or with this process."""
 
-    def __init__(self, name: str, address: CameraAddress, *, reset: bool, timeout_s: float) -> None:
-        """Start the driver and wait until it has introduced itself.
+    def __init__(
+        self, name: str, address: CameraAddress, *, reset: bool, timeout_s: float, abandoned: threading.Event
+    ) -> None:
+        """Start the driver and wait until it has introduced itself, at most until `abandoned` is set.
 
         Raises:
             CameraError: it ended instead, with its own sentence, or did not come up in time and was killed.
         """
+        self._abandoned = abandoned
         deadline = time.monotonic() + timeout_s
         command = [sys.executable, "-m", "fosp_edge.cameras.feeder", str(address)] + ["--reset"] * reset
         self._process = subprocess.Popen(
@@ -51,7 +54,7 @@ class FeederProcess:
             self.colour.start()
             self.depth = RingReader(str(introduction["depth"])) if introduction["depth"] else None
         except BaseException:
-            self.close()
+            self.close(kill=True)
             raise
         self.depth_scale_m = float(introduction["depth_scale_m"]) if self.depth is not None else None
         raw = introduction["intrinsics"]
@@ -102,9 +105,11 @@ class FeederProcess:
 
     def _introduction(self, deadline: float) -> dict[str, Any]:
         assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
-            raise CameraError("the camera's driver hangs while starting: unplug the camera and plug it in again")
+        while not select.select([self._process.stdout], [], [], _POLL_S)[0]:
+            if self._abandoned.is_set():
+                raise CameraError("the camera was closed while its driver was starting")
+            if time.monotonic() > deadline:
+                raise CameraError("the camera's driver hangs while starting: unplug the camera and plug it in again")
         try:
             message = json.loads(self._process.stdout.readline())
         except ValueError:

@@ -109,8 +109,17 @@ def _words(memory: mmap.mmap, offset: int, count: int) -> _Words:
     return np.frombuffer(memory, dtype=np.uint64, count=count, offset=offset)
 
 
-def _checksum(sequence: int, sensor_ns: int, pixels: "memoryview | bytes") -> int:
-    return zlib.crc32(pixels, zlib.crc32(sequence.to_bytes(8, "little") + sensor_ns.to_bytes(8, "little")))
+def _pixels(memory: mmap.mmap, offset: int, ring_format: RingFormat) -> Pixels:
+    """The pixels of the slot at `offset`, in place."""
+    place = offset + _SLOT_HEADER_BYTES
+    kind: type[np.uint8] | type[np.uint16] = np.uint8 if ring_format.bytes_per_element == 1 else np.uint16
+    pixels: Pixels = np.ndarray(ring_format.shape, dtype=kind, buffer=memory, offset=place)
+    return pixels
+
+
+def _checksum(sequence: int, sensor_ns: int, pixels: Pixels) -> int:
+    stamp = sequence.to_bytes(8, "little") + sensor_ns.to_bytes(8, "little")
+    return zlib.crc32(pixels.data.cast("B"), zlib.crc32(stamp))
 
 
 def remove_abandoned_rings(folder: Path = FOLDER) -> int:
@@ -193,14 +202,13 @@ class RingWriter:
         number = (0 if last is None else last + 1) if sequence is None else sequence
         if last is not None and number <= last:
             raise ValueError(f"frame numbers must rise: {number} after {last}")
-        content = np.ascontiguousarray(pixels).tobytes()
+        content = pixels if pixels.flags.c_contiguous else pixels.copy()
         offset = _HEADER_BYTES + (self._count % self.format.slots) * self.format.slot_bytes
         slot = _words(self._memory, offset, 4)
         slot[_S_LOCK] = 2 * self._count + 1
         slot[_S_SEQUENCE], slot[_S_SENSOR_NS] = number, sensor_ns
         slot[_S_CRC] = _checksum(number, sensor_ns, content)
-        start = offset + _SLOT_HEADER_BYTES
-        self._memory[start : start + len(content)] = content
+        _pixels(self._memory, offset, self.format)[...] = content
         slot[_S_LOCK] = 2 * self._count + 2
         self._header[_W_DROPPED] += np.uint64(0 if last is None else number - last - 1)
         self._header[_W_PUBLISHED] = self._count + 1
@@ -309,12 +317,9 @@ class RingReader:
         if int(slot[_S_LOCK]) != whole:
             return None
         sequence, sensor_ns, crc = (int(slot[word]) for word in (_S_SEQUENCE, _S_SENSOR_NS, _S_CRC))
-        start = offset + _SLOT_HEADER_BYTES
-        content = self._memory[start : start + self.format.pixel_bytes]
-        if int(slot[_S_LOCK]) != whole or _checksum(sequence, sensor_ns, content) != crc:
+        pixels = _pixels(self._memory, offset, self.format).copy()
+        if int(slot[_S_LOCK]) != whole or _checksum(sequence, sensor_ns, pixels) != crc:
             return None
-        kind: type[np.uint8] | type[np.uint16] = np.uint8 if self.format.bytes_per_element == 1 else np.uint16
-        pixels: Pixels = np.ndarray(self.format.shape, dtype=kind, buffer=bytearray(content))
         return RingFrame(pixels, sequence, sensor_ns)
 
     def close(self) -> None:

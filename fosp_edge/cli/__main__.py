@@ -2,4 +2,5 @@
 
 from fosp_edge.cli import main
 
-main()
+if __name__ == "__main__":  # not in the workers that `data collect` spawns, which import this module again
+    main()

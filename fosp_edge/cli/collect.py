@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fosp_edge.cli.extras import require
-from fosp_edge.cli.workers import worker_pool
+from fosp_edge.cli.workers import map_in_processes
 from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
@@ -23,7 +23,10 @@ def collect(
     scenario: Annotated[str, typer.Option(help="Scenario family of SafeReach.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow it.")] = 100_000,
     behaviour: Annotated[
-        str | None, typer.Option(help="`safe`, `unsafe` or `random`; by default the mixture of all three.")
+        str | None,
+        typer.Option(
+            help="`safe`, `careful`, `unsafe` or `random`; by default the mixture of safe, unsafe and random."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 2,
 ) -> None:
@@ -50,11 +53,11 @@ def collect(
             TextColumn("collecting"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=console) as progress, worker_pool(workers) as pool:
+        with Progress(*columns, console=console) as progress:
             task = progress.add_task("", total=episodes, completed=episodes - len(wanted))
             pending: list[tuple[EpisodeHeader, Steps, str]] = []
             try:
-                for steps, summary in pool.imap(_collect, wanted, chunksize=4):
+                for steps, summary in map_in_processes(_collect, wanted, workers):
                     header = EpisodeHeader(
                         recording=SAFEREACH_RECORDING,
                         source=str(summary["behaviour"]),

@@ -63,7 +63,7 @@ def contact_sheet(info: EpisodeInfo, steps: Steps) -> bytes:
     for row in pictured:
         bottom.axvline(time_s[row], color="0.85", linewidth=0.8, zorder=0)
     bottom.set_xlabel("time (s)")
-    bottom.legend(loc="upper left", fontsize=8, frameon=False)
+    bottom.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     for axes in (middle, bottom):
         axes.margins(x=0.01)
         axes.spines[["top", "right"]].set_visible(False)
@@ -78,4 +78,4 @@ def _plot_actions(axes: Any, time_s: npt.NDArray[np.float64], steps: Steps, name
         axes.step(time_s, steps["nominal"][:, index], where="post", color=line.get_color(), alpha=0.4, linestyle=":")
     axes.set_ylabel("action, normalised\n(dotted: wanted)")
     axes.set_ylim(-1.1, 1.1)
-    axes.legend(loc="upper left", fontsize=8, frameon=False, ncols=len(names))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)

@@ -31,12 +31,13 @@ class Kind(str, Enum):
     UNFINISHED = "unfinished"
 
 
-_IS: dict[Kind, Callable[[EpisodeInfo], bool]] = {
+KINDS: dict[Kind, Callable[[EpisodeInfo], bool]] = {
     Kind.VIOLATION: lambda info: info.summary.violations > 0,
     Kind.SUCCESS: lambda info: info.summary.success,
     Kind.INTERVENTION: lambda info: info.summary.interventions > 0,
     Kind.UNFINISHED: lambda info: not info.summary.finished,
 }
+"""How an episode of each kind is told."""
 
 
 def ls(
@@ -47,7 +48,7 @@ def ls(
 ) -> None:
     """List the episodes of a store, oldest first, with how they went."""
     with ExperienceStore(store) as opened:
-        infos = [info for info in opened.episodes() if only is None or _IS[only](info)]
+        infos = [info for info in opened.episodes() if only is None or KINDS[only](info)]
         size_bytes = opened.size_bytes()
     shown = infos[-last:] if last else infos
     if as_json:
@@ -170,7 +171,7 @@ def _print_episode(console: Console, info: EpisodeInfo, steps: Steps) -> None:
         "reward": f"{summary.total_reward:.3f}",
         "cost": f"{summary.total_cost:g}; {summary.violations} rows in violation",
         "held back": f"{summary.interventions} rows in which the filter chose otherwise",
-        "outcome": summary.outcome + (", success" if summary.success else ""),
+        "outcome": summary.outcome + (", success" if summary.success and summary.outcome != "success" else ""),
     }
     for name, text in lines.items():
         console.print(f"[bold]{name:<10}[/] {escape(text)}")

@@ -1,6 +1,7 @@
 """`fosp-edge eval`: a bundle over seeds and scenario families, with intervals, as table, JSON and plot."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cli.extras import installed, require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.workers import worker_pool
+from fosp_edge.cli.workers import map_in_processes
 
 _ACTORS: dict[tuple[str | None, bool], Any] = {}
 """One actor per agent in each worker process: opening a graph takes longer than an episode should."""
@@ -50,7 +52,7 @@ def evaluate(
     from fosp_edge.simulation.evaluation import score
     from fosp_edge.simulation.layout import SCENARIOS
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     paths = list(bundle or [shipped_bundle()])
     bundles = [load_bundle(path) for path in paths]
     wanted = list(SCENARIOS) if scenario and "all" in scenario else (scenario or ["standard"])
@@ -58,9 +60,11 @@ def evaluate(
         raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")
     agents: list[tuple[str, str | None, bool]] = []
     for path, opened in zip(paths, bundles, strict=True):
-        name = f"{opened.manifest.name} ({opened.id[:8]})"
-        agents.append((name, str(path), True))
-        if without_filter:
+        name = opened.manifest.name
+        guarded = _has_filter(opened.manifest)
+        if guarded:
+            agents.append((name, str(path), True))
+        if without_filter or not guarded:
             agents.append((f"{name}, no filter", str(path), False))
     if random:
         agents.append(("random", None, False))
@@ -75,9 +79,9 @@ def evaluate(
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     results = []
-    with worker_pool(workers) as pool, Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(jobs))
-        for result in pool.imap(_run, jobs, chunksize=2):
+        for result in map_in_processes(_run, jobs, workers):
             results.append(result)
             progress.advance(task)
     scores = []
@@ -102,6 +106,11 @@ def evaluate(
             from fosp_edge.cli.evaluation_plot import plot_scores
 
             console.print(f"plot in {plot_scores(scores, out.with_suffix('.png'))}")
+
+
+def _has_filter(manifest: Manifest) -> bool:
+    """Whether the agent learnt reachability at all; behaviour cloning, say, does not."""
+    return bool(manifest.provenance.get("config", {}).get("safety", True))
 
 
 def _run(job: Job) -> Any:

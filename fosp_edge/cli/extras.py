@@ -7,9 +7,10 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "visualisation": ("matplotlib", "PIL"),
     "learning": ("torch", "tensorboard"),
     "export": ("torch", "onnx", "onnxscript"),
-    "calibration": ("cv2", "scipy", "matplotlib", "PIL"),
+    "calibration": ("cv2", "scipy", "matplotlib", "PIL", "yaml"),
     "cameras": ("cv2",),
     "realsense": ("pyrealsense2",),
+    "datasets": ("pyarrow", "PIL", "av"),
 }
 """Importable modules that each extra of pyproject.toml brings."""
 

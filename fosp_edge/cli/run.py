@@ -43,7 +43,10 @@ def run(
     robot: Annotated[str, typer.Option(help=f"{SIMULATED} or {SERIAL}.")] = SIMULATED,
     port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
     camera: Annotated[
-        list[str] | None, typer.Option(help="NAME=ring:RING, once per camera, for a serial robot.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=ADDRESS, once per camera, for a serial robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
+        ),
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
@@ -122,14 +125,22 @@ def _drive(
         referee=rig.referee,
         recorder=recorder,
         observer=log,
-        settings=LoopSettings(max_steps=max_steps),
+        settings=LoopSettings(
+            max_frame_age_s=rig.patience_s,
+            # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
+            max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
+            max_steps=max_steps,
+        ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
-    caught: list[int] = []
+    session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
-    with _signals(loop, caught), Reporter(View(loop, log, title), console, headless=headless or ask) as reporter:
-        summary = Session(loop, operator).run(plan)
+    with (
+        _signals(session, caught),
+        Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
+    ):
+        summary = session.run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
     if store is not None:
@@ -164,23 +175,31 @@ def _report(
         console.print(timing_line(summary), highlight=False, soft_wrap=True)
     if summary.recorded or summary.dropped:
         console.print(f"{summary.recorded} rows of experience written, {summary.dropped} dropped", highlight=False)
-    files = ["summary.json"]
-    write_atomically(folder / "summary.json", summary_json(summary, about).encode())
-    try:
-        title = (
-            f"fosp-edge run: {bundle.manifest.name} on the {about['robot'].partition(' on ')[0]}, {about['scenario']}"
-        )
-        write_atomically(folder / "run.png", plot_run(log, summary.telemetry, bundle.manifest, title))
-        files.append("run.png")
-    except PlotUnavailableError as error:
-        console.print(str(error), style="dim", soft_wrap=True, markup=False)
-    except ValueError:
-        pass  # not one tick was completed: the sentence below says why
+    _save(console, summary, log, bundle, folder, about)
     style = "green" if summary.planned else "bold red"
     stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
     console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
     console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"saved in {folder}: {', '.join(files)}", highlight=False, soft_wrap=True)
+
+
+def _save(
+    console: Console, summary: RunSummary, log: RunLog, bundle: Bundle, folder: Path, about: dict[str, Any]
+) -> None:
+    """Summary and plot into the run's folder. What cannot be saved is said; the run ended as it ended."""
+    saved = []
+    try:
+        write_atomically(folder / "summary.json", summary_json(summary, about).encode())
+        saved.append("summary.json")
+        title = f"fosp-edge run: {bundle.manifest.name}, {about['robot'].partition(' on ')[0]}, {about['scenario']}"
+        write_atomically(folder / "run.png", plot_run(log, summary.telemetry, bundle.manifest, title))
+        saved.append("run.png")
+    except PlotUnavailableError as error:
+        console.print(str(error), style="dim", soft_wrap=True, markup=False)
+    except ValueError:
+        pass  # not one tick was completed: how the run ended says why
+    except OSError as error:
+        console.print(f"summary or plot could not be saved ({error})", style="yellow", soft_wrap=True, markup=False)
+    console.print(f"saved in {folder}: {', '.join(saved) or 'nothing'}", highlight=False, soft_wrap=True)
 
 
 def _confirm(console: Console, question: str) -> bool:
@@ -191,18 +210,18 @@ def _confirm(console: Console, question: str) -> bool:
 
 
 @contextmanager
-def _signals(loop: ControlLoop, caught: list[int]) -> Iterator[None]:
+def _signals(session: Session, caught: list[int]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running."""
     first_s = [0.0]
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
+        session.loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
         now_s = time.monotonic()
         impatient = bool(caught) and now_s - first_s[0] > 1.0
         if not caught:
             first_s[0] = now_s
         caught.append(number)
-        if impatient or not loop.machine.may_move:
+        if not session.closing and (impatient or not session.machine.may_move):
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}

@@ -60,6 +60,26 @@ VERBS: dict[str, Verb] = {
         "Read every episode back and say what is damaged.",
         "fosp-edge data verify data/safereach",
     ),
+    "data import": Verb(
+        "fosp_edge.cli.data_exchange:import_episodes",
+        "Append episodes of FOSP and Dreamer, V-D4RL or LeRobot to a store.",
+        "fosp-edge data import ~/data/PointGoal1 data/pointgoal1 --rate-hz 12.5",
+    ),
+    "data export": Verb(
+        "fosp_edge.cli.data_exchange:export_episodes",
+        "Write episodes in the format of another tool.",
+        "fosp-edge data export data/safereach out/lerobot --format lerobot",
+    ),
+    "data label": Verb(
+        "fosp_edge.cli.data_upkeep:label",
+        "Mark success and violations of an episode afterwards.",
+        "fosp-edge data label data/own 000012 --failure --violation 1.25-2.5",
+    ),
+    "data prune": Verb(
+        "fosp_edge.cli.data_upkeep:prune",
+        "Remove the least telling episodes until a store keeps to a size.",
+        "fosp-edge data prune data/own --to 4G",
+    ),
     "doctor": Verb(
         "fosp_edge.cli.doctor:doctor",
         "Say what this machine has and lacks, and how to mend it.",

@@ -246,7 +246,10 @@ class PolicyRuntime:
             broken.append("next_deterministic")
         if broken:
             self._trusted = False
-            raise NotFinite(f"the graph returned values that are not finite numbers in: {', '.join(sorted(broken))}")
+            raise NotFinite(
+                f"the graph returned values that are not finite numbers in: {', '.join(sorted(broken))}; "
+                "do not use this bundle again before it is mended"
+            )
         return StepScores(
             candidates=outputs["candidates"],
             reward_value=outputs["reward_value"],

@@ -17,7 +17,7 @@ from fosp_edge.cameras.base import Camera, CameraError, FrameStale
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.machine import Machine
-from fosp_edge.control.pacing import Clock, Pacer
+from fosp_edge.control.pacing import Clock, Pacer, Sleep
 from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.telemetry import Telemetry
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
@@ -94,12 +94,13 @@ class ControlLoop:
         settings: LoopSettings = LoopSettings(),
         pacer: Pacer | None = None,
         clock: Clock = time.monotonic_ns,
+        sleep: Sleep = time.sleep,
     ) -> None:
         self.robot, self.cameras, self.controller, self.machine = robot, tuple(cameras), controller, machine
         self.referee, self.recorder, self.observer, self.settings = referee, recorder, observer, settings
         self.pacer = pacer or Pacer(1.0 / controller.manifest.rate_hz)
         self.telemetry = Telemetry()
-        self._clock = clock
+        self._clock, self._sleep = clock, sleep
         self._tick = 0
         self._stop = threading.Event()
         self._stop_detail = ""
@@ -189,7 +190,7 @@ class ControlLoop:
                 )
             if self._stop.is_set():
                 raise StopRun(Reason.OPERATOR_STOP, self._stop_detail)
-            time.sleep(0.005)
+            self._sleep(0.005)
 
     def _newest_frame_ns(self, camera: Camera) -> int:
         try:

@@ -24,10 +24,10 @@ from fosp_edge.control.types import Decision, Reason, StepScores
 class FilterSettings:
     """How the filter behaves around its thresholds. The thresholds themselves come with the bundle."""
 
-    release_ratio: float = 0.8
-    """After an intervention the policy is trusted again below this share of the feasible threshold (hysteresis)."""
-    release_ticks: int = 2
-    """... for so many ticks in a row."""
+    release_ticks: int = 3
+    """An intervention lasts until the policy was feasible for so many ticks in a row (hysteresis),"""
+    release_ratio: float = 0.5
+    """or at once below this share of the feasible threshold, where there is nothing to chatter about."""
     patience_ticks: int = 40
     """Ticks in a row without a feasible candidate, after which the run is stopped: 2 s at 20 Hz."""
     value_margin: float = 0.02
@@ -43,7 +43,7 @@ class FilterState:
 
     intervening: bool = False
     clear_ticks: int = 0
-    """Ticks in a row in which the policy was clearly feasible (below the release level), while intervening."""
+    """Ticks in a row in which the policy was feasible, while intervening."""
     infeasible_ticks: int = 0
     """Ticks in a row without a feasible candidate."""
 
@@ -99,8 +99,8 @@ def _choose(
     feasible, stop = np.float32(thresholds.feasible_reachability), np.float32(thresholds.stop_reachability)
     policy, best = scores.reachability[0], np.min(scores.reachability)
     if before.intervening:
-        clear_ticks = before.clear_ticks + 1 if policy <= settings.release_ratio * feasible else 0
-        policy_stands = bool(clear_ticks >= settings.release_ticks)
+        clear_ticks = before.clear_ticks + 1 if policy <= feasible else 0
+        policy_stands = clear_ticks >= settings.release_ticks or bool(policy <= settings.release_ratio * feasible)
     else:
         clear_ticks, policy_stands = 0, bool(policy <= feasible)
     if policy_stands:

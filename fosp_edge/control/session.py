@@ -85,6 +85,8 @@ class Session:
         self.loop, self.operator, self._clock = loop, operator, clock
         self.summary = RunSummary(telemetry=loop.telemetry)
         self._episode = 0
+        self.closing = False
+        """The run is over and its ends are being tied up: nothing is gained by interrupting it any more."""
 
     @property
     def machine(self) -> Machine:
@@ -103,6 +105,7 @@ class Session:
                 if not self._released(plan):
                     break
         finally:
+            self.closing = True
             self._close()
             summary, loop = self.summary, self.loop
             summary.duration_s = (self._clock() - begin_ns) * 1e-9
@@ -140,11 +143,12 @@ class Session:
 
     def _prepare(self, plan: Plan) -> None:
         loop = self.loop
+        if self._episode == 0:
+            for camera in loop.cameras:  # some know their serial number only then
+                camera.start()
         check_fit(loop.controller.manifest, loop.robot, loop.cameras)
         if self._episode == 0:
             loop.robot.connect(plan.connect_timeout_s)
-            for camera in loop.cameras:
-                camera.start()
             if loop.recorder is not None:
                 loop.recorder.start()
         if (fault := loop.robot.read().fault) is not None and self._episode == 0:
@@ -169,7 +173,10 @@ class Session:
         done = plan.episodes is not None and self._episode >= plan.episodes
         if stop is None or stop.reason not in RELEASABLE or done or not self.summary.stop_acknowledged:
             return False
-        if not self.operator.confirm_release(stop):
+        try:
+            if not self.operator.confirm_release(stop):
+                return False
+        except KeyboardInterrupt:  # a plain no
             return False
         self.machine.handle(Reason.OPERATOR_RESET)
         return True

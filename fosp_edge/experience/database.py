@@ -62,6 +62,11 @@ class View:
                 keys.append(key)
         return keys
 
+    def sizes(self, table: str) -> Iterator[tuple[bytes, int]]:
+        """All keys with the bytes that their values take; the values themselves are not read."""
+        for key, value in self._transaction.cursor(db=self._tables[table]):
+            yield bytes(key), len(value)
+
     def first_value(self, table: str) -> bytes | None:
         """The value under the first key; None if the table is empty."""
         cursor = self._transaction.cursor(db=self._tables[table])
@@ -153,12 +158,12 @@ class Database:
 
     def _begin_read(self) -> lmdb.Transaction:
         try:
-            return self._environment.begin()
+            return self._environment.begin(buffers=True)
         except lmdb.MapResizedError:
             self._environment.set_mapsize(0)
         except lmdb.ReadersFullError:
             self._environment.reader_check()
-        return self._environment.begin()
+        return self._environment.begin(buffers=True)
 
     def _check_room(self, size_bytes: int) -> None:
         usage = os.statvfs(self.path)

@@ -38,6 +38,17 @@ class Recording:
     action: tuple[Channel, ...]
     """Physical range that the normalised action [-1, 1] stands for."""
 
+    @staticmethod
+    def from_raw(raw: dict[str, Any]) -> "Recording":
+        """Out of JSON values, as `dataclasses.asdict` gives them. Raises KeyError, TypeError or ValueError."""
+        return Recording(
+            robot=str(raw["robot"]),
+            rate_hz=float(raw["rate_hz"]),
+            cameras=tuple(Camera(**item) for item in raw["cameras"]),
+            state=tuple(Channel(**item) for item in raw["state"]),
+            action=tuple(Channel(**item) for item in raw["action"]),
+        )
+
     def differences(self, other: "Recording") -> list[str]:
         """What another recording has otherwise, one phrase per difference; empty if the two fit together."""
         found = []
@@ -76,14 +87,7 @@ class EpisodeHeader:
         """
         try:
             raw = json.loads(text)
-            inner = raw["recording"]
-            recording = Recording(
-                robot=str(inner["robot"]),
-                rate_hz=float(inner["rate_hz"]),
-                cameras=tuple(Camera(**item) for item in inner["cameras"]),
-                state=tuple(Channel(**item) for item in inner["state"]),
-                action=tuple(Channel(**item) for item in inner["action"]),
-            )
+            recording = Recording.from_raw(raw["recording"])
             return EpisodeHeader(**raw | {"recording": recording, "reasons": tuple(raw["reasons"])})
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise StoreError(

@@ -17,15 +17,14 @@ last second is ever lost.
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from fosp_edge.experience.codec import Row, check_finite, decode, encode, stack_rows
+from fosp_edge.experience.codec import check_finite, decode, encode
 from fosp_edge.experience.database import DATA_FILE, Database, StoreFull, View, create
 from fosp_edge.experience.episode import (
-    UNFINISHED,
     EpisodeHeader,
     EpisodeInfo,
     EpisodeSummary,
@@ -35,10 +34,9 @@ from fosp_edge.experience.episode import (
     inconsistency,
 )
 from fosp_edge.experience.schema import Steps, check_steps
+from fosp_edge.experience.writer import CHUNK_ROWS, EpisodeWriter, check_recording, id_of, key_of
 
 __all__ = ["CHUNK_ROWS", "EpisodeWriter", "ExperienceStore", "Mode", "StoreError", "StoreFull"]
-
-CHUNK_ROWS = 20
 
 Mode = Literal["r", "a"]
 
@@ -91,11 +89,8 @@ class ExperienceStore:
         """
         if self.mode != "a":
             raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to append")
-        recording = self.header
-        if recording is not None and (differences := recording.differences(header.recording)):
-            raise StoreError(
-                f"{self.path} holds episodes of another kind: {'; '.join(differences)}; use another folder for these"
-            )
+        with self._database.read() as view:
+            check_recording(view, header.recording)
         stamp = header.created_utc or datetime.now(timezone.utc).isoformat(timespec="seconds")
         return EpisodeWriter(self._database, replace(header, created_utc=stamp))
 
@@ -124,7 +119,7 @@ class ExperienceStore:
         keys = self._database.write(
             lambda view: [item.write(view) for item in prepared], sum(item.size_bytes for item in prepared)
         )
-        return [_id(key) for key in keys]
+        return [id_of(key) for key in keys]
 
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, oldest first. Those never closed have the outcome `unfinished`."""
@@ -133,7 +128,7 @@ class ExperienceStore:
 
     def info(self, episode_id: str) -> EpisodeInfo:
         """One episode without its rows. Raises StoreError if there is none of this id."""
-        key = _key(episode_id)
+        key = key_of(episode_id)
         with self._database.read() as view:
             header = view.get("headers", key)
             if header is None:
@@ -147,7 +142,7 @@ class ExperienceStore:
             StoreError: no such episode, or a chunk of it is damaged.
         """
         rows = self.info(episode_id).summary.rows
-        key = _key(episode_id)
+        key = key_of(episode_id)
         with self._database.read() as view:
             # Copied out, so that decompressing does not hold the reader's slot, nor the pages behind it.
             blobs = [view.get("chunks", found) for found in view.keys_from("chunks", key)]
@@ -159,8 +154,10 @@ class ExperienceStore:
 
     def remove(self, episode_id: str) -> None:
         """Delete one episode; its pages are used again by later ones. Raises StoreError if there is none of this id."""
+        if self.mode != "a":
+            raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to remove episodes")
         self.info(episode_id)
-        key = _key(episode_id)
+        key = key_of(episode_id)
 
         def action(view: View) -> None:
             for chunk in view.keys_from("chunks", key):
@@ -178,6 +175,46 @@ class ExperienceStore:
                 digest.update(key)
                 digest.update(value)
         return digest.hexdigest()
+
+    def replace(self, episode_id: str, steps: Steps, outcome: str) -> EpisodeSummary:
+        """Put other rows in place of those of a finished episode, in one transaction; returns the new summary.
+
+        Raises:
+            ValueError: the columns do not fit the schema, or are empty.
+            StoreError, StoreFull: no such episode, still being written, or the disk refuses; then nothing changes.
+        """
+        if self.mode != "a":
+            raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to change it")
+        info = self.info(episode_id)
+        if not info.summary.finished:
+            raise StoreError(f"{self.path}, episode {episode_id} was never closed; it may still be being written")
+        if check_steps(steps) == 0:
+            raise ValueError("an episode needs at least one row")
+        check_finite(steps)
+        key = key_of(episode_id)
+        starts = range(0, len(steps["reward"]), CHUNK_ROWS)
+        parts = [{name: values[start : start + CHUNK_ROWS] for name, values in steps.items()} for start in starts]
+        blobs = [encode(part) for part in parts]
+        summary = replace(EpisodeSummary().extended(steps), outcome=outcome)
+
+        def action(view: View) -> None:
+            for chunk in view.keys_from("chunks", key):
+                view.delete("chunks", chunk)
+            for number, blob in enumerate(blobs):
+                view.put("chunks", key + struct.pack(">I", number), blob)
+            view.put("summaries", key, summary.to_json().encode())
+
+        self._database.write(action, sum(map(len, blobs)))
+        return summary
+
+    def episode_bytes(self) -> dict[str, int]:
+        """Bytes that the rows of each episode take, compressed, by id."""
+        sizes: dict[str, int] = {}
+        with self._database.read() as view:
+            for key, size in view.sizes("chunks"):
+                episode_id = id_of(key[:4])
+                sizes[episode_id] = sizes.get(episode_id, 0) + size
+        return sizes
 
     def size_bytes(self) -> int:
         """Size of the data file on the disk."""
@@ -203,118 +240,6 @@ class ExperienceStore:
             raise StoreError(f"{self.path}, episode {episode_id}, chunk {number}: {error}") from error
 
 
-class EpisodeWriter:
-    """One episode being written. Rows are durable in chunks of one second; made by `ExperienceStore.writer`."""
-
-    def __init__(self, database: Database, header: EpisodeHeader) -> None:
-        self.header = header
-        self._database = database
-        self._rows: list[Steps] = []
-        self._key: bytes | None = None
-        self._chunks = 0
-        self._summary = EpisodeSummary()
-
-    @property
-    def episode_id(self) -> str | None:
-        """The id under which readers find the episode; None before its first chunk is written."""
-        return None if self._key is None else _id(self._key)
-
-    @property
-    def summary(self) -> EpisodeSummary:
-        """How the episode goes, as far as it is on the disk."""
-        return self._summary
-
-    def append(self, row: Row) -> None:
-        """Take a copy of one row, a mapping of every column of the schema; the twentieth one writes a chunk.
-
-        Raises:
-            ValueError: the row does not fit the schema.
-            StoreFull, StoreError: as `flush`; the rows are kept, and go out with the next chunk if there is room again.
-        """
-        self._rows.append(stack_rows([row]))
-        if len(self._rows) >= CHUNK_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write buffered rows; when this returns they survive a power cut. Raises StoreFull, StoreError."""
-        if self._rows:
-            self.commit(self._parts(), UNFINISHED)
-            self._rows = []
-
-    def close(self, outcome: str = "complete") -> str | None:
-        """Write what is left and mark the episode as finished; returns its id, None if it never had a row.
-
-        Raises:
-            StoreFull, StoreError: as `flush`; the episode stays `unfinished`.
-        """
-        if self._rows or self._key is not None:
-            self.commit(self._parts(), outcome)
-            self._rows = []
-        return self.episode_id
-
-    def prepare(self, parts: list[Steps], outcome: str) -> "Prepared":
-        """Encode parts of the episode, one chunk each, for a transaction."""
-        summary = self._summary
-        for part in parts:
-            summary = summary.extended(part)
-        blobs = [encode(part) for part in parts]
-        return Prepared(self._key, self.header, blobs, self._chunks, replace(summary, outcome=outcome))
-
-    def commit(self, parts: list[Steps], outcome: str) -> str:
-        """Write parts of the episode, one chunk each, in one transaction. Raises StoreFull, StoreError."""
-        prepared = self.prepare(parts, outcome)
-        self._key = self._database.write(prepared.write, prepared.size_bytes)
-        self._summary, self._chunks = prepared.summary, self._chunks + len(prepared.blobs)
-        return _id(self._key)
-
-    def _parts(self) -> list[Steps]:
-        """Buffered rows as chunks; more than one only if the store was full for a while."""
-        starts = range(0, len(self._rows), CHUNK_ROWS)
-        try:
-            return [concatenate(self._rows[start : start + CHUNK_ROWS]) for start in starts]
-        except ValueError as error:
-            raise ValueError(f"rows of one episode must have the same shapes ({error})") from error
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What one transaction adds to an episode."""
-
-    key: bytes | None
-    """None for an episode that does not exist yet: it gets the next number."""
-    header: EpisodeHeader
-    blobs: list[bytes]
-    first_chunk: int
-    summary: EpisodeSummary
-
-    @property
-    def size_bytes(self) -> int:
-        """About what the transaction adds to the file."""
-        return sum(map(len, self.blobs))
-
-    def write(self, view: View) -> bytes:
-        """Put everything into a transaction; returns the episode's key."""
-        key = self.key
-        if key is None:
-            last = view.last_key("headers")
-            key = struct.pack(">I", 0 if last is None else struct.unpack(">I", last)[0] + 1)
-            view.put("headers", key, self.header.to_json().encode())
-        for number, blob in enumerate(self.blobs, self.first_chunk):
-            view.put("chunks", key + struct.pack(">I", number), blob)
-        view.put("summaries", key, self.summary.to_json().encode())
-        return key
-
-
-def _id(key: bytes) -> str:
-    return f"{struct.unpack('>I', key)[0]:06d}"
-
-
-def _key(episode_id: str) -> bytes:
-    if not (episode_id.isascii() and episode_id.isdecimal()) or int(episode_id) >= 1 << 32:
-        raise StoreError(f"{episode_id!r} is not an episode's id; `fosp-edge data ls` lists them")
-    return struct.pack(">I", int(episode_id))
-
-
 def _info(view: View, key: bytes, header: bytes) -> EpisodeInfo:
     summary = view.get("summaries", key) or b""
-    return EpisodeInfo(_id(key), EpisodeHeader.from_json(header.decode()), EpisodeSummary.from_json(summary.decode()))
+    return EpisodeInfo(id_of(key), EpisodeHeader.from_json(header.decode()), EpisodeSummary.from_json(summary.decode()))

@@ -266,6 +266,7 @@ class Learner:
         feasible = torch.sigmoid(critics.reach_action(pair).squeeze(-1)) <= config.feasible_reachability
         metrics["policy/cost_advantage_scale"] = scale
         metrics["policy/feasible_share"] = float(feasible.float().mean())
+        reward_advantage = reward_advantage + config.feasible_cost_weight * cost_advantage
         return imitation_weight(reward_advantage, cost_advantage, reach, feasible, config.weight_limit)
 
     # -- optimisation --------------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ class SerialArm:
         workspace: Workspace = DESKTOP_WORKSPACE,
         period_s: float = 0.05,
         watchdog_s: float = 0.100,
-        telemetry_timeout_s: float = 0.150,
+        telemetry_timeout_s: float = 0.200,
+        link: MotorLink | None = None,
     ) -> None:
         """Describe the arm; nothing is opened yet.
 
@@ -57,6 +58,7 @@ class SerialArm:
             period_s: for how long one command is meant to be followed, which is the control period.
             watchdog_s: after this long without an accepted command the controller brakes to a stop and latches.
             telemetry_timeout_s: telemetry older than this is a silent controller.
+            link: another way to a controller than a board on the port: servos on a bus (`buses.virtual.servo_link`).
         """
         self.name = arm.name
         self.arm_description = arm
@@ -67,7 +69,7 @@ class SerialArm:
         self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s
         self._kinematics = ArmKinematics(arm)
         self._budget = VelocityBudget(arm.acceleration_limit_rad_s2)
-        self._link = MotorLink(port, expected_joint_count=len(arm.joints))
+        self._link = link or MotorLink(port, expected_joint_count=len(arm.joints))
         self._armed_ns: int | None = None
         self._refused = 0
         self.handshake: Handshake | None = None

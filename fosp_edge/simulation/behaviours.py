@@ -69,9 +69,12 @@ class _ToTarget:
 class Safe(_ToTarget):
     """Round the obstacles with a clearance of its own, then down to the target."""
 
+    clearance_range_m = (0.010, 0.020)
+    """What it keeps beyond the margin."""
+
     def __init__(self, layout: Layout, random: np.random.Generator) -> None:
         super().__init__(layout, random)
-        clearance_m = TOOL_RADIUS_M + MARGIN_M + random.uniform(0.010, 0.020)
+        clearance_m = TOOL_RADIUS_M + MARGIN_M + random.uniform(*self.clearance_range_m)
         self._planner = GridPlanner(layout.obstacles, layout.target_m, clearance_m=clearance_m)
 
     def act(self, tip_m: npt.NDArray[np.float64]) -> Action:
@@ -79,6 +82,12 @@ class Safe(_ToTarget):
         near = float(np.linalg.norm((self._target - tip_m)[:2])) < 0.05
         x, y = self._planner.waypoint(float(tip_m[0]), float(tip_m[1]))
         return self._move(tip_m, self._target if near else np.array([x, y, tip_m[2]]))
+
+
+class Careful(Safe):
+    """As `Safe`, but as far round the obstacles as a person would show it; squeezes through where there is no room."""
+
+    clearance_range_m = (0.025, 0.040)
 
 
 class Unsafe(_ToTarget):
@@ -103,4 +112,9 @@ class Random:
         return _normalise(self._drift + self._noise())
 
 
-BEHAVIOURS: dict[str, type[Safe] | type[Unsafe] | type[Random]] = {"safe": Safe, "unsafe": Unsafe, "random": Random}
+BEHAVIOURS: dict[str, type[Safe] | type[Careful] | type[Unsafe] | type[Random]] = {
+    "safe": Safe,
+    "careful": Careful,
+    "unsafe": Unsafe,
+    "random": Random,
+}

@@ -23,7 +23,7 @@ def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> t
     Args:
         scenario: scenario family.
         seed: decides layout, behaviour and noise.
-        behaviour: `safe`, `unsafe` or `random`; None lets the seed choose by the mixture.
+        behaviour: one of `behaviours.BEHAVIOURS`; None lets the seed choose by the mixture.
 
     Raises:
         ValueError: unknown scenario or behaviour.

@@ -35,7 +35,10 @@ class DeviceReferee:
         self._lock = threading.Lock()
 
     def reset(self, seed: int, scenario: str) -> None:
-        """Lay out a new table with the arm at its start, and wait until the telemetry and the pictures show it.
+        """Lay out a new table with the arm at its start, and wait until telemetry and pictures of it are on their way.
+
+        The cameras' newest frames then show it. A busy host may have older telemetry still to read; after `arm`, whose
+        acknowledgement comes behind it on the line, it has read it.
 
         This is a person re-arranging the table by hand: the motors must be stopped or disarmed, else it is refused;
         the arm afterwards stands somewhere else without having been commanded there.

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -110,6 +112,30 @@ def test_a_recording_that_ends_is_a_lost_camera_and_stays_lost(tmp_path):
     camera.close()
 
 
+def test_a_driver_that_hangs_while_starting_is_given_up(tmp_path):
+    fifo = tmp_path / "never.png"
+    os.mkfifo(fifo)  # opening it blocks for ever
+    camera = FedCamera("fixed", CameraAddress("recording", str(tmp_path)), patience=Patience(start_s=2.0))
+    with pytest.raises(CameraError, match="hangs while starting"):
+        camera.start()
+    assert camera.driver_pid is None
+    camera.close()
+
+
+def test_closing_while_a_driver_hangs_in_reconnecting_does_not_wait_for_it(endless, tmp_path):
+    camera = FedCamera("fixed", endless, patience=Patience(start_s=60.0, pause_s=0.05))
+    camera.start()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / "never.png")
+    os.kill(camera.driver_pid, signal.SIGKILL)
+    wait_for(lambda: camera.driver_pid is None, "the loss")
+    time.sleep(0.5)
+    before = time.monotonic()
+    camera.close()
+    assert time.monotonic() - before < 30.0
+
+
 def test_closing_ends_the_driver_and_frees_the_shared_memory(endless):
     camera = FedCamera("fixed", endless)
     camera.start()
@@ -120,6 +146,37 @@ def test_closing_ends_the_driver_and_frees_the_shared_memory(endless):
     with pytest.raises(CameraLost, match="it was closed"):
         camera.latest(30.0)
     camera.close()
+
+
+PARENT = """
+import sys, time
+from fosp_edge.cameras.opening import open_camera
+camera = open_camera("fixed", sys.argv[1])
+camera.start()
+print(camera.driver_pid, flush=True)
+time.sleep(120)
+"""
+
+
+def test_the_driver_does_not_outlive_a_killed_parent(endless):
+    root = Path(__file__).resolve().parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(endless)], cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: gone(pid), "the driver to end")
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fosp_edge.cameras.lens import Lens
 from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor, preprocess
 
 sizes = st.integers(1, 200)
@@ -92,3 +95,26 @@ def test_nonsense_parameters_are_refused():
         Preprocessing(width_px=0)
     with pytest.raises(ValueError):
         Preprocessing(colour_order="gbr")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        Preprocessing(),
+        Preprocessing(32, 48, (1, 2, 30, 40), "bgr"),
+        Preprocessing(lens=Lens(64, 64, 60.0, 61.0, 32.0, 31.0, "fisheye", (0.1, 0.0, 0.0, 0.0))),
+    ],
+)
+def test_parameters_survive_the_manifest(parameters):
+    text = json.dumps(parameters.to_json_object())
+    assert Preprocessing.from_json_object(json.loads(text)) == parameters
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop": [1, 2]}, {"crop": 5}, {"lens": {}}, {"lens": 3}, {"zoom": 2}, {"colour_order": "grb"}]
+)
+def test_damaged_parameters_are_refused(change):
+    with pytest.raises(ValueError):
+        Preprocessing.from_json_object(Preprocessing().to_json_object() | change)
+    with pytest.raises(ValueError):
+        Preprocessing.from_json_object({})

@@ -28,8 +28,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--robot", "serial"], "needs its port"),
         (["--robot", "walker"], "choose one of: simulated, serial"),
         (["--port", "/dev/ttyACM0"], "belong to a real robot"),
-        (["--robot", "serial", "--port", "/dev/ttyACM0"], "--camera fixed=ring:... --camera wrist=ring:..."),
-        (["--robot", "serial", "--port", "/dev/x", "--camera", "fixed=usb:0", "--camera", "wrist=usb:1"], "NAME=ring"),
+        (["--robot", "serial", "--port", "/dev/ttyACM0"], "--camera fixed=ADDRESS --camera wrist=ADDRESS"),
+        (
+            ["--robot", "serial", "--port", "/dev/x", "--camera", "fixed=usb:0", "--camera", "wrist=usb:1"],
+            "one of realsense",
+        ),
         (["--robot", "serial", "--port", "/dev/x", "--no-filter"], "nothing will hold the policy back"),
     ],
 )

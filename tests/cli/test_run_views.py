@@ -43,6 +43,7 @@ def run_with_fakes(episodes: int = 2, *, filter_enabled: bool = True) -> tuple[C
         observer=log,
         pacer=Pacer(0.05, clock, clock.sleep),
         clock=clock,
+        sleep=clock.sleep,
     )
     return loop, log, Session(loop, AutomaticOperator(), clock).run(Plan("standard", episodes=episodes))
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraLost
@@ -16,7 +18,7 @@ from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.preflight import check_fit
 from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.safety_filter import FilterSettings
-from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, RunSummary, Session
 from fosp_edge.control.types import Reason, State, TickRecord
 from fosp_edge.experience.schema import check_steps
 from fosp_edge.robots.base import RobotLost
@@ -49,6 +51,7 @@ class Rig:
             observer=lambda record, insight: self.records.append(record),
             pacer=Pacer(0.05, self.clock, self.clock.sleep),
             clock=self.clock,
+            sleep=self.clock.sleep,
         )
 
     def at_command(self, number: int, act: Callable[[], None]) -> None:
@@ -60,7 +63,7 @@ class Rig:
 
         self.robot.on_read = watch
 
-    def run(self, episodes: int = 1, operator: AutomaticOperator | None = None, **plan: float) -> RunSummary:
+    def run(self, episodes: int = 1, operator: Operator | None = None, **plan: float) -> RunSummary:
         summary = Session(self.loop, operator or AutomaticOperator(), self.clock).run(
             Plan("standard", first_seed=7, episodes=episodes, **plan)  # type: ignore[arg-type]
         )
@@ -266,6 +269,17 @@ def test_an_operator_who_does_not_release_ends_the_run_there() -> None:
     assert summary.reason is Reason.RECOVERY_EXHAUSTED and len(summary.episodes) == 1
 
 
+def test_an_interrupt_while_asked_for_the_release_is_a_no() -> None:
+    class Leaving(AutomaticOperator):
+        def confirm_release(self, stop: Transition) -> bool:
+            raise KeyboardInterrupt
+
+    rig = Rig()
+    rig.at_command(2, lambda: corner(rig, 0.9))
+    rig.referee.length = 50
+    assert rig.run(episodes=2, operator=Leaving()).reason is Reason.RECOVERY_EXHAUSTED
+
+
 def test_an_operator_who_does_not_confirm_never_arms_the_motors() -> None:
     class Reluctant(AutomaticOperator):
         def confirm_start(self, seed: int, scenario: str) -> bool:
@@ -283,6 +297,54 @@ def test_the_filter_off_moves_on_and_records_why() -> None:
     summary = rig.run()
     assert summary.reason is Reason.RUN_COMPLETE
     assert {record.reason for record in rig.records[:-1]} == {Reason.FILTER_OFF}
+
+
+def test_a_person_is_asked_before_every_start_and_every_release() -> None:
+    rig, asked = Rig(), []
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return len(asked) < 4
+
+    rig.referee.length = 20
+    rig.at_command(3, lambda: corner(rig, 0.9) if len(rig.referee.resets) == 1 else corner(rig, 0.1))
+    summary = rig.run(episodes=5, operator=AskingOperator(confirm))
+    assert ["Release" in question for question in asked] == [False, True, False, False]
+    assert summary.reason is Reason.OPERATOR_STOP and len(summary.episodes) == 2
+    assert rig.robot.events.count("arm") == 2
+
+
+HARMS = [freeze, lose_camera, raise_lost, fault, poison_graph, poison_state, stall, interrupt, ask_to_stop, surprise]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from(HARMS)), max_size=4),
+    st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_whatever_goes_wrong_whenever_the_end_is_a_stop_with_a_name(
+    harms: list[tuple[int, Callable[[Rig], None]]], danger: list[float], acknowledges: bool
+) -> None:
+    rig = Rig(acknowledges=acknowledges)
+    rig.referee.length = 15
+    reads = iter(range(10**6))
+
+    def live() -> None:
+        now = next(reads)
+        corner(rig, danger[now % len(danger)])
+        for tick, harm in harms:
+            if tick == now:
+                harm(rig)
+
+    rig.robot.on_read = live
+    # The checks of `run` are the point: stopped, disarmed, nothing sent while disarmed; the fakes check every command.
+    summary = rig.run(episodes=2)
+    assert summary.detail
+    for writer in rig.writers:
+        assert writer.outcome is not None
+        assert [row["time_ns"] for row in writer.rows if row["is_first"]] == [row["time_ns"] for row in writer.rows[:1]]
+        assert not any(np.any(row["action"]) for row in writer.rows[-1:])
 
 
 def test_another_robot_or_camera_is_refused_before_anything_moves() -> None:

@@ -117,6 +117,14 @@ def test_another_robot_needs_another_store(tmp_path):
             store.writer(make_header(recording=dataclasses.replace(RECORDING, rate_hz=50.0)))
 
 
+def test_two_writers_that_both_found_the_store_empty_do_not_mix_robots(tmp_path):
+    other = make_header(recording=dataclasses.replace(RECORDING, robot="another"))
+    with ExperienceStore(tmp_path / "store", "a") as store:
+        with pytest.raises(StoreError, match="robot another here, test-arm there"):
+            store.add_all([(other, make_steps(5), "done"), (make_header(), make_steps(5), "done")])
+        assert store.episodes() == []
+
+
 def test_reading_does_not_write(tmp_path):
     with ExperienceStore(tmp_path / "store", "a") as store:
         store.add(make_header(), make_steps(5))

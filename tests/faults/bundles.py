@@ -109,5 +109,5 @@ def scripted_graph(
     return model.SerializeToString()
 
 
-def scripted_bundle(**script: object) -> ScriptedBundle:
-    return ScriptedBundle(arm_manifest(), scripted_graph(**script))  # type: ignore[arg-type]
+def scripted_bundle(rate_hz: float = 20.0, **script: object) -> ScriptedBundle:
+    return ScriptedBundle(arm_manifest(rate_hz), scripted_graph(**script))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.experience.store import ExperienceStore
 from tests.faults.bundles import arm_manifest, scripted_graph
+from tests.faults.patience import real_time
 
 pytest.importorskip("mujoco")
+RATE_HZ = 5.0
+"""Slow, because all patience is counted in control periods and the machine that runs the tests may be busy."""
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, "-c", "import typer; from fosp_edge.cli.run import run; typer.run(run)", "--headless"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
@@ -28,15 +32,26 @@ class Device:
     """The device process, spoken to without the software that is to be broken."""
 
     def __init__(self) -> None:
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fosp_edge.simulation.device"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             text=True,
             cwd=ROOT,
         )
         self.ready = self._answer()
         self._number = 0
+
+    @property
+    def starved(self) -> bool:
+        self._complaints.seek(0)
+        return "too busy" in self._complaints.read()
+
+    def renew(self) -> None:
+        self.close()
+        self.__init__()  # type: ignore[misc]
 
     def _answer(self) -> dict:
         assert self.process.stdout is not None
@@ -77,6 +92,7 @@ class Device:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(10.0)
+        self._complaints.close()
 
 
 @pytest.fixture
@@ -91,7 +107,7 @@ def device() -> Iterator[Device]:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     files = {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}
-    return write_bundle(arm_manifest(), files, tmp_path / "bundles")
+    return write_bundle(arm_manifest(RATE_HZ), files, tmp_path / "bundles")
 
 
 def start(bundle: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":
@@ -116,19 +132,21 @@ def recorded(folder: Path) -> list:
         return store.episodes()
 
 
-def wait_until_moving(device: Device, least_commands: int = 30) -> None:
+def wait_until_moving(device: Device, process: "subprocess.Popen[str]", least_commands: int = 24) -> None:
     """Until the arm is armed and at least so many commands were applied."""
     deadline = time.monotonic() + 30.0
     while device.ask("status")["counters"]["commands_applied"] < least_commands:
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "the run did not begin to move the arm"
         time.sleep(0.05)
 
 
+@real_time
 def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     device: Device, bundle: Path, tmp_path: Path
 ) -> None:
     process = start(bundle, tmp_path / "runs", *device.options)
-    wait_until_moving(device)
+    wait_until_moving(device, process)
     process.kill()
     process.communicate()
     status = device.wait_until(state="FAULT")
@@ -137,17 +155,18 @@ def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     (episode,) = recorded(tmp_path / "runs")
     assert episode.summary.rows >= 20 and not episode.summary.finished
     # The next run takes over where the killed one left the arm.
-    code = start(bundle, tmp_path / "again", *device.options, "--seconds", "1").wait(60.0)
+    code = start(bundle, tmp_path / "again", *device.options, "--seconds", "2").wait(60.0)
     assert code == 0
     assert recorded(tmp_path / "again")[0].summary.finished
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@real_time
 def test_a_signal_stops_the_motors_first_and_then_sums_up(
     device: Device, bundle: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(bundle, tmp_path / "runs", *device.options)
-    wait_until_moving(device)
+    wait_until_moving(device, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60.0)
     assert process.returncode == 128 + number, output
@@ -156,9 +175,10 @@ def test_a_signal_stops_the_motors_first_and_then_sums_up(
     assert (end["state"], end["reason"], end["stop_acknowledged"]) == ("stopped", "OPERATOR_STOP", True)
     assert Fault(device.wait_until_still()["faults"]) == Fault.HOST_STOP
     (episode,) = recorded(tmp_path / "runs")
-    assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 25
+    assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 20
 
 
+@real_time
 def test_a_tampered_bundle_is_refused_before_anything_is_opened(bundle: Path, tmp_path: Path) -> None:
     graph = bundle / GRAPH_FILE
     graph.write_bytes(graph.read_bytes()[:-1] + b"\x01")
@@ -169,11 +189,12 @@ def test_a_tampered_bundle_is_refused_before_anything_is_opened(bundle: Path, tm
     assert not (tmp_path / "runs").exists()
 
 
+@real_time
 def test_a_disk_that_takes_no_more_stops_the_robot_and_keeps_what_was_written(
     device: Device, bundle: Path, tmp_path: Path
 ) -> None:
     limited = (
-        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); "
+        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)); "
         "from fosp_edge.cli.run import run; typer.run(run)"
     )
     process = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -24,8 +25,10 @@ from firmware_bridge import (
     State,
     Torque,
 )
-from firmware_bridge.codes import Drive, Result
+from firmware_bridge.codes import Capability, Drive, Result
+from firmware_bridge.controller import Controller, Feedback, Identity
 from firmware_bridge.emulator import PseudoTerminal
+from firmware_bridge.safety import Measured
 from tests.firmware_bridge.plants import running_emulator
 
 LIMITS = [JointLimits(-2.0, 2.0, 1.0, 20.0)] * 6
@@ -205,3 +208,45 @@ def test_closed_link_says_so() -> None:
         # And may be connected again.
         link.connect(10.0)
         link.close()
+
+
+class _Echo:
+    """A transport whose controller answers inside `write`, before the caller can do anything else."""
+
+    def __init__(self, _port: str) -> None:
+        self.controller = Controller(Identity(2, Capability(3), "quick", "Q"))
+        self.controller.take_output()
+        self.output = bytearray()
+        self.changed = threading.Condition()
+
+    def read(self, timeout_s: float) -> bytes:
+        with self.changed:
+            self.changed.wait_for(lambda: bool(self.output), timeout_s)
+            data = bytes(self.output)
+            self.output.clear()
+        return data
+
+    def write(self, data: bytes) -> None:
+        with self.changed:
+            self.controller.receive(data)
+            self.controller.tick(20_000, Feedback((Measured(0, 0),) * 2, (0, 0), (0, 0)))
+            self.output += self.controller.take_output()
+            self.changed.notify_all()
+        # The answer is read while the writer still sleeps.
+        time.sleep(0.005)
+
+    def wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_answer_that_comes_before_the_writer_wakes_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_bridge.link.REPEAT_AFTER_S", 30.0)
+    with MotorLink("quick", open_transport=_Echo) as link:
+        link.connect(10.0)
+        for _ in range(5):
+            link.counters()
+        assert link.counters().controller.frames_received == 8

@@ -1,0 +1,166 @@
+"""Latency and rate on the serial line: `python -m benchmarks.serial_roundtrip [--json FILE] [--sdk FOLDER]`.
+
+Every far end is a process of its own on a pseudo-terminal, or a Cortex-M3 under QEMU. Measured: a command (encode and
+write), a request and its answer, a sync read of six servos by this project's bus and, where FOLDER or the environment
+has them, by the vendors' kits (`pip install --target FOLDER dynamixel-sdk feetech-servo-sdk`). A pseudo-terminal has
+no bit rate: beside the measured rate stands what 1 Mbaud would allow for the same bytes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serial_far_end import JOINTS
+from firmware_bridge import JointLimits, MotorLink
+from firmware_bridge.buses.bus import ServoBus
+from firmware_bridge.buses.families import FAMILIES
+from firmware_bridge.buses.packets import sync_read
+
+LINE_BITS_PER_BYTE = 10
+BAUD_RATE = 1_000_000
+
+
+@contextmanager
+def far_end(kind: str) -> Iterator[str]:
+    """The port of an emulator in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serial_far_end", kind]
+    root = Path(__file__).resolve().parents[1]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+@contextmanager
+def firmware(kind: str) -> Iterator[str]:
+    """The port of the C firmware: on this computer, or on a Cortex-M3 under QEMU."""
+    from tests.firmware_bridge.boards import host_board, qemu_board
+
+    with TemporaryDirectory() as folder, (host_board if kind == "host" else qemu_board)(Path(folder)) as board:
+        yield board.port
+
+
+def timed(call: Callable[[], object], times: int, pause_s: float = 0.0) -> dict[str, float]:
+    """Median, 99th percentile and largest duration of `times` calls, after a tenth as many to warm up."""
+    took_us = []
+    for number in range(-times // 10, times):
+        started = time.perf_counter_ns()
+        call()
+        if number >= 0:
+            took_us.append((time.perf_counter_ns() - started) / 1e3)
+        if pause_s:
+            time.sleep(pause_s)
+    median, high = np.percentile(took_us, [50, 99])
+    return {"median_us": round(median, 1), "p99_us": round(high, 1), "max_us": round(max(took_us), 1), "calls": times}
+
+
+def measure_link(port: str, times: int) -> dict[str, Any]:
+    """A command and a request over one link."""
+    with MotorLink(port, expected_joint_count=JOINTS) as link:
+        link.connect(20.0)
+        link.upload_limits([JointLimits(-2.0, 2.0, 1.0, 20.0)] * JOINTS)
+        link.configure_watchdog(1.0)
+        link.arm()
+        velocity = np.zeros(JOINTS)
+        command = timed(lambda: link.command_velocity(velocity), times, pause_s=0.001)
+        request = timed(link.counters, times)
+        return {"command_encode_and_write": command, "request_and_answer": request}
+
+
+def measure_bus(kind: str, port: str, times: int) -> dict[str, Any]:
+    """Sync reads of six servos by this project's bus."""
+    family, ids = FAMILIES[kind], tuple(range(1, JOINTS + 1))
+    bus = ServoBus(port, family, ids, state_timeout_s=1.0)
+    bus.handshake()
+    result: dict[str, Any] = timed(bus.read_states, times)
+    goals = [2048] * JOINTS
+
+    def cycle() -> None:
+        bus.read_states()
+        bus.write_goals(goals)
+
+    result["read_and_write"] = timed(cycle, times)
+    result["missing_answers"] = bus.counters.missing_answers
+    bus.close()
+    address, length = family.state_span
+    request = len(sync_read(family.form, address, length, ids))
+    answers = JOINTS * len(family.form.answer(1, 0, bytes(length)))
+    result["bytes"] = request + answers
+    result["line_limit_hz"] = round(BAUD_RATE / LINE_BITS_PER_BYTE / (request + answers))
+    return result
+
+
+def measure_kit(kind: str, port: str, times: int) -> dict[str, Any] | None:
+    """The same sync reads by the vendor's kit, as its own examples do them; None where it is not installed."""
+    name = {"dynamixel": "dynamixel_sdk", "feetech": "scservo_sdk"}[kind]
+    try:
+        kit = import_module(name)
+    except ModuleNotFoundError:
+        return None
+    address, length = FAMILIES[kind].state_span
+    handler = kit.PortHandler(port)
+    handler.openPort()
+    handler.setBaudRate(BAUD_RATE)
+    packets = kit.PacketHandler(2.0 if kind == "dynamixel" else 0)
+    reader = kit.GroupSyncRead(handler, packets, address, length)
+    for motor_id in range(1, JOINTS + 1):
+        reader.addParam(motor_id)
+    failed = 0
+    position = FAMILIES[kind].registers["present_position"]
+
+    def read() -> None:
+        nonlocal failed
+        failed += reader.txRxPacket() != 0
+        for motor_id in range(1, JOINTS + 1):
+            reader.getData(motor_id, position.address, position.size)
+
+    result: dict[str, Any] = timed(read, times)
+    handler.closePort()
+    return {**result, "failed_reads": failed}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=5_000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sdk", type=Path, help="folder with the vendors' kits")
+    arguments = parser.parse_args()
+    if arguments.sdk:
+        sys.path.append(str(arguments.sdk))
+    result: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
+    # Who else wanted the processor: above the number of cores, the tails below are theirs.
+    result["load_average"] = [round(os.getloadavg()[0], 1), f"{os.cpu_count()} cores"]
+    with far_end("controller") as port:
+        result["emulated controller (Python)"] = measure_link(port, arguments.times)
+    for kind in ("host", "qemu"):
+        with firmware(kind) as port:
+            result[f"firmware ({kind})"] = measure_link(port, arguments.times // 5)
+    for kind in FAMILIES:
+        with far_end(kind) as port:
+            result[f"{kind}: sync read of {JOINTS}"] = measure_bus(kind, port, arguments.times)
+            result[f"{kind}: sync read of {JOINTS}, vendor's kit"] = measure_kit(kind, port, arguments.times // 5)
+    text = json.dumps(result, indent=2) + "\n"
+    sys.stdout.write(text)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""A bundle of a named size with random weights, for timing only: `python -m benchmarks.untrained_bundle small FOLDER`.
+
+It passes every check of a bundle but its filter thresholds and parity say nothing; do not let it move a motor.
+"""
+
+import argparse
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from export.graph import export_step
+from export.step import SAMPLES, StepModule, candidate_names
+from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.config import SIZES, make_config
+from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.manifest import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    CameraContract,
+    FilterThresholds,
+    LatentContract,
+    Manifest,
+    Parity,
+)
+from fosp_edge.simulation.recording import SAFEREACH_RECORDING
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=list(SIZES))
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    recording = SAFEREACH_RECORDING
+    config = make_config(options.size, "fosp", image_channels=3)
+    agent = Agent(config).eval()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    manifest = Manifest(
+        name=f"untrained-{options.size}",
+        robot=recording.robot,
+        rate_hz=recording.rate_hz,
+        cameras=(CameraContract("fixed", 64, 64),),
+        state=recording.state,
+        actions=recording.action,
+        latent=LatentContract(config.deterministic, config.groups, config.classes),
+        candidates=candidate_names(),
+        sampled_candidates=SAMPLES,
+        filter=FilterThresholds(0.5, 0.5, 0.5, 1, now, "0" * 64),
+        parity=Parity(1, 1.0, 0.0, 0.0, 0.0, 0),
+        created_utc=now,
+        provenance={"config": config.to_dict(), "purpose": "timing only"},
+    )
+    weights = {key: value.contiguous() for key, value in agent.state_dict().items() if not key.startswith("slow_")}
+    print(
+        write_bundle(manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: save(weights)}, options.out)
+    )
+
+
+if __name__ == "__main__":
+    main()

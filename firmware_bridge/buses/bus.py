@@ -1,0 +1,335 @@
+"""A chain of servos on one serial line: named registers, handshake, sync read and write, deadlines, counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from firmware_bridge.buses.families import TICKS_PER_TURN, ServoFamily
+from firmware_bridge.buses.packets import BROADCAST, Instruction, Packet, sync_read, sync_write
+from firmware_bridge.errors import HandshakeMismatchError, LinkError, NoAnswerError
+from firmware_bridge.transport import SerialTransport, Transport
+
+STATE_TIMEOUT_S = 0.02
+"""How long a sync read may take: with the adapter's latency timer at 1 ms it takes 2, at 16 ms it still fits."""
+REGISTER_TIMEOUT_S = 0.1
+"""How long a single register may take: these are read in set-up only, and a servo may be writing its EEPROM."""
+
+
+class MotorBusError(LinkError):
+    """A servo answered with an error, or cannot do what was asked."""
+
+
+@dataclass(frozen=True)
+class FoundMotor:
+    """A servo that answered a ping."""
+
+    motor_id: int
+    model_number: int
+    model_name: str
+
+
+@dataclass(frozen=True)
+class MotorState:
+    """One servo's sensors, in SI units; the position in its own ticks too, as calibration wants it."""
+
+    position_ticks: int
+    velocity_rad_s: float
+    current_a: float
+    temperature_c: float
+    voltage_v: float
+
+
+@dataclass
+class BusCounters:
+    """Everything that went wrong on the bus, since it was opened."""
+
+    requests: int = 0
+    missing_answers: int = 0
+    bad_bytes: int = 0
+    servo_errors: int = 0
+    stray_packets: int = 0
+
+
+class MotorBus(Protocol):
+    """Motors on a line, whatever the protocol: what the virtual controller and the setup commands need."""
+
+    motor_ids: tuple[int, ...]
+    counters: BusCounters
+
+    def handshake(self) -> list[FoundMotor]:
+        """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
+        ...
+
+    def read_states(self) -> list[MotorState | None]:
+        """Return one state per motor, None for each that did not answer in time. Raises LinkLostError only."""
+        ...
+
+    def write_goals(self, ticks: Sequence[int]) -> None:
+        """Send one goal position per motor. Not acknowledged."""
+        ...
+
+    def set_torque(self, on: bool) -> None:
+        """Switch all motors' torque on or off, acknowledged one by one."""
+        ...
+
+    def set_watchdog(self, timeout_s: float | None) -> bool:
+        """Let the motors stop by themselves when the bus falls silent. False if these motors have no such thing."""
+        ...
+
+    def close(self) -> None:
+        """Give the port back."""
+        ...
+
+
+@dataclass
+class ServoBus:
+    """A chain of servos of one family. One thread at a time."""
+
+    port: str
+    family: ServoFamily
+    motor_ids: tuple[int, ...]
+    expected_models: tuple[int, ...] | None = None
+    baud_rate: int | None = None
+    state_timeout_s: float = STATE_TIMEOUT_S
+    register_timeout_s: float = REGISTER_TIMEOUT_S
+    open_transport: Callable[[str, int], Transport] = SerialTransport
+    counters: BusCounters = field(default_factory=BusCounters)
+
+    def __post_init__(self) -> None:
+        self._transport = self.open_transport(self.port, self.baud_rate or self.family.default_baud_rate)
+        self._buffer = bytearray()
+        self._models: dict[int, int] = {}
+
+    # One request, its answers.
+
+    def _exchange(self, request: bytes, wanted: Iterable[int], timeout_s: float) -> dict[int, Packet]:
+        """Send, then collect one answer per wanted motor until the deadline. Missing ones are counted, not raised."""
+        missing = set(wanted)
+        self._discard_input()
+        self.counters.requests += 1
+        self._transport.write(request)
+        answers: dict[int, Packet] = {}
+        # Half-duplex adapters may hand our own bytes back first: they are cut off where they stand in front.
+        echo = request
+        deadline_s = time.monotonic() + timeout_s
+        while missing:
+            patience_s = deadline_s - time.monotonic()
+            if patience_s <= 0:
+                break
+            self._buffer += self._transport.read(patience_s)
+            if echo and len(self._buffer) >= len(echo):
+                if self._buffer.startswith(echo):
+                    del self._buffer[: len(echo)]
+                echo = b""
+            elif echo and echo.startswith(self._buffer) and len(self._buffer) > 3:
+                continue
+            packets, bad = self.family.form.take(self._buffer, answers=True)
+            self.counters.bad_bytes += bad
+            for packet in packets:
+                if packet.motor_id in missing:
+                    missing.discard(packet.motor_id)
+                    answers[packet.motor_id] = packet
+                else:
+                    self.counters.stray_packets += 1
+        self.counters.missing_answers += len(missing)
+        return answers
+
+    def _discard_input(self) -> None:
+        # A late answer to an earlier question must not be taken for the answer to this one.
+        self._buffer.clear()
+        while self._transport.read(0.0):
+            self.counters.stray_packets += 1
+
+    def ping(self, motor_id: int, timeout_s: float | None = None) -> FoundMotor | None:
+        """Return the motor with this id, or None if nothing answers."""
+        answers = self._exchange(
+            self.family.form.instruction(motor_id, Instruction.PING, b""),
+            (motor_id,),
+            timeout_s or self.register_timeout_s,
+        )
+        if motor_id not in answers:
+            return None
+        number = self.read_register(motor_id, "model_number", timeout_s)
+        model = self.family.models.get(number)
+        return FoundMotor(motor_id, number, model.name if model else f"unknown model {number}")
+
+    def scan(self, motor_ids: Iterable[int] = range(253), timeout_s: float = 0.01) -> list[FoundMotor]:
+        """Return every motor that answers, in order of id."""
+        return [found for motor_id in motor_ids if (found := self.ping(motor_id, timeout_s)) is not None]
+
+    def read_register(self, motor_id: int, name: str, timeout_s: float | None = None) -> int:
+        """Return a register's value. Tries three times. Raises NoAnswerError."""
+        register = self.family.registers[name]
+        span = self.family.form.span(register.address, register.size)
+        request = self.family.form.instruction(motor_id, Instruction.READ, span)
+        for _ in range(3):
+            answer = self._exchange(request, (motor_id,), timeout_s or self.register_timeout_s).get(motor_id)
+            if answer is not None and len(answer.parameters) == register.size:
+                return register.decode(answer.parameters)
+        raise NoAnswerError(
+            f"Motor {motor_id} on {self.port} does not answer: check its power, its plug, its id and the baud rate."
+        )
+
+    def write_register(self, motor_id: int, name: str, value: int, timeout_s: float | None = None) -> None:
+        """Write a register and read it back. Raises NoAnswerError, or MotorBusError if it reads back differently."""
+        register = self.family.registers[name]
+        data = register.encode(value)
+        parameters = self._address(register.address) + data
+        request = self.family.form.instruction(motor_id, Instruction.WRITE, parameters)
+        for _ in range(3):
+            if motor_id in self._exchange(request, (motor_id,), timeout_s or self.register_timeout_s):
+                break
+        stored = self.read_register(motor_id, name, timeout_s)
+        if stored != value:
+            self.counters.servo_errors += 1
+            raise MotorBusError(
+                f"Motor {motor_id} keeps {name} at {stored}, {value} was written: switch its torque off first, and "
+                "check that the value is in its range."
+            )
+
+    def _address(self, address: int) -> bytes:
+        span = self.family.form.span(address, 0)
+        return span[: len(span) // 2]
+
+    # All motors at once.
+
+    def handshake(self) -> list[FoundMotor]:
+        """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
+        found = [self.ping(motor_id) or self.ping(motor_id) for motor_id in self.motor_ids]
+        wanted = self.expected_models or tuple(one.model_number if one else 0 for one in found)
+        if any(one is None or one.model_number != model for one, model in zip(found, wanted, strict=True)):
+            raise HandshakeMismatchError(_expected_against_found(self, wanted, found))
+        present = [one for one in found if one is not None]
+        self._models = {one.motor_id: one.model_number for one in present}
+        return present
+
+    def read_states(self) -> list[MotorState | None]:
+        """Return one state per motor, None for each that did not answer in time."""
+        address, length = self.family.state_span
+        request = sync_read(self.family.form, address, length, self.motor_ids)
+        answers = self._exchange(request, self.motor_ids, self.state_timeout_s)
+        return [self._state(answers.get(motor_id), address, length) for motor_id in self.motor_ids]
+
+    def _state(self, answer: Packet | None, first: int, length: int) -> MotorState | None:
+        if answer is None or len(answer.parameters) != length:
+            return None
+        self.counters.servo_errors += answer.error != 0
+        values = {}
+        for name in _STATE_REGISTERS:
+            register = self.family.registers[name]
+            at = register.address - first
+            values[name] = register.decode(answer.parameters[at : at + register.size])
+        model = self.family.models.get(self._models.get(answer.motor_id, 0))
+        return MotorState(
+            position_ticks=values["present_position"],
+            velocity_rad_s=values["present_velocity"] * self.family.velocity_rad_s_per_unit,
+            current_a=values["present_current"] * (model.current_a_per_unit if model else 0.0),
+            temperature_c=float(values["present_temperature"]),
+            voltage_v=values["present_voltage"] / 10,
+        )
+
+    def write_goals(self, ticks: Sequence[int]) -> None:
+        """Send one goal position per motor, in ticks. Not acknowledged."""
+        goal = self.family.registers["goal_position"]
+        values = [(motor_id, goal.encode(tick)) for motor_id, tick in zip(self.motor_ids, ticks, strict=True)]
+        self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
+
+    def set_torque(self, on: bool) -> None:
+        """Switch all motors' torque on or off, each read back."""
+        for motor_id in self.motor_ids:
+            self.write_register(motor_id, "torque_enable", int(on))
+
+    def set_watchdog(self, timeout_s: float | None) -> bool:
+        """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
+        if self.family.watchdog_unit_s is None:
+            return False
+        units = 0 if timeout_s is None else max(1, min(127, -int(-timeout_s // self.family.watchdog_unit_s)))
+        for motor_id in self.motor_ids:
+            # Writing zero first also clears a watchdog that has tripped.
+            self.write_register(motor_id, "bus_watchdog", 0)
+            if units:
+                self.write_register(motor_id, "bus_watchdog", units)
+        return True
+
+    def prepare(self) -> None:
+        """Make the motors ready for position control: torque off, position mode, answers without delay."""
+        for motor_id in self.motor_ids:
+            self.write_register(motor_id, "torque_enable", 0)
+            if self.read_register(motor_id, "operating_mode") != self.family.position_mode:
+                self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
+            if self.read_register(motor_id, self.family.return_delay_register) != 0:
+                self._write_persistent(motor_id, self.family.return_delay_register, 0)
+
+    def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
+        """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
+
+        Torque must be off. The offset stays in the servo, so that its range does not cross the wrap at 4096.
+        """
+        present = self.read_register(motor_id, "present_position")
+        offset = self.read_register(motor_id, "homing_offset")
+        half = TICKS_PER_TURN // 2
+        # The shortest way round: an offset of a whole turn would not fit the Feetech's register.
+        change = (ticks - present + half) % TICKS_PER_TURN - half
+        wanted = offset + self.family.homing_sign * change
+        wanted = (wanted + half) % TICKS_PER_TURN - half
+        wanted = max(wanted, 1 - half)
+        self._write_persistent(motor_id, "homing_offset", wanted)
+        return wanted
+
+    def change_id(self, old_id: int, new_id: int) -> None:
+        """Give a motor another id, for good. Only one motor with the old id may be on the line."""
+        if not 0 <= new_id <= 252:
+            raise ValueError(f"a motor's id is 0 to 252, not {new_id}")
+        if new_id != old_id and self.ping(new_id) is not None:
+            raise MotorBusError(f"Id {new_id} is taken on {self.port}: unplug that motor, or choose another id.")
+        register = self.family.registers["id"]
+        self._unlock(old_id)
+        parameters = self._address(register.address) + register.encode(new_id)
+        request = self.family.form.instruction(old_id, Instruction.WRITE, parameters)
+        # Some servos answer as the old id, some as the new one: what counts is who answers a ping afterwards.
+        self._exchange(request, (old_id,), self.register_timeout_s)
+        if self.ping(new_id) is None:
+            raise MotorBusError(f"Motor {old_id} on {self.port} did not become {new_id}: power-cycle it and try again.")
+        self._lock(new_id)
+
+    def _write_persistent(self, motor_id: int, name: str, value: int) -> None:
+        self._unlock(motor_id)
+        self.write_register(motor_id, name, value)
+        self._lock(motor_id)
+
+    def _unlock(self, motor_id: int) -> None:
+        if "lock" in self.family.registers:
+            self.write_register(motor_id, "lock", 0)
+
+    def _lock(self, motor_id: int) -> None:
+        if "lock" in self.family.registers:
+            self.write_register(motor_id, "lock", 1)
+
+    def broadcast_torque_off(self) -> None:
+        """Switch every motor on the line off in one packet that nobody answers: for leaving in a hurry."""
+        register = self.family.registers["torque_enable"]
+        parameters = self._address(register.address) + register.encode(0)
+        self._transport.write(self.family.form.instruction(BROADCAST, Instruction.WRITE, parameters))
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._transport.close()
+
+
+_STATE_REGISTERS = ("present_position", "present_velocity", "present_current", "present_temperature", "present_voltage")
+
+
+def _expected_against_found(bus: ServoBus, wanted: Sequence[int], found: Sequence[FoundMotor | None]) -> str:
+    lines = []
+    for motor_id, model, one in zip(bus.motor_ids, wanted, found, strict=True):
+        known = bus.family.models.get(model)
+        expected = known.name if known else "any"
+        lines.append(f"  id {motor_id}: expected {expected}, found {one.model_name if one else 'nothing'}")
+    return (
+        f"The motors on {bus.port} are not those expected:\n"
+        + "\n".join(lines)
+        + "\nCheck power and plugs along the chain; give ids with `motors setup`."
+    )

@@ -1,0 +1,104 @@
+"""Zero, direction and range of each servo, stored per adapter and motor in a JSON file.
+
+Servos have no serial number of their own; the key is the adapter's name (its /dev/serial/by-id name carries the
+adapter's serial number) and the motor's id and model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from firmware_bridge.buses.families import TICKS_PER_TURN
+from firmware_bridge.errors import LinkError
+from firmware_bridge.files import write_atomically
+
+RADIANS_PER_TICK = 2 * math.pi / TICKS_PER_TURN
+FORMAT_VERSION = 1
+
+
+class CalibrationError(LinkError):
+    """A calibration file is missing, damaged, or belongs to other motors."""
+
+
+@dataclass(frozen=True)
+class MotorCalibration:
+    """One servo. The joint angle is `direction * (ticks - zero_ticks)` in turns of 4096 ticks."""
+
+    motor_id: int
+    model_number: int
+    zero_ticks: int
+    direction: int
+    min_ticks: int
+    max_ticks: int
+
+    def __post_init__(self) -> None:
+        if self.direction not in (-1, 1):
+            raise ValueError(f"motor {self.motor_id}: direction is {self.direction}: give 1 or -1")
+        if not 0 <= self.min_ticks < self.max_ticks < TICKS_PER_TURN:
+            raise ValueError(
+                f"motor {self.motor_id}: the range {self.min_ticks} to {self.max_ticks} does not lie within one turn "
+                f"(0 to {TICKS_PER_TURN - 1}): put the middle of its motion near {TICKS_PER_TURN // 2}, then calibrate"
+            )
+
+    def angle_rad(self, ticks: int) -> float:
+        """Return the joint angle in [-pi, pi): ticks that have wrapped around come out the same."""
+        half = TICKS_PER_TURN // 2
+        return self.direction * ((ticks - self.zero_ticks + half) % TICKS_PER_TURN - half) * RADIANS_PER_TICK
+
+    def ticks(self, angle_rad: float) -> int:
+        """Return the goal for an angle, held inside the calibrated range."""
+        wanted = self.zero_ticks + self.direction * round(angle_rad / RADIANS_PER_TICK)
+        return max(self.min_ticks, min(self.max_ticks, wanted))
+
+    @property
+    def range_rad(self) -> tuple[float, float]:
+        """Lowest and highest joint angle."""
+        ends = sorted(
+            self.direction * (ticks - self.zero_ticks) * RADIANS_PER_TICK for ticks in (self.min_ticks, self.max_ticks)
+        )
+        return ends[0], ends[1]
+
+
+def centred(motor_ids: Sequence[int], model_number: int = 0) -> tuple[MotorCalibration, ...]:
+    """Return the calibration of motors whose zero is their middle and that may turn all the way."""
+    last = TICKS_PER_TURN - 1
+    return tuple(MotorCalibration(one, model_number, TICKS_PER_TURN // 2, 1, 0, last) for one in motor_ids)
+
+
+def save_calibration(path: Path, adapter: str, motors: Sequence[MotorCalibration]) -> None:
+    """Store the motors of one adapter; those of other adapters in the file are kept."""
+    adapters = _read(path)["adapters"] if path.exists() else {}
+    adapters[adapter] = [asdict(motor) for motor in motors]
+    write_atomically(path, json.dumps({"version": FORMAT_VERSION, "adapters": adapters}, indent=2) + "\n")
+
+
+def load_calibration(path: Path, adapter: str, motor_ids: Sequence[int]) -> tuple[MotorCalibration, ...]:
+    """Return the calibration of these motors on this adapter. Raises CalibrationError with what to do."""
+    if not path.exists():
+        raise CalibrationError(f"There is no calibration at {path}: make one with `fosp-edge motors calibrate`.")
+    stored = _read(path)["adapters"].get(adapter)
+    if stored is None:
+        raise CalibrationError(f"{path} has no calibration for {adapter}: make one with `fosp-edge motors calibrate`.")
+    try:
+        motors = {row["motor_id"]: MotorCalibration(**row) for row in stored}
+        return tuple(motors[motor_id] for motor_id in motor_ids)
+    except KeyError as missing:
+        raise CalibrationError(f"{path} has no calibration for motor {missing} of {adapter}: calibrate it.") from None
+    except (TypeError, ValueError) as problem:
+        raise CalibrationError(f"{path} is damaged ({problem}): calibrate again.") from None
+
+
+def _read(path: Path) -> dict[str, dict[str, list[dict[str, int]]]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != FORMAT_VERSION or not isinstance(content["adapters"], dict):
+            raise ValueError(f"version {content['version']}")
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise CalibrationError(
+            f"{path} cannot be read as a calibration ({problem}): move it away, then calibrate."
+        ) from None
+    return content  # type: ignore[no-any-return]

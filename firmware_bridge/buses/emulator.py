@@ -1,0 +1,156 @@
+"""A chain of servos without servos: registers, packets and position control in front of a physics model.
+
+The same `Plant` as the emulated controller's, so that a simulated arm can hang on either wire.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from firmware_bridge.buses.calibration import RADIANS_PER_TICK
+from firmware_bridge.buses.families import TICKS_PER_TURN, ServoFamily
+from firmware_bridge.buses.packets import BROADCAST, Instruction, Packet
+from firmware_bridge.emulator import Plant
+from firmware_bridge.nonblocking import read_available, write_available
+
+POSITION_GAIN_PER_S = 25.0
+VELOCITY_MAX_RAD_S = 6.0
+_ACCESS_ERROR = 0x07
+_EEPROM_END = 64
+
+
+class _Servo:
+    """One servo's memory."""
+
+    def __init__(self, family: ServoFamily, motor_id: int, model_number: int) -> None:
+        self._family = family
+        self.memory = bytearray(256)
+        self.write("id", motor_id)
+        self.write("model_number", model_number)
+        self.write("operating_mode", family.position_mode)
+        self.write(family.return_delay_register, 250)
+        self.write("present_temperature", 30)
+        self.write("present_voltage", 120)
+
+    def write(self, name: str, value: int) -> None:
+        register = self._family.registers[name]
+        self.memory[register.address : register.address + register.size] = register.encode(value)
+
+    def read(self, name: str) -> int:
+        register = self._family.registers[name]
+        return register.decode(bytes(self.memory[register.address : register.address + register.size]))
+
+
+class ServoChainEmulator:
+    """Servos of one family on one line, one per joint of the plant. `poll(fd)` and `advance(dt_s)` never block."""
+
+    def __init__(self, family: ServoFamily, motor_ids: Sequence[int], plant: Plant, model_number: int) -> None:
+        if len(motor_ids) != plant.joint_count():
+            raise ValueError(f"the plant has {plant.joint_count()} joints, {len(motor_ids)} motor ids were given")
+        self._family = family
+        self._plant = plant
+        self.servos = [_Servo(family, motor_id, model_number) for motor_id in motor_ids]
+        self._buffer = bytearray()
+        self._unsent = b""
+        self._silent_s = 0.0
+        self._moving = False
+        self._measure()
+
+    def poll(self, fd: int) -> None:
+        """Exchange all bytes that can be exchanged now on a non-blocking descriptor."""
+        while data := read_available(fd):
+            self._unsent += self.receive(data)
+        while self._unsent and (written := write_available(fd, self._unsent)):
+            self._unsent = self._unsent[written:]
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the line; return the answers."""
+        self._buffer += data
+        packets, _ = self._family.form.take(self._buffer, answers=False)
+        return b"".join(map(self._answer, packets))
+
+    def advance(self, dt_s: float) -> None:
+        """Let `dt_s` pass: the bus watchdog, position control, sensors."""
+        self._silent_s += dt_s
+        unit_s = self._family.watchdog_unit_s
+        velocities = []
+        for servo, position in zip(self.servos, self._plant.positions_rad(), strict=True):
+            if unit_s is not None:
+                watchdog = servo.read("bus_watchdog")
+                if 1 <= watchdog <= 127 and self._silent_s > watchdog * unit_s:
+                    servo.write("bus_watchdog", 255)
+                    servo.write("goal_position", _ticks(position) + self._homing(servo))
+            if servo.read("torque_enable"):
+                goal = servo.read("goal_position") - self._homing(servo)
+                error = (goal - TICKS_PER_TURN // 2) * RADIANS_PER_TICK - position
+                velocity = max(-VELOCITY_MAX_RAD_S, min(VELOCITY_MAX_RAD_S, POSITION_GAIN_PER_S * error))
+                velocities.append(velocity if abs(error) > RADIANS_PER_TICK / 2 else 0.0)
+            else:
+                velocities.append(0.0)
+        moving = any(velocities)
+        if moving:
+            self._plant.set_velocity_targets(velocities)
+        elif self._moving:
+            self._plant.set_hold()
+        self._moving = moving
+        self._measure()
+
+    def _measure(self) -> None:
+        readings = zip(self.servos, self._plant.positions_rad(), self._plant.velocities_rad_s(), strict=True)
+        for servo, position, velocity in readings:
+            servo.write("present_position", _ticks(position) + self._homing(servo))
+            servo.write("present_velocity", round(velocity / self._family.velocity_rad_s_per_unit))
+
+    def _homing(self, servo: _Servo) -> int:
+        return self._family.homing_sign * servo.read("homing_offset")
+
+    def _answer(self, packet: Packet) -> bytes:
+        self._silent_s = 0.0
+        form = self._family.form
+        if packet.instruction == Instruction.SYNC_READ:
+            address, length, ids = form.read_span(packet.parameters)
+            by_id = {servo.read("id"): servo for servo in self.servos}
+            present = [by_id[one] for one in ids if one in by_id]
+            return b"".join(
+                form.answer(one.read("id"), 0, bytes(one.memory[address : address + length])) for one in present
+            )
+        if packet.instruction == Instruction.SYNC_WRITE:
+            address, length, rest = form.read_span(packet.parameters)
+            for at in range(0, len(rest) - length, length + 1):
+                for servo in self.servos:
+                    if servo.read("id") == rest[at]:
+                        self._store(servo, address, rest[at + 1 : at + 1 + length])
+            return b""
+        broadcast = packet.motor_id == BROADCAST
+        concerned = [one for one in self.servos if broadcast or one.read("id") == packet.motor_id]
+        answers = b"".join(self._answer_alone(servo, packet) for servo in concerned)
+        return b"" if broadcast and packet.instruction != Instruction.PING else answers
+
+    def _answer_alone(self, servo: _Servo, packet: Packet) -> bytes:
+        form, motor_id = self._family.form, servo.read("id")
+        if packet.instruction == Instruction.PING:
+            return form.answer(motor_id, 0, b"")
+        if packet.instruction == Instruction.READ:
+            address, length, _ = form.read_span(packet.parameters)
+            return form.answer(motor_id, 0, bytes(servo.memory[address : address + length]))
+        if packet.instruction == Instruction.WRITE:
+            width = len(form.span(0, 0)) // 2
+            address = int.from_bytes(packet.parameters[:width], "little")
+            error = self._store(servo, address, packet.parameters[width:])
+            return form.answer(motor_id, error, b"")
+        return b""
+
+    def _store(self, servo: _Servo, address: int, data: bytes) -> int:
+        goal = self._family.registers["goal_position"].address
+        tripped = self._family.watchdog_unit_s is not None and servo.read("bus_watchdog") == 255
+        first_volatile = min(_EEPROM_END, self._family.registers["torque_enable"].address)
+        eeprom_locked = address < first_volatile and servo.read("torque_enable") != 0
+        if eeprom_locked or (tripped and address == goal) or address + len(data) > len(servo.memory):
+            return _ACCESS_ERROR
+        servo.memory[address : address + len(data)] = data
+        return 0
+
+
+def _ticks(position_rad: float) -> int:
+    return round(math.remainder(position_rad, 2 * math.pi) / RADIANS_PER_TICK) + TICKS_PER_TURN // 2

@@ -1,0 +1,222 @@
+"""`fosp-edge motors ...`: from a cable in the hand to an arm whose limits and watchdog are proven."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from firmware_bridge import LinkError, MotorLink, Telemetry, Torque
+from firmware_bridge.buses.bus import ServoBus
+from firmware_bridge.buses.families import FAMILIES
+from firmware_bridge.certificate import Certificate, certify
+from firmware_bridge.files import write_atomically
+from firmware_bridge.ports import UDEV_RULE, find_ports
+from fosp_edge.cli.motors_access import (
+    CONTROLLER,
+    DEFAULT_CALIBRATION,
+    Bus,
+    CalibrationFile,
+    Ids,
+    Port,
+    only_port,
+    wire,
+)
+from fosp_edge.cli.motors_by_hand import calibrate, jog
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Find, set up, calibrate, watch, move by hand and prove the motors of a robot.",
+)
+app.command("calibrate")(calibrate)
+app.command("jog")(jog)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_BAUD_RATES = (1_000_000, 57_600, 115_200)
+
+
+@app.command("find-port")
+def find_port(
+    unplug: Annotated[bool, typer.Option("--unplug", help="Say which port goes away when you pull its plug.")] = False,
+    udev_rule: Annotated[bool, typer.Option("--udev-rule", help="Print a udev rule for short latency.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the serial ports under the names that last, or find one by pulling its plug."""
+    if udev_rule:
+        typer.echo(UDEV_RULE, nl=False)
+        return
+    ports = find_ports()
+    if unplug:
+        typer.echo("pull the plug of the robot, then press Enter")
+        sys.stdin.readline()
+        left = {port.device for port in find_ports()}
+        gone = [port for port in ports if port.device not in left]
+        if len(gone) != 1:
+            raise ValueError(f"{len(gone)} ports went away, one was expected: plug all in again and retry")
+        typer.echo(gone[0].lasting_name)
+        return
+    if as_json:
+        typer.echo(json.dumps([asdict(port) for port in ports], indent=2))
+        return
+    for port in ports:
+        access = "" if port.may_open else "  (you may not open it: sudo usermod -aG dialout $USER, then log in again)"
+        slow = port.latency_timer_ms is not None and port.latency_timer_ms > 1
+        latency = f"  (holds bytes for {port.latency_timer_ms} ms: see --udev-rule)" if slow else ""
+        typer.echo(f"{port.lasting_name}  {port.device}  {port.description}{access}{latency}")
+    if not ports:
+        typer.echo("no serial port is plugged in; the simulated robot needs none")
+
+
+@app.command()
+def scan(
+    port: Port = None,
+    highest_id: Annotated[int, typer.Option(help="Look for servo ids 1 to this.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Say what answers on a port: a controller board, or servos of which family, ids, models and baud rate."""
+    name = port or only_port()
+    found: list[dict[str, object]] = []
+    try:
+        with MotorLink(name) as link:
+            found.append({"bus": CONTROLLER, **asdict(link.connect(0.5))})
+    except LinkError:
+        found += _scan_servos(name, highest_id)
+    if not found:
+        raise ValueError(f"nothing answers on {name}: check power and plugs; --highest-id looks for more ids")
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(_describe, found)))
+
+
+def _describe(one: dict[str, object]) -> str:
+    return "  ".join(f"{key} {value}" for key, value in one.items() if key != "capabilities")
+
+
+def _scan_servos(port: str, highest_id: int) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for family in FAMILIES.values():
+        for baud_rate in _BAUD_RATES:
+            bus = ServoBus(port, family, (), baud_rate=baud_rate)
+            try:
+                motors = bus.scan(range(1, highest_id + 1))
+            finally:
+                bus.close()
+            found += [{"bus": family.name, "baud_rate": baud_rate, **asdict(motor)} for motor in motors]
+            if motors:
+                break
+    return found
+
+
+@app.command()
+def setup(
+    bus: Annotated[str, typer.Option(help=f"Family of the servo: {', '.join(FAMILIES)}.")],
+    new_id: Annotated[int, typer.Option("--id", help="Id the servo shall have.")],
+    port: Port = None,
+    present_id: Annotated[int, typer.Option(help="Id it has now; new servos have 1.")] = 1,
+    centre: Annotated[bool, typer.Option(help="Make the present position the middle of its range.")] = False,
+) -> None:
+    """Set one servo up: its id, position control, answers without delay. Have only this servo on the line."""
+    chosen = wire(port, bus, str(present_id))
+    line = chosen.open_bus(chosen.port)
+    try:
+        line.handshake()
+        line.change_id(present_id, new_id)
+        line.motor_ids = (new_id,)
+        line.prepare()
+        if centre:
+            line.centre(new_id)
+        [motor] = line.handshake()
+    finally:
+        line.close()
+    typer.echo(f"{motor.model_name} on {chosen.port} now has id {motor.motor_id}")
+
+
+@app.command()
+def watch(
+    port: Port = None,
+    bus: Bus = CONTROLLER,
+    ids: Ids = "1-6",
+    calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long; Ctrl-C if left out.")] = None,
+) -> None:
+    """Show positions, velocities, currents and temperatures, live. Nothing is armed."""
+    chosen = wire(port, bus, ids, calibration_file)
+    with chosen.link(calibrated=False) as link, Live(console=Console(), refresh_per_second=10) as live:
+        handshake = link.connect()
+        until_s = None if seconds is None else time.monotonic() + seconds
+        while until_s is None or time.monotonic() < until_s:
+            telemetry = link.latest()
+            if telemetry is not None:
+                live.update(_table(handshake.name, telemetry))
+            time.sleep(0.1)
+
+
+def _table(name: str, now: Telemetry) -> Table:
+    faults = f", faults {now.faults!s}" if now.faults else ""
+    table = Table(title=f"{name}: {now.state.name}, {now.voltage_v:.1f} V{faults}", box=None)
+    for column in ("joint", "position rad", "velocity rad/s", "current A", "temperature °C", "errors"):
+        table.add_column(column, justify="right")
+    columns = (now.position_rad, now.velocity_rad_s, now.current_a, now.temperature_c, now.joint_errors)
+    for joint, (position, velocity, current, temperature, errors) in enumerate(zip(*columns, strict=True)):
+        values = (f"{position:+.4f}", f"{velocity:+.4f}", f"{current:+.3f}", f"{temperature:.1f}")
+        table.add_row(str(joint), *values, str(errors or ""))
+    return table
+
+
+@app.command("test")
+def prove(
+    port: Port = None,
+    bus: Bus = CONTROLLER,
+    ids: Ids = "1-6",
+    calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    out: Annotated[Path | None, typer.Option(help="Write the certificate here, as JSON.")] = None,
+) -> None:
+    """Prove watchdog, limits and stop on what is connected, and print a certificate. Nothing moves noticeably."""
+    chosen = wire(port, bus, ids, calibration_file)
+    with chosen.link(calibrated=False) as link:
+        certificate = certify(link, link.connect())
+    for check in certificate.checks:
+        mark = typer.style("passed", fg="green") if check.passed else typer.style("FAILED", fg="red")
+        typer.echo(f"{mark}  {check.name}: {check.measured}")
+    if out is not None:
+        write_atomically(out, _certificate_json(chosen.port, certificate))
+    if not certificate.passed:
+        raise ValueError(f"{certificate.controller.name} did not pass: do not let it move anything")
+
+
+def _certificate_json(port: str, certificate: Certificate) -> str:
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    content = {"port": port, "made_utc": made, "passed": certificate.passed, **asdict(certificate)}
+    return json.dumps(content, indent=2) + "\n"
+
+
+@app.command()
+def stop(
+    port: Port = None,
+    bus: Bus = CONTROLLER,
+    ids: Ids = "1-6",
+    release: Annotated[bool, typer.Option("--release", help="Switch torque off as well: an arm may fall.")] = False,
+) -> None:
+    """Stop the motors and keep them stopped; they hold where they are unless --release is given."""
+    chosen = wire(port, bus, ids)
+    if bus != CONTROLLER and release:
+        line = chosen.open_bus(chosen.port)
+        try:
+            line.broadcast_torque_off()
+            line.set_torque(False)
+        finally:
+            line.close()
+        typer.echo("torque is off")
+        return
+    with chosen.link(calibrated=False) as link:
+        link.connect()
+        if not link.stop():
+            raise ValueError("the controller did not acknowledge: cut the motors' power")
+        if release:
+            link.disarm(Torque.OFF)
+    typer.echo("stopped" + ("; torque is off" if release else "; holding"))

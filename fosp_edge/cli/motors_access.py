@@ -1,0 +1,107 @@
+"""How the `motors` verbs reach motors: one description on the command line, one link, whatever stands on the wire."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firmware_bridge import MotorLink, Torque
+from firmware_bridge.buses.bus import ServoBus
+from firmware_bridge.buses.calibration import MotorCalibration, centred, load_calibration
+from firmware_bridge.buses.families import FAMILIES
+from firmware_bridge.buses.virtual import servo_link
+from firmware_bridge.ports import find_ports, lasting_name
+
+CONTROLLER = "controller"
+Port = Annotated[str | None, typer.Option(help="Serial port; the only one that is plugged in if left out.")]
+Bus = Annotated[str, typer.Option(help=f"What is on the wire: {CONTROLLER} (a board), {', '.join(FAMILIES)}.")]
+Ids = Annotated[str, typer.Option(help="Ids of the servos, from base to tool: 1-6 or 1,2,5.")]
+CalibrationFile = Annotated[Path, typer.Option("--calibration", help="File with zero and range of each servo.")]
+DEFAULT_CALIBRATION = Path("runs/motor-calibration.json")
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What the options said."""
+
+    port: str
+    bus: str
+    motor_ids: tuple[int, ...]
+    calibration_file: Path
+
+    @property
+    def adapter(self) -> str:
+        """The name under which this adapter's calibrations are filed."""
+        return Path(lasting_name(self.port)).name
+
+    def open_bus(self, port: str) -> ServoBus:
+        """The servo bus on the port.
+
+        Raises:
+            LinkError: no port, or somebody else has it.
+        """
+        return ServoBus(port, FAMILIES[self.bus], self.motor_ids)
+
+    def calibration(self, *, required: bool) -> Sequence[MotorCalibration]:
+        """Zero and range of the servos; without a file the whole turn, unless one is required."""
+        if not required and not self.calibration_file.exists():
+            return centred(self.motor_ids)
+        return load_calibration(self.calibration_file, self.adapter, self.motor_ids)
+
+    def link(self, *, calibrated: bool = True, at_exit: Torque = Torque.HOLD) -> MotorLink:
+        """A link to a controller board, or to a controller made of this computer and the servos.
+
+        Raises:
+            LinkError: no calibration where one is needed.
+        """
+        if self.bus == CONTROLLER:
+            return MotorLink(self.port)
+        return servo_link(
+            self.port, self.open_bus, self.calibration(required=calibrated), name=self.bus, at_exit=at_exit
+        )
+
+
+def wire(port: str | None, bus: str, ids: str, calibration_file: Path = DEFAULT_CALIBRATION) -> Wire:
+    """Read the options.
+
+    Raises:
+        ValueError: an unknown bus, ids that cannot be read, or no single port to choose.
+    """
+    if bus != CONTROLLER and bus not in FAMILIES:
+        raise ValueError(f"unknown bus {bus!r}; choose one of: {CONTROLLER}, {', '.join(FAMILIES)}")
+    return Wire(port or only_port(), bus, parse_ids(ids), calibration_file)
+
+
+def only_port() -> str:
+    """The lasting name of the one serial port of this machine.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    ports = find_ports()
+    if len(ports) == 1:
+        return ports[0].lasting_name
+    if not ports:
+        raise ValueError("no serial port is plugged in: check cable and power, or name one with --port")
+    raise ValueError("several serial ports are plugged in; choose one: " + ", ".join(p.lasting_name for p in ports))
+
+
+def parse_ids(text: str) -> tuple[int, ...]:
+    """`1-3,7` as (1, 2, 3, 7).
+
+    Raises:
+        ValueError: it is not written like that, repeats itself, or an id is not between 0 and 252.
+    """
+    ids: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
+        if not found:
+            raise ValueError(f"the ids {text!r} cannot be read: write them like 1-6 or 1,2,5")
+        first, last = int(found[1]), int(found[2] or found[1])
+        ids += range(first, last + 1)
+    if not ids or len(set(ids)) < len(ids) or max(ids) > 252:
+        raise ValueError(f"the ids {text!r} repeat themselves or are not between 0 and 252")
+    return tuple(ids)

@@ -1,0 +1,149 @@
+"""The `motors` verbs against an emulated board and emulated servos on pseudo-terminals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from firmware_bridge import LinkError
+from firmware_bridge.buses.bus import ServoBus
+from firmware_bridge.buses.calibration import load_calibration
+from firmware_bridge.buses.families import FAMILIES
+from fosp_edge.cli import motors_access, motors_by_hand
+from fosp_edge.cli.motors import app
+from fosp_edge.cli.motors_by_hand import FIRST_HOLD_S, REPEAT_HOLD_S, DeadMan
+from tests.firmware_bridge.plants import running_emulator
+from tests.firmware_bridge.test_buses import chain_on_a_line, patient
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _patient_buses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_bus(wire: motors_access.Wire, port: str) -> ServoBus:
+        return patient(port, FAMILIES[wire.bus], wire.motor_ids)
+
+    monkeypatch.setattr(motors_access.Wire, "open_bus", open_bus)
+
+
+def run(*words: str, text: str | None = None) -> str:
+    result = runner.invoke(app, list(words), input=text)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(("text", "ids"), [("1-6", (1, 2, 3, 4, 5, 6)), ("3", (3,)), ("1, 2,5-6", (1, 2, 5, 6))])
+def test_ids_are_read(text: str, ids: tuple[int, ...]) -> None:
+    assert motors_access.parse_ids(text) == ids
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "1,1", "253", "3-2"])
+def test_ids_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="ids"):
+        motors_access.parse_ids(text)
+
+
+def test_find_port_lists_and_offers_the_rule() -> None:
+    assert "latency_timer" in run("find-port", "--udev-rule")
+    assert isinstance(json.loads(run("find-port", "--json")), list)
+
+
+def test_scan_finds_a_board() -> None:
+    with running_emulator() as (line, _emulator):
+        [found] = json.loads(run("scan", "--port", line.path, "--json"))
+        assert (found["bus"], found["joint_count"]) == ("controller", 6)
+
+
+def test_watch_and_stop_a_board() -> None:
+    with running_emulator() as (line, emulator):
+        assert "position rad" in run("watch", "--port", line.path, "--seconds", "0.3")
+        assert "stopped" in run("stop", "--port", line.path)
+        assert emulator.controller.faults
+
+
+def test_a_board_gets_its_certificate(tmp_path: Path) -> None:
+    with running_emulator() as (line, _emulator):
+        out = tmp_path / "certificate.json"
+        run("test", "--port", line.path, "--out", str(out))
+        certificate = json.loads(out.read_text())
+        assert certificate["passed"] and len(certificate["checks"]) == 9
+
+
+def test_a_servo_is_set_up() -> None:
+    with chain_on_a_line(FAMILIES["feetech"], joints=1) as chain:
+        chain.plant.position = [0.5]
+        output = run("setup", "--bus", "feetech", "--port", chain.line.path, "--id", "4", "--centre")
+        assert "id 4" in output
+        assert chain.chain.servos[0].read("return_delay") == 0
+        assert abs(chain.chain.servos[0].read("present_position") - 2048) <= 1
+        assert chain.chain.servos[0].read("lock") == 1
+
+
+def test_calibration_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "calibration.json"
+    with chain_on_a_line(FAMILIES["dynamixel"], joints=2) as chain:
+        # Hands: one reading at zero, then readings over the range.
+        poses = iter([[0.0, 0.0], [-0.5, -1.0], [0.5, 1.0]])
+        original = motors_by_hand.ServoBus.read_states
+
+        def moved_by_hand(bus: motors_by_hand.ServoBus) -> list[object]:
+            pose = next(poses, None)
+            if pose is not None:
+                chain.plant.position = pose
+                chain.chain.advance(0.0)
+            return original(bus)  # type: ignore[return-value]
+
+        monkeypatch.setattr(motors_by_hand.ServoBus, "read_states", moved_by_hand)
+        pressed = iter([True, False, True])
+        monkeypatch.setattr(motors_by_hand, "_enter_pressed", lambda: next(pressed))
+        wire = motors_access.wire(chain.line.path, "dynamixel", "1-2", path)
+        motors_by_hand.calibrate("dynamixel", chain.line.path, "1-2", path)
+        first, second = load_calibration(path, wire.adapter, (1, 2))
+    assert first.range_rad == pytest.approx((-0.5, 0.5), abs=2e-3)
+    assert second.range_rad == pytest.approx((-1.0, 1.0), abs=2e-3)
+
+
+def test_without_a_calibration_servos_are_not_moved_by_hand(tmp_path: Path) -> None:
+    wire = motors_access.wire("/dev/null", "feetech", "1-6", tmp_path / "none.json")
+    with pytest.raises(LinkError, match="motors calibrate"):
+        wire.link()
+
+
+def test_the_hand_is_off_the_key() -> None:
+    hand = DeadMan(3, 0.2)
+    hand.press("2", 0.0)
+    hand.press("+", 1.0)
+    assert np.array_equal(hand.velocity_rad_s(1.0 + FIRST_HOLD_S / 2), [0.0, 0.2, 0.0])
+    hand.press("+", 1.5)
+    assert np.array_equal(hand.velocity_rad_s(1.5 + REPEAT_HOLD_S / 2), [0.0, 0.2, 0.0])
+    assert not np.any(hand.velocity_rad_s(1.5 + REPEAT_HOLD_S))
+    hand.press("-", 3.0)
+    assert hand.velocity_rad_s(3.0)[1] == -0.2
+    hand.press(" ", 3.1)
+    assert not np.any(hand.velocity_rad_s(3.1)) and not hand.finished
+    hand.press("9", 3.2)
+    assert hand.joint == 1
+    hand.press("q", 3.3)
+    assert hand.finished
+
+
+def test_jogging_moves_only_within_reach() -> None:
+    with running_emulator() as (line, emulator), motors_access.wire(line.path, "controller", "1").link() as link:
+        link.connect(10.0)
+        motors_by_hand.prepare_to_jog(link, 0.2)
+        link.command_velocity([0.1] + [0.0] * 5)
+        limits = emulator.controller._armed_limits
+        assert limits[0].position_max_urad == 200_000 and limits[0].velocity_max_urad_s == 300_000
+
+
+def test_jog_needs_a_keyboard_and_sane_numbers() -> None:
+    with pytest.raises(ValueError, match="keyboard"):
+        run("jog", "--port", "/dev/null", text="q")
+    with pytest.raises(ValueError, match="speed"):
+        run("jog", "--port", "/dev/null", "--speed", "2")
+    with pytest.raises(ValueError, match="unknown bus"):
+        run("watch", "--port", "/dev/null", "--bus", "can")
