@@ -70,7 +70,7 @@ def train(
         infos = [info for store in stores for info in store.episodes()]
         if not any(map(is_held_out, infos)):
             raise ValueError(
-                f"none of the {len(infos)} episodes is held out for validation (about one in ten is, as its seed decides); "
+                f"none of the {len(infos)} episodes is held out for validation (about one in ten is, by its seed); "
                 f"collect more: fosp-edge data collect {dataset[0]} --episodes {len(infos) + 30}"
             )
         cameras = camera or [item.name for item in recordings[0].cameras]
