@@ -111,6 +111,7 @@ def train(
                 learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
                 validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
         writer = SummaryWriter(str(folder))
+        opened.callback(writer.close)
         trainer = Trainer(
             learner, sampler, folder,
             notes=provenance(
@@ -136,7 +137,6 @@ def train(
                 progress.update(task, completed=step.update, note=_note(step.metrics, step.updates_per_s))
 
             trainer.run(show, stop)
-        writer.close()
     state = "stopped at" if trainer.update < config.updates else "finished after"
     console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
     if trainer.update < config.updates:

@@ -60,3 +60,15 @@ def test_slow_critics_begin_as_copies_and_follow_at_their_rate() -> None:
     agent.update_slow_critics()
     for slow, old in zip(agent.slow_critics.parameters(), before, strict=True):
         assert torch.allclose(slow, old + 0.25, atol=1e-6)
+
+
+@torch.no_grad()
+def test_critics_begin_at_zero_and_reachability_at_hardly_ever() -> None:
+    config = tiny_config()
+    critics = Agent(config).critics
+    state = torch.randn(20, config.feature_size)
+    pair = torch.cat([state, torch.randn(20, config.action_size)], -1)
+    assert torch.equal(critics.reward_action(pair), torch.zeros(20, config.bins))
+    assert torch.equal(critics.cost_state(state), torch.zeros(20, config.bins))
+    for logit in (critics.reach_action(pair), critics.reach_state(state)):
+        assert float(torch.sigmoid(logit).max()) < 0.02

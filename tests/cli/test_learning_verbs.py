@@ -94,10 +94,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -
     ("arguments", "sentence"),
     [
         (["data", "collect", "OUT", "--scenario", "moon"], "unknown scenario 'moon'; choose one of: standard"),
-        (
-            ["data", "collect", "OUT", "--behaviour", "wild"],
-            "unknown behaviour 'wild'; choose one of: safe, careful, unsafe",
-        ),
+        (["data", "collect", "OUT", "--behaviour", "wild"], "unknown behaviour 'wild'; choose one of: safe, careful"),
         (["train", "--dataset", "OUT"], "OUT"),
         (["train", "--dataset", "DATA", "--preset", "huge"], "unknown preset 'huge'; choose one of: nano, small"),
         (["train", "--dataset", "DATA", "--method", "magic"], "unknown method 'magic'"),
@@ -147,6 +144,6 @@ def test_eval_measures_random_actions_beside_a_bundle(data: Path, tmp_path: Path
     measured = run_verb("eval", *options, "--out", str(out))
     assert measured.exit_code == 0, measured.output
     report = json.loads(out.with_suffix(".json").read_text())
-    assert [item["agent"].split(" (")[0] for item in report["scores"]] == ["run", "run", "random"]
+    assert [item["agent"] for item in report["scores"]] == ["run", "run, no filter", "random"]
     assert report["scores"][1]["intervention"]["mean"] == 0.0
     assert [item["scenario"] for item in report["episodes"]] == ["standard"] * 3

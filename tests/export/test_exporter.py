@@ -1,16 +1,19 @@
 """From an agent to a bundle that the robot's own controller loads and runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from export.exporter import Contract, Exported, export_bundle
+from export.restore import agent_of_bundle
 from export.step import candidate_names
 from export.thresholds import TooLittleDataError
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.bundle.manifest import WEIGHTS_FILE, CameraContract, Channel
+from fosp_edge.bundle.manifest import WEIGHTS_FILE, BundleError, CameraContract, Channel
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.types import Observation
 from tests.export.agents import make_agent, make_episode
@@ -27,7 +30,8 @@ CONTRACT = Contract(
 def export(parent: Path, miss_rate: float = 0.5) -> Exported:
     return export_bundle(
         make_agent(), CONTRACT, [make_episode(1, onset=8), make_episode(2), make_episode(3, onset=6)],
-        name="tiny", miss_rate=miss_rate, data_sha256="0" * 64, provenance={"seed": 0}, parent_folder=parent,
+        name="tiny", miss_rate=miss_rate, data_sha256="0" * 64, parent_folder=parent,
+        provenance={"seed": 0, "config": make_agent().config.to_dict()},
     )  # fmt: skip
 
 
@@ -62,3 +66,25 @@ def test_too_little_data_for_the_level_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(TooLittleDataError, match=r"at least 9 .* found 2"):
         export(tmp_path, miss_rate=0.1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_agent_comes_back_out_of_its_bundle(tmp_path: Path) -> None:
+    restored, agent = agent_of_bundle(load_bundle(export(tmp_path).path)), make_agent()
+    assert restored.config == agent.config
+    for (name, found), expected in zip(restored.state_dict().items(), agent.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), name
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"config": None}, "carries no training configuration"),
+        ({"config": {"taste": 1}}, "unknown to this version: taste"),
+        ({"config": make_agent(hidden=8).config.to_dict()}, "do not fit its configuration"),
+    ],
+)
+def test_a_bundle_that_gives_no_agent_back_says_why(tmp_path: Path, change: dict, sentence: str) -> None:
+    bundle = load_bundle(export(tmp_path).path)
+    manifest = replace(bundle.manifest, provenance=bundle.manifest.provenance | change)
+    with pytest.raises(BundleError, match=sentence):
+        agent_of_bundle(replace(bundle, manifest=manifest))

@@ -11,11 +11,12 @@ from gymnasium.utils.env_checker import check_env
 
 from fosp_edge.experience.schema import check_steps
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
+from fosp_edge.simulation.behaviours import BEHAVIOURS
 from fosp_edge.simulation.collect import MIXTURE, behaviour_of, collect_episode
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.layout import SCENARIOS, make_layout
 from fosp_edge.simulation.plant import Outcome
-from fosp_edge.simulation.task import EPISODE_STEPS, judge_step
+from fosp_edge.simulation.task import EPISODE_STEPS, SPEED_LIMIT_M_S, judge_step
 
 OVERSHOOT_M = 0.02
 """At full speed a period and the delay before it carry the fingertip so far beyond a face at most."""
@@ -126,6 +127,26 @@ def test_safe_arrives_and_unsafe_collides() -> None:
     assert sum(item["cost"] > 0 for item in outcome["safe"]) <= 1
     assert sum(item["cost"] > 0 for item in outcome["unsafe"]) >= 3
     assert sum(item["cost"] for item in outcome["safe"]) < 0.2 * sum(item["cost"] for item in outcome["unsafe"])
+
+
+def test_careful_keeps_further_away_than_safe() -> None:
+    layout = make_layout("standard", 1)
+    closest: dict[str, float] = {}
+    for name in ("safe", "careful"):
+        gaps = []
+        for seed in range(3):
+            script = BEHAVIOURS[name](layout, np.random.default_rng(seed))
+            tip = np.array(layout.start_m)
+            for _ in range(80):  # the fingertip as a point that goes just where it is told
+                tip = tip + 0.05 * SPEED_LIMIT_M_S * script.act(tip)
+                gaps += [
+                    np.hypot(
+                        max(abs(tip[0] - item.x_m) - item.half_x_m, 0), max(abs(tip[1] - item.y_m) - item.half_y_m, 0)
+                    )
+                    for item in layout.obstacles
+                ]
+        closest[name] = float(min(gaps))
+    assert closest["careful"] > closest["safe"]
 
 
 def test_the_mixture_is_kept_and_unknown_behaviours_are_refused() -> None:
