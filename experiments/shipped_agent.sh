@@ -8,10 +8,13 @@ export OMP_NUM_THREADS=1
 fosp-edge data collect data/safereach --episodes 1000
 fosp-edge data collect data/careful --behaviour careful --seed 200000 --episodes 1000
 
-# World model on the mixture, then critics, reachability and policy on both with the world model as it is.
+# World model on the mixture; critics and reachability on both data sets with the world model as it is; then the policy
+# alone, towards the weights that the finished critics give.
 fosp-edge train --dataset data/safereach --preset nano --camera fixed --threads 1 --updates 3054
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --camera fixed --threads 1 \
-    --world-model runs/train/nano-fosp-s0 --run runs/train/safereach-nano --updates 4700 --set critics_until=1500
+    --world-model runs/train/nano-fosp-s0 --run runs/train/critics --updates 1700
+fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --camera fixed --threads 1 \
+    --world-model runs/train/critics --critics --run runs/train/safereach-nano --updates 3000
 
 # Behaviour cloning on the same data and the same latents, to compare with.
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --method bc --camera fixed --threads 1 \

@@ -35,6 +35,12 @@ def train(
         Path | None,
         typer.Option(help="Take the world model of this checkpoint as it is and learn only critics and policy."),
     ] = None,
+    critics: Annotated[
+        bool,
+        typer.Option(
+            "--critics", help="With --world-model: take its critics as they are too and learn only the policy."
+        ),
+    ] = False,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a field of the configuration, e.g. --set inverse_temperature=2."),
@@ -89,6 +95,7 @@ def train(
             source, header = load_agent(world_model, chosen_device)
             # The world model stands already: behaviour learns from the first update, the model never.
             changes |= {"behaviour_from": 0, "model_until": 0} | _shape(header["config"])
+            changes |= {"critics_until": 0} if critics else {}
         config = make_config(preset, method, **(changes | ({"updates": updates} if updates else {})))
         folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +111,9 @@ def train(
             }
             if source is not None:
                 learner.agent.world_model.load_state_dict(source.world_model.state_dict())
+                if critics:
+                    learner.agent.critics.load_state_dict(source.critics.state_dict())
+                    learner.agent.slow_critics.load_state_dict(source.slow_critics.state_dict())
                 sampler = LatentSampler(sources, source, config.batch_size, config.batch_length, seed, **shared)
             else:
                 sampler = SequenceSampler(sources, config.batch_size, config.batch_length, seed, **shared)
