@@ -20,10 +20,10 @@ fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --
 fosp-edge train --dataset data/safereach --dataset data/careful --preset nano --method bc --camera fixed --threads 1 \
     --world-model runs/train/nano-fosp-s0 --run runs/train/bc --updates 1000 --set horizon=0
 
-fosp-edge export runs/train/safereach-nano --dataset data/safereach --out bundles/fosp
+fosp-edge export runs/train/safereach-nano --dataset data/safereach --miss-rate 0.2 --out bundles/fosp
 fosp-edge export runs/train/bc --dataset data/safereach --out bundles/bc
 
 fosp-edge eval --bundle bundles/fosp/* --bundle bundles/bc/* --without-filter --random --episodes 100 \
     --out experiments/results/safereach-standard
-fosp-edge eval --bundle bundles/fosp/* --without-filter --scenario all --episodes 100 \
+fosp-edge eval --bundle bundles/fosp/* --without-filter --scenario all --episodes 30 \
     --out experiments/results/safereach-families

@@ -163,7 +163,7 @@ def test_each_fault_ends_stopped_with_its_name_and_an_arm_at_rest(
 
 @real_time
 def test_a_few_corrupt_bytes_are_caught_and_the_run_goes_on(bench: Bench) -> None:
-    summary = bench.run(lambda device: device.referee.ask("line-faults", corrupt_probability=0.01))
+    summary = bench.run(lambda device: device.referee.ask("line-faults", corrupt_probability=0.003))
     assert summary.reason is Reason.RUN_COMPLETE, summary.detail
     counters = bench.status()["counters"]
     assert isinstance(counters, dict)
