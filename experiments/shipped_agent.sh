@@ -1,5 +1,6 @@
 #!/bin/sh
-# How the shipped agent was made and measured: about an hour and a half on two quiet CPU cores.
+# How the shipped agent was made and measured. Its stages were run one by one while the code was still moving (the critics
+# followed pictures, not yet latents computed once), so a run of this script differs from it in its noise.
 # Run from a checkout with the package installed: pip install -e '.[simulation,visualisation,learning,export]'
 set -eu
 export OMP_NUM_THREADS=1
