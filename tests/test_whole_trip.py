@@ -39,7 +39,7 @@ def succeed(*arguments: object) -> str:
     return result.stdout
 
 
-def assert_ran(result: "subprocess.CompletedProcess[str]", folder: Path) -> None:
+def assert_ran(result: "subprocess.CompletedProcess[str]", folder: Path, *, cameras: int) -> None:
     """A run left everything behind that it should. How well it kept time is the machine's affair, not this test's."""
     output = result.stdout + result.stderr
     assert "Traceback" not in output
@@ -58,7 +58,7 @@ def assert_ran(result: "subprocess.CompletedProcess[str]", folder: Path) -> None
         assert sum(info.summary.rows for info in episodes) == end["rows_written"]
         assert all(info.summary.finished for info in episodes)
         images = store.read(episodes[0].id)["image"]
-    assert images.shape[1:] == (64, 64, 6) and int(images.max()) > 100
+    assert images.shape[1:] == (64, 64, 3 * cameras) and int(images.max()) > 100
 
 
 @pytest.mark.timeout(1200)
@@ -77,9 +77,9 @@ def test_from_nothing_to_an_arm_that_moves(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "result.json").read_text())
     assert report["bundles"] == [bundle.id] and len(report["episodes"]) == 1 and report["episodes"][0]["steps"] > 0
     result = fosp_edge("run", "--bundle", path, "--seconds", 3, "--headless", "--out", tmp_path / "runs")
-    assert_ran(result, tmp_path / "runs")
+    assert_ran(result, tmp_path / "runs", cameras=2)
 
 
 @pytest.mark.skipif(not SHIPPED_FOLDER.is_dir(), reason="no agent is shipped in this tree yet")
 def test_with_no_bundle_named_the_shipped_agent_drives(tmp_path: Path) -> None:
-    assert_ran(fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs")
+    assert_ran(fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=1)
