@@ -1,13 +1,19 @@
 """The manifest of a bundle: what it was made for, what it contains, and what was proven of it."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 SCHEMA_VERSION = 1
 
 GRAPH_FILE = "step.onnx"
 WEIGHTS_FILE = "weights.safetensors"
+GATE_FILE = "gate.safetensors"
+"""What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
+
+CLOSED_LOOP, RECORDED = "closed loop", "recorded"
+"""Trajectories a threshold can come from: the bundle's own policy, unfiltered, or whatever else was recorded. Only the
+first kind is exchangeable with what the robot will do, so only there does the level promise anything about it."""
 
 
 class BundleError(ValueError):
@@ -58,6 +64,27 @@ class FilterThresholds:
     sample_size: int
     date_utc: str
     data_sha256: str
+    graph_sha256: str | None = None
+    """The step graph it was calibrated with; None in bundles from before this was kept."""
+    trajectories: str = RECORDED
+    """`CLOSED_LOOP` or `RECORDED`."""
+
+
+@dataclass(frozen=True)
+class GateThreshold:
+    """When what the robot sees counts as unfamiliar, and how that was found out; the statistics' own parameters are in
+    `GATE_FILE`."""
+
+    threshold: float
+    """Of the largest statistic, each divided by its scale."""
+    level: float
+    """Share of normal episodes in which the gate is allowed to raise an alarm."""
+    sample_size: int
+    """Held-out normal episodes."""
+    date_utc: str
+    data_sha256: str
+    graph_sha256: str
+    trajectories: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,8 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other file in the bundle, by name."""
     schema_version: int = SCHEMA_VERSION
+    gate: GateThreshold | None = None
+    """Out-of-distribution gate; None runs without one."""
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, so that equal manifests have equal hashes."""
@@ -129,6 +158,7 @@ class Manifest:
                 "candidates": tuple(str(item) for item in _list(raw, "candidates")),
                 "filter": _build(FilterThresholds, raw.get("filter")),
                 "parity": _build(Parity, raw.get("parity")),
+                "gate": None if raw.get("gate") is None else _build(GateThreshold, raw["gate"]),
             }
         )
 
@@ -141,12 +171,14 @@ def _list(raw: dict[str, Any], name: str) -> list[Any]:
 
 
 def _known(kind: type, raw: Any) -> dict[str, Any]:
-    """The entries of `raw`, after checking that they are exactly the fields of `kind`."""
+    """The entries of `raw`, after checking that they are fields of `kind`; one with a default may be missing, as it is
+    in bundles that are older than it."""
     assert is_dataclass(kind)
     if not isinstance(raw, dict):
         raise BundleError(f"manifest.json: expected an object for {kind.__name__}, found {type(raw).__name__}")
     names = {item.name for item in fields(kind)}
-    if missing := sorted(names - raw.keys()):
+    required = {i.name for i in fields(kind) if i.default is MISSING and i.default_factory is MISSING}
+    if missing := sorted(required - raw.keys()):
         raise BundleError(f"manifest.json: {kind.__name__} lacks {', '.join(missing)}; export the bundle again")
     if unknown := sorted(raw.keys() - names):
         raise BundleError(f"manifest.json: {kind.__name__} has unknown entries {', '.join(unknown)}")

@@ -17,21 +17,26 @@ from fosp_edge.control.safety_filter import (
     FilterState,
     filter_action,
 )
-from fosp_edge.control.types import Decision, Observation, StepScores
+from fosp_edge.control.types import Decision, FilterRecord, Observation, StepScores
 
 
 @dataclass(frozen=True)
 class Insight:
     """What one decision leaves behind beside the decision itself."""
 
-    chosen: int
-    """Row of the candidates that was let through."""
+    judged: FilterRecord
+    """What was let through, and by which thresholds."""
     advice: Decision
     """What the filter would have done; differs from the decision only when it is switched off."""
     range_limited: bool
     rate_limited: bool
     inference_s: float
     filter_s: float
+
+    @property
+    def chosen(self) -> int:
+        """Row of the candidates that was let through."""
+        return self.judged.chosen
 
 
 class Controller:
@@ -82,9 +87,10 @@ class Controller:
         begin_ns = time.perf_counter_ns()
         scores = self.runtime.step(observation, self._executed)
         inferred_ns = time.perf_counter_ns()
+        thresholds = self.manifest.filter
         verdict = filter_action(
             scores,
-            self.manifest.filter,
+            thresholds,
             self._filter_state,
             self._hold_index,
             enabled=self.filter_enabled,
@@ -93,7 +99,7 @@ class Controller:
         limited = self.limits.apply(verdict.decision.action)
         self._filter_state, self._executed, self._physical = verdict.state, limited.normalised, limited.physical
         self._insight = Insight(
-            chosen=verdict.decision.index,
+            judged=FilterRecord(verdict.decision.index, thresholds.feasible_reachability, thresholds.stop_reachability),
             advice=verdict.advice,
             range_limited=limited.range_limited,
             rate_limited=limited.rate_limited,

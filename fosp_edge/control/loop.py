@@ -284,6 +284,7 @@ class ControlLoop:
             state=self.machine.state,
             scores=scores,
             latency_s=latency_s,
+            filter=insight.judged,
         )
         self._pending = _Pending(record, insight)
 

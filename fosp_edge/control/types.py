@@ -89,6 +89,19 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class FilterRecord:
+    """What the filter judged by in one tick."""
+
+    chosen: int
+    """Row of the candidates that was let through."""
+    feasible_reachability: float
+    stop_reachability: float
+    """Thresholds in force: those of the bundle, unless the out-of-distribution gate tightened them."""
+    gate: tuple[float, ...] = ()
+    """The gate's statistics over its threshold: above 1 is an alarm. Empty without a gate."""
+
+
+@dataclass(frozen=True)
 class TickRecord:
     """Everything one tick leaves behind: the row of experience and of the flight record."""
 
@@ -112,3 +125,5 @@ class TickRecord:
     latency_s: float
     """From the start of the tick to the command on the wire."""
     frame_age_s: float
+    filter: FilterRecord | None = None
+    """None where nothing was decided."""
