@@ -1,5 +1,6 @@
 """Checkpoint in, verified bundle out."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -104,6 +105,7 @@ def export_bundle(
             calibration.sample_size,
             now,
             data_sha256,
+            hashlib.sha256(graph).hexdigest(),
         ),
         parity=parity,
         created_utc=now,
