@@ -77,11 +77,11 @@ def run(
     try:
         loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         controller = Controller(loaded, filter_enabled=not no_filter)
-        for caveat in [] if no_filter else caveats(loaded.manifest):
-            console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
         with open_rig(
             robot, loaded.manifest, port=port, camera_sources=camera or [], scenario=scenario, seed=seed
         ) as rig:
+            for caveat in [] if no_filter else caveats(loaded.manifest):
+                console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
                 console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
                 max_steps=max_steps if rig.referee is None else None,
