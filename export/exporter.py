@@ -1,6 +1,7 @@
 """Checkpoint in, verified bundle out."""
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -98,7 +99,7 @@ def export_bundle(
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
     config, rows = agent.config, Candidates.of(agent)
     metadata = _metadata(name, contract, agent)
-    graph = export_step(StepModule(agent), metadata)
+    graph = compact(export_step(StepModule(agent), metadata))
     generator = torch.Generator().manual_seed(0)
     measured = [
         (recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out
@@ -123,6 +124,7 @@ def export_bundle(
             calibration.sample_size,
             now,
             data_sha256,
+            hashlib.sha256(graph).hexdigest(),
         ),
         parity=parity,
         created_utc=now,
@@ -132,7 +134,7 @@ def export_bundle(
     )
     # The slow copies are made anew from the critics when learning goes on.
     weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
-    files = {GRAPH_FILE: compact(graph), WEIGHTS_FILE: pack(weights, kept_as)}
+    files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, kept_as)}
     files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
     if look_ahead:
         files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))

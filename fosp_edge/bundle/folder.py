@@ -114,11 +114,25 @@ def load_bundle(path: Path | str) -> Bundle:
     return Bundle(folder, manifest, contents[GRAPH_FILE], contents.get(GATE_FILE))
 
 
+def read_files(bundle: Bundle) -> dict[str, bytes]:
+    """Every file of a bundle beside its manifest, verified again: for making another bundle from it.
+
+    Raises:
+        BundleError: a file was changed since the bundle was loaded.
+    """
+    return {name: _checked(bundle.path / name, digest) for name, digest in bundle.manifest.files.items()}
+
+
 def _verified(path: Path, digest: str) -> bytes:
+    data = _checked(path, digest)
+    return data if path.name in _KEPT else b""
+
+
+def _checked(path: Path, digest: str) -> bytes:
     data = _read(path, None)
     if hashlib.sha256(data).hexdigest() != digest:
         raise BundleError(f"{path} is not the file the bundle was made with (its hash differs); get the bundle again")
-    return data if path.name in _KEPT else b""
+    return data
 
 
 def _read(path: Path, largest_bytes: int | None) -> bytes:

@@ -24,6 +24,7 @@ from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import open_recorder
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
@@ -76,6 +77,8 @@ def run(
     try:
         loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         controller = Controller(loaded, filter_enabled=not no_filter)
+        for caveat in [] if no_filter else caveats(loaded.manifest):
+            console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
         with open_rig(
             robot, loaded.manifest, port=port, camera_sources=camera or [], scenario=scenario, seed=seed
         ) as rig:
