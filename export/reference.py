@@ -9,6 +9,7 @@ import torch.nn.functional as functional
 
 from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
 from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.agent import reachability as probability
 from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
 from fosp_edge.agent.rssm import Latent
 
@@ -73,7 +74,9 @@ class ReferencePolicy:
         means = [mean for mean, _ in proposals]
         candidates = torch.cat([*means, *samples, torch.zeros_like(means[0]), -action])
         pair = torch.cat([features.expand(len(candidates), -1), candidates], -1)
-        rewards, costs = two_hot_mean(critics.reward_action(pair)), two_hot_mean(critics.cost_action(pair))
+        spacing = agent.config.bin_spacing
+        rewards = two_hot_mean(critics.reward_action(pair), spacing)
+        costs = two_hot_mean(critics.cost_action(pair), spacing)
         rows = torch.arange(len(candidates))
         if len(means) > 1:
             merit = EXPANSION_TEMPERATURE * (rewards - EXPANSION_COST_WEIGHT * costs)
@@ -83,8 +86,8 @@ class ReferencePolicy:
             candidates=candidates[rows].numpy(),
             reward_value=rewards[rows].numpy(),
             cost_value=costs[rows].numpy(),
-            reachability=torch.sigmoid(critics.reach_action(pair).squeeze(-1))[rows].numpy(),
-            state_reachability=float(torch.sigmoid(critics.reach_state(features))),
+            reachability=probability(critics.reach_action(pair), agent.config)[rows].numpy(),
+            state_reachability=float(probability(critics.reach_state(features), agent.config)),
             surprise=float(categorical_kl(posterior, prior)),
         )
 
@@ -102,5 +105,5 @@ def recorded_reachability(
         embedding, previous, torch.from_numpy(steps["is_first"])[None], generator
     )
     pair = torch.cat([latents.features()[0], actions], -1)
-    result: FloatArray = torch.sigmoid(agent.critics.reach_action(pair).squeeze(-1)).numpy()
+    result: FloatArray = probability(agent.critics.reach_action(pair), agent.config).numpy()
     return result
