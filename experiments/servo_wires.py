@@ -70,6 +70,7 @@ def measure(bundle: Bundle, wire: str, episodes: int) -> dict[str, Any]:
             {
                 "seed": seed,
                 "end": one.reason.name,
+                "sentence": summary.detail,
                 "success": one.success,
                 "cost": one.cost,
                 "return": round(one.reward, 2),

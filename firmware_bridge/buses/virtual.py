@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from firmware_bridge.buses.bus import MotorBus, MotorBusError, MotorState
-from firmware_bridge.buses.calibration import MotorCalibration
+from firmware_bridge.buses.calibration import RADIANS_PER_TICK, MotorCalibration
 from firmware_bridge.buses.error_budget import ErrorBudget
 from firmware_bridge.codes import Fault, State, Torque
 from firmware_bridge.emulator import ControllerEmulator
@@ -23,6 +23,8 @@ from firmware_bridge.link import MotorLink
 
 STATE_MAX_AGE_S = 0.04
 """For this long the last state of a servo stands in for one that did not come: one bad packet is not the end."""
+FASTEST_RAD_S = 15.0
+"""No servo of these families turns faster: a reading that says so is a damaged packet with a lucky check sum."""
 BUS_WATCHDOG_S = 0.2
 """After this long without a packet the servos stop by themselves, where they can."""
 LEAD_MAX_RAD = 0.15
@@ -39,28 +41,41 @@ class ServoPlant:
         self._calibration = tuple(calibration)
         self._states: list[MotorState | None] = [None] * len(calibration)
         self._seen_s = [0.0] * len(calibration)
+        self._alerts = 0
         self._goals_rad: list[float] | None = None
         self._velocities_rad_s = [0.0] * len(calibration)
         self._torque_on = False
         self._torque_doubtful = False
 
     def refresh(self) -> bool:
-        """Read all servos; False if any did not answer.
+        """Read all servos; False if any did not answer, or with what cannot be.
 
         Its last state then stands in for it, and once that is older than `STATE_MAX_AGE_S`, NaN.
         """
-        asked_s = time.monotonic()
-        new = self._bus.read_states()
-        for joint, state in enumerate(new):
-            if state is not None:
+        asked_s, whole = time.monotonic(), True
+        for joint, state in enumerate(self._bus.read_states()):
+            if state is not None and self._plausible(joint, state, time.monotonic()):
                 self._states[joint], self._seen_s[joint] = state, asked_s
-            elif time.monotonic() - self._seen_s[joint] > STATE_MAX_AGE_S:
+                continue
+            whole = False
+            if time.monotonic() - self._seen_s[joint] > STATE_MAX_AGE_S:
                 self._states[joint] = None
-        return None not in new
+        alert = any(state is not None and state.alert for state in self._states)
+        self._alerts = self._alerts + 1 if alert else 0
+        return whole
+
+    def _plausible(self, joint: int, new: MotorState, now_s: float) -> bool:
+        old = self._states[joint]
+        if old is None:
+            return True
+        angles = self._calibration[joint].angle_rad
+        way_rad = abs(math.remainder(angles(new.position_ticks) - angles(old.position_ticks), 2 * math.pi))
+        furthest_rad = FASTEST_RAD_S * (now_s - self._seen_s[joint]) + 2 * RADIANS_PER_TICK
+        return way_rad <= furthest_rad and abs(new.velocity_rad_s) <= FASTEST_RAD_S
 
     def any_alert(self) -> bool:
-        """Whether a servo reports a hardware error of its own."""
-        return any(state is not None and state.alert for state in self._states)
+        """Whether a servo has reported a hardware error of its own twice in a row: once may be a damaged byte."""
+        return self._alerts > 1
 
     def commit(self, dt_s: float) -> None:
         """Move the goals by `dt_s` of the velocity setpoints and send them, if torque is on."""

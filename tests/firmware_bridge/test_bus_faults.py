@@ -116,6 +116,20 @@ def test_the_last_state_stands_in_for_a_lost_one_but_not_for_long() -> None:
     assert np.all(np.isnan(plant.positions_rad()))
 
 
+@families
+def test_a_reading_that_cannot_be_is_a_bad_packet(family: ServoFamily) -> None:
+    transport = ChainTransport(family)
+    plant = ServoPlant(bus_over(transport, family), calibrations.centred((1, 2)))
+    assert plant.refresh()
+    transport.plant.position = [0.0, 2.0]
+    assert not plant.refresh() and plant.positions_rad()[1] == 0.0
+    # If it stays so, it is so: first nothing is known any more, then the arm stands elsewhere.
+    time.sleep(STATE_MAX_AGE_S)
+    transport.plant.position = [0.0, -1.2]
+    plant.refresh()
+    eventually(lambda: plant.refresh() and abs(plant.positions_rad()[1] + 1.2) < 2e-3)
+
+
 def drive(link: MotorLink, seconds: float) -> None:
     """Command for a while, arming again where this machine let the watchdog trip."""
     until_s = time.monotonic() + seconds

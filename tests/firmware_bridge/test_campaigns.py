@@ -8,6 +8,7 @@ import pytest
 
 from experiments import wire_faults, wire_fuzz
 from experiments.wire_processes import ProcessTrial, ServoTrial
+from firmware_bridge.buses.families import FAMILIES, ServoFamily
 from firmware_bridge.codes import Fault, Refusal
 from firmware_bridge.controller import Controller
 from firmware_bridge.safety import Verdict
@@ -60,6 +61,13 @@ def test_a_controller_without_limits_is_found_out(monkeypatch: pytest.MonkeyPatc
 def test_python_reads_any_bytes() -> None:
     result = wire_fuzz.fuzz_python(3_000, seed=2)
     assert result["damaged_frames_accepted"] == 0 and result["ignored_frames"]
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_servo_packets_are_read_from_any_bytes(family: ServoFamily) -> None:
+    result = wire_fuzz.fuzz_servo_packets(family, 3_000, seed=2)
+    assert result["longest_buffer"] < 70_000  # type: ignore[operator]
+    assert result["damaged_packets_accepted"] <= 3 * result["accepted_by_the_odds_of_its_check"] + 3  # type: ignore[operator]
 
 
 @needs_gcc
