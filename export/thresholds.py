@@ -1,11 +1,12 @@
-"""Where the feasible set ends: read off held-out episodes by split-conformal calibration, never set by hand.
+"""Where the feasible set ends, and where the unfamiliar begins: split-conformal calibration, never set by hand.
 
 Vovk et al. 2005; Angelopoulos and Bates 2023. A violation is missed if the reachability of the actions shortly before
 it stays at or below the threshold. With n exchangeable episodes that run into a violation, the threshold below the
 k-th smallest of their scores, k = floor(level (n + 1)), is missed by a new one with probability at most `level`.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,9 @@ class Calibration:
     sample_size: int
     false_alarm_rate: float
     """Share of the ticks of violation-free episodes that lie above the threshold."""
+    worst_miss_rate: float
+    """What the miss rate of this one threshold does not exceed with 95 % confidence. The level itself holds on average
+    over calibrations (Vovk 2012, "Conditional validity of inductive conformal predictors")."""
 
 
 def onset_score(reachability: npt.NDArray[np.float32], violation: npt.NDArray[np.float32]) -> float | None:
@@ -75,4 +79,41 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
     ticks = np.concatenate(quiet) if quiet else np.zeros(0, np.float32)
     # Above what half of the violations reach, moving on is no better than standing still.
     stop = max(threshold, float(np.median(ordered)))
-    return Calibration(threshold, stop, len(scores), float(np.mean(ticks > threshold)) if len(ticks) else 0.0)
+    return Calibration(
+        threshold,
+        stop,
+        len(scores),
+        float(np.mean(ticks > threshold)) if len(ticks) else 0.0,
+        beta_quantile(rank, len(scores) + 1 - rank, 0.95),
+    )
+
+
+def upper_threshold(scores: Sequence[float], level: float) -> float:
+    """The threshold that a further exchangeable score exceeds with probability at most `level`.
+
+    Raises:
+        TooLittleDataError: fewer scores than the level needs.
+    """
+    rank = math.ceil((1.0 - level) * (len(scores) + 1) - 1e-9)
+    if rank > len(scores):
+        needed = math.ceil(1.0 / level - 1e-9) - 1
+        raise TooLittleDataError(
+            f"the gate needs at least {needed} normal episodes for a false-alarm rate of {level:g}, found "
+            f"{len(scores)}. Collect more episodes, or accept a higher --false-alarm-rate"
+        )
+    return float(np.sort(np.asarray(scores, np.float64))[rank - 1])
+
+
+def beta_quantile(first: int, second: int, share: float) -> float:
+    """Quantile of a Beta distribution with whole parameters: the miss rate of the k-th smallest of n scores has
+    Beta(k, n + 1 - k). P(Beta(k, n + 1 - k) <= x) = P(Binomial(n, x) >= k), inverted by bisection."""
+    count = first + second - 1
+
+    def below(x: float) -> float:
+        return 1.0 - sum(math.comb(count, k) * x**k * (1.0 - x) ** (count - k) for k in range(first))
+
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if below(middle) < share else (low, middle)
+    return high

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, BundleError, Manifest
+from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, WEIGHTS_FILE, BundleError, Manifest
 from fosp_edge.bundle.validation import SHA256, validate
 
 MANIFEST_FILE = "manifest.json"
 _REQUIRED = (GRAPH_FILE, WEIGHTS_FILE)
+_KEPT = (GRAPH_FILE, GATE_FILE)
+"""Files whose content stays in memory once verified."""
 _LARGEST_MANIFEST_BYTES = 16 << 20
 
 
@@ -29,6 +31,8 @@ class Bundle:
     manifest: Manifest
     graph_bytes: bytes
     """The step graph, as verified: it is not to be read from the disk a second time."""
+    gate_bytes: bytes | None = None
+    """Parameters of the out-of-distribution gate, as verified; None if the manifest has no gate."""
 
     @property
     def id(self) -> str:
@@ -50,8 +54,9 @@ def write_bundle(manifest: Manifest, files: Mapping[str, bytes], parent_folder: 
     Raises:
         BundleError: the manifest cannot be meant, a file is missing or badly named, or the disk refuses.
     """
-    if missing := [name for name in _REQUIRED if name not in files]:
-        raise BundleError(f"a bundle needs {' and '.join(_REQUIRED)}; missing: {', '.join(missing)}")
+    required = (*_REQUIRED, GATE_FILE) if manifest.gate is not None else _REQUIRED
+    if missing := [name for name in required if name not in files]:
+        raise BundleError(f"a bundle needs {' and '.join(required)}; missing: {', '.join(missing)}")
     manifest = replace(manifest, files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
     validate(manifest)
     text = manifest.to_json().encode()
@@ -100,19 +105,34 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"{folder}: {MANIFEST_FILE} is not text; get the bundle again") from error
     validate(manifest)
     expected = manifest.files.keys() | {MANIFEST_FILE}
-    if missing := sorted((expected | set(_REQUIRED)) - found):
+    required = {*_REQUIRED, GATE_FILE} if manifest.gate is not None else set(_REQUIRED)
+    if missing := sorted((expected | required) - found):
         raise BundleError(f"{folder} lacks {', '.join(missing)}; get the bundle again")
     if extra := sorted(found - expected):
         raise BundleError(f"{folder} holds what does not belong to it: {', '.join(extra)}; remove it or get it again")
     contents = {name: _verified(folder / name, manifest.files[name]) for name in sorted(manifest.files)}
-    return Bundle(folder, manifest, contents[GRAPH_FILE])
+    return Bundle(folder, manifest, contents[GRAPH_FILE], contents.get(GATE_FILE))
+
+
+def read_files(bundle: Bundle) -> dict[str, bytes]:
+    """Every file of a bundle beside its manifest, verified again: for making another bundle from it.
+
+    Raises:
+        BundleError: a file was changed since the bundle was loaded.
+    """
+    return {name: _checked(bundle.path / name, digest) for name, digest in bundle.manifest.files.items()}
 
 
 def _verified(path: Path, digest: str) -> bytes:
+    data = _checked(path, digest)
+    return data if path.name in _KEPT else b""
+
+
+def _checked(path: Path, digest: str) -> bytes:
     data = _read(path, None)
     if hashlib.sha256(data).hexdigest() != digest:
         raise BundleError(f"{path} is not the file the bundle was made with (its hash differs); get the bundle again")
-    return data if path.name == GRAPH_FILE else b""
+    return data
 
 
 def _read(path: Path, largest_bytes: int | None) -> bytes:

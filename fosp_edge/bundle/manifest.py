@@ -1,13 +1,19 @@
 """The manifest of a bundle: what it was made for, what it contains, and what was proven of it."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 SCHEMA_VERSION = 1
 
 GRAPH_FILE = "step.onnx"
 WEIGHTS_FILE = "weights.safetensors"
+GATE_FILE = "gate.safetensors"
+"""What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
+
+CLOSED_LOOP, RECORDED = "closed loop", "recorded"
+"""Trajectories a threshold can come from: the bundle's own policy, unfiltered, or whatever else was recorded. Only the
+first kind is exchangeable with what the robot will do, so only there does the level promise anything about it."""
 
 
 class BundleError(ValueError):
@@ -58,6 +64,27 @@ class FilterThresholds:
     sample_size: int
     date_utc: str
     data_sha256: str
+    graph_sha256: str | None = None
+    """The step graph it was calibrated with; None in bundles from before this was kept."""
+    trajectories: str = RECORDED
+    """`CLOSED_LOOP` or `RECORDED`."""
+
+
+@dataclass(frozen=True)
+class GateThreshold:
+    """When what the robot sees counts as unfamiliar, and how that was found out; the statistics' own parameters are in
+    `GATE_FILE`."""
+
+    threshold: float
+    """Of the largest statistic, each divided by its scale."""
+    level: float
+    """Share of normal episodes in which the gate is allowed to raise an alarm."""
+    sample_size: int
+    """Held-out normal episodes."""
+    date_utc: str
+    data_sha256: str
+    graph_sha256: str
+    trajectories: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +97,26 @@ class Parity:
     value_error: float
     reachability_error: float
     latent_flips: int
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Fewer bits, and what they did to the agent: both followed whole recorded episodes, each with its own state.
+
+    Actions are normalised, their whole range is 2.
+    """
+
+    kind: str
+    ticks: int
+    latent_agreement: float
+    """Share of the categoricals in the same class."""
+    action_drift: float
+    """Mean over ticks of the largest component's difference."""
+    action_drift_p99: float
+    reachability_drift: float
+    own_action_drift: float
+    """The same mean between the unconverted agent and itself with other sampling noise: no worse than chance."""
+    own_reachability_drift: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +143,12 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other file in the bundle, by name."""
     schema_version: int = SCHEMA_VERSION
+    gate: GateThreshold | None = None
+    """Out-of-distribution gate; None runs without one."""
+    storage: Conversion | None = None
+    """How the weights are rounded, in both files alike; None in bundles from before this was kept: float32."""
+    precision: Conversion | None = None
+    """What the step graph computes in; None is float32."""
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, so that equal manifests have equal hashes."""
@@ -129,6 +182,11 @@ class Manifest:
                 "candidates": tuple(str(item) for item in _list(raw, "candidates")),
                 "filter": _build(FilterThresholds, raw.get("filter")),
                 "parity": _build(Parity, raw.get("parity")),
+                **{
+                    name: None if raw.get(name) is None else _build(Conversion, raw[name])
+                    for name in ("storage", "precision")
+                },
+                "gate": None if raw.get("gate") is None else _build(GateThreshold, raw["gate"]),
             }
         )
 
@@ -141,12 +199,14 @@ def _list(raw: dict[str, Any], name: str) -> list[Any]:
 
 
 def _known(kind: type, raw: Any) -> dict[str, Any]:
-    """The entries of `raw`, after checking that they are exactly the fields of `kind`."""
+    """The entries of `raw`, after checking that they are fields of `kind`; one with a default may be missing, as it is
+    in bundles that are older than it."""
     assert is_dataclass(kind)
     if not isinstance(raw, dict):
         raise BundleError(f"manifest.json: expected an object for {kind.__name__}, found {type(raw).__name__}")
     names = {item.name for item in fields(kind)}
-    if missing := sorted(names - raw.keys()):
+    required = {i.name for i in fields(kind) if i.default is MISSING and i.default_factory is MISSING}
+    if missing := sorted(required - raw.keys()):
         raise BundleError(f"manifest.json: {kind.__name__} lacks {', '.join(missing)}; export the bundle again")
     if unknown := sorted(raw.keys() - names):
         raise BundleError(f"manifest.json: {kind.__name__} has unknown entries {', '.join(unknown)}")

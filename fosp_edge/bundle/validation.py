@@ -5,7 +5,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fosp_edge.bundle.manifest import BundleError, CameraContract, Channel, Manifest
+from fosp_edge.bundle.manifest import (
+    CLOSED_LOOP,
+    GATE_FILE,
+    RECORDED,
+    BundleError,
+    CameraContract,
+    Channel,
+    Conversion,
+    FilterThresholds,
+    GateThreshold,
+    Manifest,
+)
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -30,7 +41,10 @@ def validate(manifest: Manifest) -> None:
         _count(f"latent.{field}", getattr(manifest.latent, field), 1)
     _candidates(manifest)
     _filter(manifest)
+    _gate(manifest)
     _parity(manifest)
+    _conversion("storage", manifest.storage)
+    _conversion("precision", manifest.precision)
     if manifest.parent is not None and not _is_sha256(manifest.parent):
         raise BundleError(f"manifest.json: parent should be the id of a bundle, found {manifest.parent!r}")
     _files(manifest.files)
@@ -81,6 +95,28 @@ def _filter(manifest: Manifest) -> None:
             f"manifest.json: the filter would stop at a reachability of {stop:g}, below the {feasible:g} up to which "
             "it calls a candidate feasible; calibrate the filter and export again"
         )
+    _origin("filter", thresholds)
+
+
+def _gate(manifest: Manifest) -> None:
+    if (gate := manifest.gate) is None:
+        if GATE_FILE in manifest.files:
+            raise BundleError(f"manifest.json: there is a {GATE_FILE}, but no gate that uses it; calibrate it again")
+        return
+    _number("gate.threshold", gate.threshold, 0.0)
+    _number("gate.level", gate.level, 0.0, 1.0)
+    _count("gate.sample_size", gate.sample_size, 0)
+    _origin("gate", gate)
+
+
+def _origin(field: str, item: FilterThresholds | GateThreshold) -> None:
+    if item.graph_sha256 is not None and not _is_sha256(item.graph_sha256):
+        raise BundleError(f"manifest.json: {field}.graph_sha256 is not a SHA-256: {item.graph_sha256!r}")
+    if item.trajectories not in (CLOSED_LOOP, RECORDED):
+        raise BundleError(
+            f"manifest.json: {field}.trajectories should be {CLOSED_LOOP!r} or {RECORDED!r}, "
+            f"found {item.trajectories!r}"
+        )
 
 
 def _parity(manifest: Manifest) -> None:
@@ -95,6 +131,22 @@ def _parity(manifest: Manifest) -> None:
                 f"manifest.json: parity.{field} is {error:g}, above the tolerance of {tolerance:g}: the graph does not "
                 "do what the checkpoint does; export again"
             )
+
+
+def _conversion(field: str, conversion: Conversion | None) -> None:
+    if conversion is None:
+        return
+    _text(f"{field}.kind", conversion.kind)
+    _count(f"{field}.ticks", conversion.ticks, 1)
+    _number(f"{field}.latent_agreement", conversion.latent_agreement, 0.0, 1.0)
+    for name in (
+        "action_drift",
+        "action_drift_p99",
+        "reachability_drift",
+        "own_action_drift",
+        "own_reachability_drift",
+    ):
+        _number(f"{field}.{name}", getattr(conversion, name), 0.0)
 
 
 def _files(files: Any) -> None:

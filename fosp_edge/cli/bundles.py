@@ -104,7 +104,7 @@ def _row_json(path: Path, loaded: Bundle | BundleError) -> dict[str, object]:
 
 def _lines(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
-    limits, parity, latent = manifest.filter, manifest.parity, manifest.latent
+    limits, gate, parity, latent = manifest.filter, manifest.gate, manifest.parity, manifest.latent
     cameras = [
         f"{camera.name} {camera.width_px}x{camera.height_px}" + (f" (serial {camera.serial})" if camera.serial else "")
         for camera in manifest.cameras
@@ -121,7 +121,12 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "latent": f"{latent.deterministic} numbers and {latent.groups} categoricals of {latent.classes} classes",
         "candidates": ", ".join(manifest.candidates),
         "filter": f"feasible up to a reachability of {limits.feasible_reachability:.4g}, stops above "
-        f"{limits.stop_reachability:.4g}; level {limits.level:g} over {limits.sample_size} samples, {limits.date_utc}",
+        f"{limits.stop_reachability:.4g}; level {limits.level:g} over {limits.sample_size} samples, {limits.date_utc}; "
+        f"trajectories: {limits.trajectories}",
+        "gate": "none"
+        if gate is None
+        else f"alarms in at most {gate.level:.0%} of normal episodes; {gate.sample_size} samples, {gate.date_utc}; "
+        f"trajectories: {gate.trajectories}",
         "parity": f"{parity.steps} steps against the checkpoint: actions within {parity.action_error:.2g}, values "
         f"{parity.value_error:.2g}, reachability {parity.reachability_error:.2g} (tolerance {parity.tolerance:g}), "
         f"{parity.latent_flips} latent flips",

@@ -1,4 +1,4 @@
-"""`fosp-edge data collect`: an offline data set from scripted behaviours in simulation."""
+"""`fosp-edge data collect`: a data set from scripted behaviours, or from a bundle's own policy, in simulation."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,14 +7,22 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.workers import map_in_processes
+from fosp_edge.control.recorder import REASONS
 from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
 
 _EPISODES_PER_WRITE = 20
 """Each write waits for the disk; at most so many episodes are made again after a power cut."""
+
+_Job = tuple[str, int, str | None, str | None, bool]
+"""Scenario, seed, scripted behaviour, bundle, and whether its filter is on."""
+
+_ACTORS: dict[tuple[str, bool], Any] = {}
+"""One actor per bundle in each worker process: opening a graph takes longer than an episode should."""
 
 
 def collect(
@@ -28,13 +36,20 @@ def collect(
             help="`safe`, `careful`, `unsafe` or `random`; by default the mixture of safe, unsafe and random."
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Let this bundle's policy act in place of the scripts, with its filter off.")
+    ] = None,
+    with_filter: Annotated[bool, typer.Option("--with-filter", help="With --bundle: leave its filter on.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 2,
 ) -> None:
     """Collect an offline data set with scripted safe, unsafe and random behaviour in simulation.
 
-    Interrupted at any moment, the same command goes on where it stopped.
+    With --bundle its policy acts instead, unfiltered: the episodes that `fosp-edge calibrate-filter` needs. Interrupted
+    at any moment, the same command goes on where it stopped.
 
     Example: fosp-edge data collect data/safereach --episodes 1500 --workers 2
+
+    Example: fosp-edge data collect data/own --bundle bundles/... --seed 300000 --episodes 400
     """
     require("simulation")
     from fosp_edge.simulation.behaviours import BEHAVIOURS
@@ -45,10 +60,23 @@ def collect(
         raise ValueError(f"unknown scenario {scenario!r}; choose one of: {', '.join(SCENARIOS)}")
     if behaviour is not None and behaviour not in BEHAVIOURS:
         raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(BEHAVIOURS)}")
+    if bundle is not None and behaviour is not None:
+        raise ValueError("a bundle's policy and a scripted behaviour cannot act at once: give --bundle or --behaviour")
+    if with_filter and bundle is None:
+        raise ValueError("--with-filter says how a bundle acts: give --bundle as well")
+    bundle_id = None if bundle is None else load_bundle(bundle).id
     console = Console()
     with ExperienceStore(out, "a") as store:
-        present = {info.header.seed for info in store.episodes() if info.header.scenario == scenario}
-        wanted = [(scenario, item, behaviour) for item in range(seed, seed + episodes) if item not in present]
+        present = {
+            info.header.seed
+            for info in store.episodes()
+            if info.header.scenario == scenario and info.header.bundle == bundle_id
+        }
+        wanted: list[_Job] = [
+            (scenario, item, behaviour, None if bundle is None else str(bundle), with_filter)
+            for item in range(seed, seed + episodes)
+            if item not in present
+        ]
         columns = (
             TextColumn("collecting"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -63,6 +91,8 @@ def collect(
                         source=str(summary["behaviour"]),
                         scenario=scenario,
                         seed=int(summary["seed"]),
+                        bundle=bundle_id,
+                        reasons=("",) if bundle is None else tuple(reason.name for reason in REASONS),
                     )
                     pending.append((header, steps, "success" if summary["success"] else "timeout"))
                     progress.advance(task)
@@ -74,10 +104,17 @@ def collect(
         _report(console, store, out)
 
 
-def _collect(arguments: tuple[str, int, str | None]) -> tuple[Steps, dict[str, Any]]:
+def _collect(job: _Job) -> tuple[Steps, dict[str, Any]]:
     from fosp_edge.simulation.collect import collect_episode
+    from fosp_edge.simulation.collect_policy import collect_policy_episode
+    from fosp_edge.simulation.evaluation import BundleActor
 
-    return collect_episode(*arguments)
+    scenario, seed, behaviour, bundle, with_filter = job
+    if bundle is None:
+        return collect_episode(scenario, seed, behaviour)
+    if (bundle, with_filter) not in _ACTORS:
+        _ACTORS[bundle, with_filter] = BundleActor(Path(bundle), filter_enabled=with_filter)
+    return collect_policy_episode(_ACTORS[bundle, with_filter], scenario, seed)
 
 
 def _report(console: Console, store: ExperienceStore, out: Path) -> None:

@@ -29,6 +29,7 @@ _REASON_WORDS = {
     Reason.SAFER_CANDIDATE: "safer candidate",
     Reason.RECOVERY: "recovery",
     Reason.HOLD: "hold",
+    Reason.UNFAMILIAR: "unfamiliar: hold",
     Reason.FILTER_OFF: "off",
 }
 _BAR_WIDTH = 40

@@ -26,6 +26,7 @@ from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import open_recorder
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
@@ -86,6 +87,8 @@ def run(
         with open_rig(
             robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
         ) as rig:
+            for caveat in [] if no_filter else caveats(loaded.manifest):
+                console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
                 console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
                 max_steps=max_steps if rig.referee is None else None,

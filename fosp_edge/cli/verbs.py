@@ -45,6 +45,11 @@ VERBS: dict[str, Verb] = {
         "Turn a checkpoint into a bundle, with a parity check.",
         "fosp-edge export runs/train/checkpoint.safetensors",
     ),
+    "calibrate-filter": Verb(
+        "fosp_edge.cli.calibrate_filter:calibrate_filter",
+        "Calibrate a bundle's safety filter and out-of-distribution gate on its own episodes.",
+        "fosp-edge calibrate-filter bundles/4f1c... --dataset data/own --miss-rate 0.1",
+    ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
         "Make an offline data set with scripted safe, unsafe and random behaviour.",

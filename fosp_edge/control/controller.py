@@ -3,12 +3,16 @@
 The run loop on the robot and the evaluation in lockstep use this same class, so what is measured is what moves.
 """
 
+import hashlib
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from fosp_edge.control.arming import check_armed
+from fosp_edge.control.gate import OodGate, explain
+from fosp_edge.control.gate_response import DEFAULT_GATE_SETTINGS, GateSettings, GateState, respond
 from fosp_edge.control.inference import PolicyBundle, PolicyRuntime
 from fosp_edge.control.limits import Limits
 from fosp_edge.control.safety_filter import (
@@ -17,21 +21,32 @@ from fosp_edge.control.safety_filter import (
     FilterState,
     filter_action,
 )
-from fosp_edge.control.types import Decision, Observation, StepScores
+from fosp_edge.control.types import Decision, FilterRecord, Observation, Reason, StepScores
 
 
 @dataclass(frozen=True)
 class Insight:
     """What one decision leaves behind beside the decision itself."""
 
-    chosen: int
-    """Row of the candidates that was let through."""
+    judged: FilterRecord
+    """What was let through, and by which thresholds."""
     advice: Decision
     """What the filter would have done; differs from the decision only when it is switched off."""
     range_limited: bool
     rate_limited: bool
     inference_s: float
     filter_s: float
+
+    @property
+    def chosen(self) -> int:
+        """Row of the candidates that was let through."""
+        return self.judged.chosen
+
+    def sentence(self, reason: Reason) -> str:
+        """Why the run stops for this reason, with what was measured."""
+        if reason is Reason.UNFAMILIAR_STOP:
+            return f"{reason.value}; {explain(self.judged.gate)}"
+        return str(reason.value)
 
 
 class Controller:
@@ -42,14 +57,28 @@ class Controller:
         bundle: PolicyBundle,
         *,
         filter_enabled: bool = True,
+        gate_enabled: bool = True,
         settings: FilterSettings = DEFAULT_SETTINGS,
+        gate_settings: GateSettings = DEFAULT_GATE_SETTINGS,
         threads: int = 1,
         full_range_s: float = 0.1,
     ) -> None:
-        """Open the bundle's graph; raises BundleError."""
+        """Open the bundle's graph, and arm its filter if that is enabled.
+
+        With `gate_enabled` False the out-of-distribution gate measures and does not act; so it is with the filter off.
+
+        Raises:
+            BundleError: the graph is not that of the manifest, or the filter does not arm.
+        """
         self.manifest = bundle.manifest
+        if filter_enabled:
+            check_armed(self.manifest, hashlib.sha256(bundle.graph_bytes).hexdigest())
         self.filter_enabled = filter_enabled
-        self.settings = settings
+        self.settings, self.gate_settings = settings, gate_settings
+        self._gate_enabled = gate_enabled
+        self._gate: OodGate | None = None
+        if self.manifest.gate is not None:
+            self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
         self.runtime = PolicyRuntime(bundle, threads)
         actions = self.manifest.actions
         self.limits = Limits(
@@ -59,7 +88,7 @@ class Controller:
             full_range_s,
         )
         self._hold_index = self.manifest.candidates.index("hold")
-        self._filter_state = FilterState()
+        self._filter_state, self._gate_state = FilterState(), GateState()
         self._executed = np.zeros(len(actions), dtype=np.float32)
         self._physical = self.limits.rest
         self._insight: Insight | None = None
@@ -68,7 +97,9 @@ class Controller:
         """A new episode from rest; `seed` decides all noise of it."""
         self.runtime.reset(seed)
         self.limits.reset()
-        self._filter_state = FilterState()
+        self._filter_state, self._gate_state = FilterState(), GateState()
+        if self._gate is not None:
+            self._gate.reset()
         self._executed = np.zeros(len(self.manifest.actions), dtype=np.float32)
         self._physical = self.limits.rest
         self._insight = None
@@ -82,6 +113,9 @@ class Controller:
         begin_ns = time.perf_counter_ns()
         scores = self.runtime.step(observation, self._executed)
         inferred_ns = time.perf_counter_ns()
+        readings = () if self._gate is None else self._gate.observe(observation, scores.surprise)
+        alarm = self._gate_enabled and any(value > 1.0 for value in readings)
+        self._gate_state = respond(alarm, self._gate_state, self.gate_settings)
         verdict = filter_action(
             scores,
             self.manifest.filter,
@@ -89,11 +123,17 @@ class Controller:
             self._hold_index,
             enabled=self.filter_enabled,
             settings=self.settings,
+            stage=self._gate_state.stage,
         )
         limited = self.limits.apply(verdict.decision.action)
         self._filter_state, self._executed, self._physical = verdict.state, limited.normalised, limited.physical
         self._insight = Insight(
-            chosen=verdict.decision.index,
+            judged=FilterRecord(
+                verdict.decision.index,
+                verdict.thresholds.feasible_reachability,
+                verdict.thresholds.stop_reachability,
+                readings,
+            ),
             advice=verdict.advice,
             range_limited=limited.range_limited,
             rate_limited=limited.rate_limited,

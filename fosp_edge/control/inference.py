@@ -25,6 +25,10 @@ class PolicyBundle(Protocol):
     def graph_bytes(self) -> bytes:
         """The step graph, as verified: the file is not read a second time."""
 
+    @property
+    def gate_bytes(self) -> bytes | None:
+        """Parameters of the out-of-distribution gate, as verified; None if the manifest has no gate."""
+
 
 class NotFinite(RuntimeError):  # noqa: N818 - an outcome, as the control loop names it
     """The graph returned NaN or infinity; its recurrent state is not to be trusted until the next reset."""

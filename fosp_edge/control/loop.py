@@ -32,6 +32,7 @@ _FILTER_TO_MACHINE = {
     Reason.FILTER_OFF: Reason.FEASIBLE_AGAIN,
     Reason.RECOVERY: Reason.RECOVERY,
     Reason.HOLD: Reason.HOLD,
+    Reason.UNFAMILIAR: Reason.UNFAMILIAR,
 }
 
 
@@ -266,8 +267,8 @@ class ControlLoop:
         insight = self.controller.insight
         self.telemetry.add("inference", insight.inference_s)
         self.telemetry.add("filter", insight.filter_s)
-        if decision.reason in (Reason.NOT_FINITE, Reason.RECOVERY_EXHAUSTED):
-            raise StopRun(decision.reason, decision.reason.value)
+        if decision.reason in (Reason.NOT_FINITE, Reason.RECOVERY_EXHAUSTED, Reason.UNFAMILIAR_STOP):
+            raise StopRun(decision.reason, insight.sentence(decision.reason))
         self._follow(decision.reason)
         if not self.machine.may_move:
             raise StopRun(Reason.INTERNAL, f"a command was due in the state {self.machine.state.value}")
@@ -284,6 +285,7 @@ class ControlLoop:
             state=self.machine.state,
             scores=scores,
             latency_s=latency_s,
+            filter=insight.judged,
         )
         self._pending = _Pending(record, insight)
 

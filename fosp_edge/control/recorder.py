@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fosp_edge.control.types import Reason, TickRecord
 from fosp_edge.experience.codec import Row
 from fosp_edge.experience.episode import StoreError
+from fosp_edge.experience.schema import FILTER_COLUMNS
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
 """What the numbers in the column `reason` mean; written into every episode's header."""
@@ -32,8 +33,40 @@ OpenEpisode = Callable[[int, str], Writer]
 """Opens an episode for a seed and a scenario; called in the recorder's thread, where the store lives."""
 
 
-def row_of(record: TickRecord) -> dict[str, npt.NDArray[np.generic]]:
-    """The columns of the store out of one tick's record."""
+Columns = dict[str, npt.NDArray[np.generic]]
+
+
+def row_of(record: TickRecord, before: Columns | None = None) -> Columns:
+    """The columns of the store out of one tick's record.
+
+    `before` is the row before it in the episode: where nothing was decided, the filter's columns are zero, shaped as
+    there.
+    """
+    return _basic_columns(record) | _filter_columns(record, before)
+
+
+def _filter_columns(record: TickRecord, before: Columns | None) -> Columns:
+    scores, judged = record.scores, record.filter
+    if scores is None or judged is None:
+        before = before or {}
+        return {item.name: np.zeros_like(before[item.name]) for item in FILTER_COLUMNS if item.name in before}
+    gate = np.zeros(3, np.float32)
+    gate[: len(judged.gate)] = judged.gate
+    return {
+        "reachability": scores.reachability,
+        "reward_value": scores.reward_value,
+        "cost_value": scores.cost_value,
+        "state_reachability": np.asarray(scores.state_reachability, np.float32),
+        "surprise": np.asarray(scores.surprise, np.float32),
+        "chosen": np.asarray(judged.chosen, np.uint8),
+        "thresholds": np.asarray([judged.feasible_reachability, judged.stop_reachability], np.float32),
+        "gate": gate,
+        "latency_s": np.asarray(record.latency_s, np.float32),
+        "frame_age_s": np.asarray(record.frame_age_s, np.float32),
+    }
+
+
+def _basic_columns(record: TickRecord) -> Columns:
     return {
         "image": record.observation.image,
         "state": record.observation.state,
@@ -130,16 +163,18 @@ class Recorder:
 
     def _work(self) -> None:
         writer: Writer | None = None
+        row: Columns | None = None
         try:
             while (item := self._queue.get()) is not None:
                 if isinstance(item, _Begin):
-                    writer = self._open_episode(item.seed, item.scenario)
+                    writer, row = self._open_episode(item.seed, item.scenario), None
                 elif isinstance(item, _End):
                     if writer is not None:
                         writer.close(item.outcome)
                     writer = None
                 elif writer is not None:
-                    writer.append(row_of(item))
+                    row = row_of(item, row)
+                    writer.append(row)
                     self.written += 1
             if writer is not None:
                 writer.close("interrupted")

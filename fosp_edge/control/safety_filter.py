@@ -9,14 +9,18 @@ Least-restrictive, in this order:
 4. hold still: the least unsafe one is so unsafe that moving is not worth it;
 5. a controlled stop, when 3 and 4 have not led back to the feasible set for `patience_ticks`.
 
+Above that stands the out-of-distribution gate (`gate_response`): an alarm tightens the threshold, several hold the
+robot still, and in the end stop it, whatever the scores say, because then the scores say nothing.
+
 Everything here is a pure function of (scores, thresholds, state before), so any tick can be judged again later.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fosp_edge.bundle.manifest import FilterThresholds
+from fosp_edge.control.gate_response import Stage
 from fosp_edge.control.types import Decision, Reason, StepScores
 
 
@@ -30,6 +34,8 @@ class FilterSettings:
     """or at once below this share of the feasible threshold, where there is nothing to chatter about."""
     patience_ticks: int = 40
     """Ticks in a row without a feasible candidate, after which the run is stopped: 2 s at 20 Hz."""
+    tighten_ratio: float = 0.5
+    """Share of the feasible threshold that is left while the gate is in alarm."""
     value_margin: float = 0.02
     """Candidates whose reachability is this close to the best one count as equally safe: the more valuable wins."""
 
@@ -56,6 +62,8 @@ class Verdict:
     advice: Decision
     """The same as `decision` unless the filter is off."""
     state: FilterState
+    thresholds: FilterThresholds
+    """Those in force."""
 
 
 def filter_action(
@@ -66,6 +74,7 @@ def filter_action(
     *,
     enabled: bool = True,
     settings: FilterSettings = DEFAULT_SETTINGS,
+    stage: Stage = Stage.FAMILIAR,
 ) -> Verdict:
     """Choose among the candidates of one tick.
 
@@ -77,19 +86,29 @@ def filter_action(
         enabled: if False the policy's choice stands, and `advice` says what would have been done. Scores that are
             not finite are held back all the same.
         settings: hysteresis and patience.
+        stage: of the out-of-distribution gate's response.
     """
+    if stage is not Stage.FAMILIAR:
+        thresholds = replace(
+            thresholds, feasible_reachability=settings.tighten_ratio * thresholds.feasible_reachability
+        )
     finite = all(
         np.all(np.isfinite(values))
         for values in (scores.candidates, scores.reachability, scores.reward_value, scores.cost_value)
     )
     if not finite or not np.isfinite(scores.state_reachability):
         decision = _take(scores, hold_index, Reason.NOT_FINITE)
-        return Verdict(decision, decision, FilterState(intervening=True))
-    advice, after = _choose(scores, thresholds, before, hold_index, settings)
+        return Verdict(decision, decision, FilterState(intervening=True), thresholds)
+    if stage >= Stage.HOLD:
+        reason = Reason.UNFAMILIAR if stage is Stage.HOLD else Reason.UNFAMILIAR_STOP
+        # Not counted against the patience of the recovery: nothing is being tried here.
+        advice, after = _take(scores, hold_index, reason), FilterState(intervening=True)
+    else:
+        advice, after = _choose(scores, thresholds, before, hold_index, settings)
     if enabled:
-        return Verdict(advice, advice, after)
+        return Verdict(advice, advice, after, thresholds)
     unfiltered = Decision(0, scores.candidates[0], scores.candidates[0], Reason.FILTER_OFF, intervened=False)
-    return Verdict(unfiltered, advice, after)
+    return Verdict(unfiltered, advice, after, thresholds)
 
 
 def _choose(

@@ -16,7 +16,7 @@ from fosp_edge.control.types import Reason, State
 
 _LOG = logging.getLogger(__name__)
 
-RELEASABLE = frozenset({Reason.RECOVERY_EXHAUSTED})
+RELEASABLE = frozenset({Reason.RECOVERY_EXHAUSTED, Reason.UNFAMILIAR_STOP})
 """Stops after which an operator may go on with the next episode in the same run: the robot itself is well."""
 
 

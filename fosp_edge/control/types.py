@@ -26,6 +26,7 @@ class Reason(str, Enum):
     SAFER_CANDIDATE = "another candidate is predicted to be safer than the policy's choice"
     RECOVERY = "no candidate is predicted to stay feasible: the least unsafe one is taken"
     HOLD = "recovery is not predicted to help: hold still"
+    UNFAMILIAR = "what the cameras show is unlike what the filter was calibrated on: hold still"
     FILTER_OFF = "the filter was switched off by the operator"
     CHECKS_PASSED = "robot, cameras and bundle passed their checks"
     OPERATOR_START = "the operator started the run"
@@ -41,6 +42,7 @@ class Reason(str, Enum):
     ROBOT_FAULT = "the motor controller latched a fault"
     DEADLINE = "too many deadlines were missed in a row"
     RECOVERY_EXHAUSTED = "recovery did not lead back to the feasible set in time"
+    UNFAMILIAR_STOP = "what the cameras show stayed unlike what the filter was calibrated on"
     RECORDER_FAILED = "experience can no longer be written"
     BUNDLE_REFUSED = "the bundle was not made for this robot or these cameras"
     INTERNAL = "an unexpected error"
@@ -89,6 +91,19 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class FilterRecord:
+    """What the filter judged by in one tick."""
+
+    chosen: int
+    """Row of the candidates that was let through."""
+    feasible_reachability: float
+    stop_reachability: float
+    """Thresholds in force: those of the bundle, unless the out-of-distribution gate tightened them."""
+    gate: tuple[float, ...] = ()
+    """The gate's statistics over its threshold: above 1 is an alarm. Empty without a gate."""
+
+
+@dataclass(frozen=True)
 class TickRecord:
     """Everything one tick leaves behind: the row of experience and of the flight record."""
 
@@ -112,3 +127,5 @@ class TickRecord:
     latency_s: float
     """From the start of the tick to the command on the wire."""
     frame_age_s: float
+    filter: FilterRecord | None = None
+    """None where nothing was decided."""

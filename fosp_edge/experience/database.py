@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from fosp_edge.experience.episode import StoreError
-from fosp_edge.experience.schema import SCHEMA_VERSION
+from fosp_edge.experience.schema import READABLE_VERSIONS, SCHEMA_VERSION
 
 FORMAT = "fosp-edge experience"
 DATA_FILE = "data.mdb"
@@ -103,7 +103,10 @@ class Database:
         try:
             self._tables = {name: self._environment.open_db(name.encode(), create=False) for name in TABLES}
             with self.read() as view:
-                _check_schema(path, view.get("meta", b"store"))
+                version = _check_schema(path, view.get("meta", b"store"))
+            if not readonly and version != SCHEMA_VERSION:
+                # Older rows are rows of the present schema; only an older reader must learn that newer ones may follow.
+                self.write(lambda view: view.put("meta", b"store", _meta()), 0)
         except (lmdb.Error, StoreError) as error:
             self._environment.close()
             if isinstance(error, StoreError):
@@ -195,10 +198,9 @@ def create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         environment = lmdb.open(str(temporary), max_dbs=len(TABLES), map_size=1 << 20)
-        meta = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
         tables = {name: environment.open_db(name.encode()) for name in TABLES}
         with environment.begin(write=True) as transaction:
-            transaction.put(b"store", json.dumps(meta).encode(), db=tables["meta"])
+            transaction.put(b"store", _meta(), db=tables["meta"])
         environment.close()
         _rename(temporary, path)
     except (lmdb.Error, OSError) as error:
@@ -220,15 +222,22 @@ def _rename(temporary: Path, path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_schema(path: Path, raw: bytes | None) -> None:
+def _meta() -> bytes:
+    return json.dumps({"format": FORMAT, "schema_version": SCHEMA_VERSION}).encode()
+
+
+def _check_schema(path: Path, raw: bytes | None) -> int:
+    """The schema version of a store. Raises StoreError if this version of the software does not read it."""
     try:
         meta: dict[str, Any] = json.loads(raw or b"{}")
     except json.JSONDecodeError:
         meta = {}
     if meta.get("format") != FORMAT:
         raise StoreError(f"{path} holds a database that is not an experience store")
-    if (version := meta.get("schema_version")) != SCHEMA_VERSION:
+    version = meta.get("schema_version")
+    if version not in READABLE_VERSIONS:
         raise StoreError(
-            f"{path} has schema {version}, this version of fosp-edge reads schema {SCHEMA_VERSION}; "
+            f"{path} has schema {version}, this version of fosp-edge reads up to schema {SCHEMA_VERSION}; "
             "use the version it was written with"
         )
+    return int(version)

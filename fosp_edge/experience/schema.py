@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added `FILTER_COLUMNS`; nothing else changed."""
+READABLE_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ COLUMNS: tuple[Column, ...] = (
     Column("time_ns", "int64", (), "monotonic time of the tick"),
 )
 
+FILTER_COLUMNS: tuple[Column, ...] = (
+    Column("reachability", "float32", (None,), "of each candidate, in the order of the bundle"),
+    Column("reward_value", "float32", (None,), "Q_r of each candidate"),
+    Column("cost_value", "float32", (None,), "Q_c of each candidate"),
+    Column("state_reachability", "float32", (), "of the state before any candidate"),
+    Column("surprise", "float32", (), "KL divergence from prior to posterior, nats"),
+    Column("chosen", "uint8", (), "row of the candidate that was let through"),
+    Column("thresholds", "float32", (2,), "feasible and stop threshold in force, after the gate's tightening"),
+    Column("gate", "float32", (3,), "statistics of the out-of-distribution gate over its threshold; 0 without a gate"),
+    Column("latency_s", "float32", (), "from the start of the tick to the command on the wire"),
+    Column("frame_age_s", "float32", (), "age of the oldest picture"),
+)
+"""What a filtered run adds, all of it or none: why each action was let through. Zero in an episode's last row, upon
+which nothing was decided. Scripts and other tools' data have none of it, and learning asks for none of it."""
+
 Steps = dict[str, npt.NDArray[np.generic]]
 """Columns of one episode or of a part of it, each with the step as first axis."""
 
@@ -48,6 +65,8 @@ def check_steps(steps: Steps) -> int:
         ValueError: a sentence naming the column, what was expected and what was found.
     """
     expected = {column.name: column for column in COLUMNS}
+    if any(column.name in steps for column in FILTER_COLUMNS):
+        expected |= {column.name: column for column in FILTER_COLUMNS}
     if missing := sorted(expected.keys() - steps.keys()):
         raise ValueError(f"columns are missing from the episode: {', '.join(missing)}")
     if unknown := sorted(steps.keys() - expected.keys()):

@@ -8,10 +8,11 @@ in an index: killed before the end, they have to be repaired, and nobody reads t
 too; it is slower on half-megabyte values, and its readers hold back the checkpoint of its log. The formats of other
 tools are import and export (`fosp_edge.experience.source`).
 
-Layout, schema 1. Four tables: `meta` (`store`: JSON with format and schema version), `headers` and `summaries`
+Layout, schema 2. Four tables: `meta` (`store`: JSON with format and schema version), `headers` and `summaries`
 (episode number, 4 bytes big-endian -> JSON) and `chunks` (episode number, chunk number -> zlib(safetensors) of at most
-20 rows, one second). A chunk and the summary that counts it are one transaction, synced to the disk, so at most the
-last second is ever lost.
+20 rows, one second). Schema 1 had the same without the columns of the filter; it is read, and becomes schema 2 when
+it is first opened for appending. A chunk and the summary that counts it are one transaction, synced to the disk, so at
+most the last second is ever lost.
 """
 
 import hashlib

@@ -1,12 +1,15 @@
-"""One scripted episode as rows of experience: what an offline data set is made of."""
+"""One episode in lockstep as rows of experience: what an offline data set is made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fosp_edge.control.types import Observation
 from fosp_edge.experience.schema import Steps
-from fosp_edge.simulation.behaviours import BEHAVIOURS
+from fosp_edge.simulation.behaviours import BEHAVIOURS, Action
 from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.plant import ArmPlant
 
 MIXTURE: dict[str, float] = {"safe": 0.5, "unsafe": 0.3, "random": 0.2}
 """Shares of the behaviours; FOSP's data sets mix trajectories of safe, unsafe and random policies (section 5.1)."""
@@ -17,8 +20,12 @@ def behaviour_of(seed: int) -> str:
     return str(np.random.default_rng([seed, 7]).choice(list(MIXTURE), p=list(MIXTURE.values())))
 
 
+Act = Callable[[Observation, ArmPlant], tuple[Action, Action, int]]
+"""From what is seen (and, for scripts, the truth behind it) to the executed action, the wanted one, and the reason."""
+
+
 def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> tuple[Steps, dict[str, Any]]:
-    """Run one episode; returns its rows (see `fosp_edge.experience.schema`) and a summary of how it went.
+    """Run one scripted episode; returns its rows (see `fosp_edge.experience.schema`) and a summary of how it went.
 
     Args:
         scenario: scenario family.
@@ -34,19 +41,33 @@ def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> t
     environment = SafeReach(scenario)
     observation, info = environment.reset(seed=seed)
     script = BEHAVIOURS[behaviour](environment.plant.layout, np.random.default_rng([seed, 11]))
+
+    def act(_: Observation, plant: ArmPlant) -> tuple[Action, Action, int]:
+        action = script.act(plant.tip_m())
+        return action, action, 0
+
+    return record_episode(environment, observation, info, act, behaviour, seed)
+
+
+def record_episode(
+    environment: SafeReach, observation: dict[str, Any], info: dict[str, Any], act: Act, actor: str, seed: int
+) -> tuple[Steps, dict[str, Any]]:
+    """Run an episode that was just reset to its end; `actor` names who acts in the summary."""
     rows: list[dict[str, Any]] = []
     ended = terminated = False
     while True:
-        action = np.zeros(3, np.float32) if ended else script.act(environment.plant.tip_m())
+        action, nominal, reason = np.zeros(3, np.float32), np.zeros(3, np.float32), 0
+        if not ended:
+            action, nominal, reason = act(Observation(observation["image"], observation["state"]), environment.plant)
         row: dict[str, Any] = {
             "image": observation["image"],
             "state": observation["state"],
             "action": action,
-            "nominal": action,
+            "nominal": nominal,
             "violation": np.float32(info["violation"]),
             "is_first": np.bool_(not rows),
             "is_terminal": np.bool_(terminated),
-            "reason": np.uint8(0),
+            "reason": np.uint8(reason),
             "time_ns": np.int64(len(rows) * 50_000_000),
         }
         reward = 0.0
@@ -58,9 +79,9 @@ def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> t
         ended = terminated or truncated
     steps: Steps = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     summary = {
-        "scenario": scenario,
+        "scenario": environment.scenario,
         "seed": seed,
-        "behaviour": behaviour,
+        "behaviour": actor,
         "return": float(steps["reward"].sum()),
         "cost": float(steps["cost"].sum()),
         "success": bool(terminated),

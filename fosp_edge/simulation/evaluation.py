@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.controller import Controller
-from fosp_edge.control.types import Observation
+from fosp_edge.control.types import Decision, Observation, StepScores
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.scene import CAMERAS
 
@@ -63,7 +63,7 @@ class BundleActor:
 
     def __init__(self, path: Path, *, filter_enabled: bool) -> None:
         bundle = load_bundle(path)
-        self._controller = Controller(bundle, filter_enabled=filter_enabled)
+        self.controller = Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
             raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")
@@ -71,13 +71,17 @@ class BundleActor:
 
     def reset(self, seed: int) -> None:
         """Begin anew; the seed decides all noise."""
-        self._controller.reset(seed)
+        self.controller.reset(seed)
 
     def act(self, observation: Observation) -> tuple[Action, bool, bool]:
         """One decision of the controller."""
+        decision, _ = self.decide(observation)
+        return decision.action, decision.intervened, self.controller.insight.advice.intervened
+
+    def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
+        """The same with its reasons. `observation` holds all cameras of SafeReach. Raises as `Controller.decide`."""
         image = np.ascontiguousarray(observation.image[..., self._channels])
-        decision, _ = self._controller.decide(Observation(image, observation.state))
-        return decision.action, decision.intervened, self._controller.insight.advice.intervened
+        return self.controller.decide(Observation(image, observation.state))
 
 
 def evaluate_episode(actor: Actor, scenario: str, seed: int) -> EpisodeResult:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fosp_edge.bundle.folder import load_bundle, write_bundle
-from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.manifest import RECORDED, BundleError, GateThreshold, Manifest
 from tests.bundle.manifests import FILES, make_bundle, make_manifest
 
 
@@ -216,3 +216,44 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path):
     with pytest.raises(BundleError, match="cannot be written"):
         write_bundle(make_manifest(), FILES, tmp_path / "file" / "below")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def make_gate() -> GateThreshold:
+    return GateThreshold(
+        1.1, 0.05, 80, "2026-01-01", "0" * 64, hashlib.sha256(FILES["step.onnx"]).hexdigest(), RECORDED
+    )
+
+
+def test_a_gate_travels_with_its_file_and_not_without_it(tmp_path):
+    manifest = replace(make_manifest(), gate=make_gate())
+    with pytest.raises(BundleError, match=r"missing: gate\.safetensors"):
+        write_bundle(manifest, FILES, tmp_path)
+    with pytest.raises(BundleError, match="no gate that uses it"):
+        write_bundle(make_manifest(), FILES | {"gate.safetensors": b"numbers"}, tmp_path)
+    bundle = load_bundle(write_bundle(manifest, FILES | {"gate.safetensors": b"numbers"}, tmp_path))
+    assert bundle.gate_bytes == b"numbers" and bundle.manifest.gate == make_gate()
+
+
+def test_a_manifest_from_before_a_field_with_a_default_is_read_and_gets_the_default():
+    raw = json.loads(make_manifest().to_json())
+    del raw["gate"], raw["filter"]["graph_sha256"], raw["filter"]["trajectories"]
+    assert Manifest.from_json(json.dumps(raw)) == make_manifest()
+    del raw["filter"]["level"]
+    with pytest.raises(BundleError, match="FilterThresholds lacks level"):
+        Manifest.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threshold": math.nan}, "gate.threshold"),
+        ({"level": 1.5}, "gate.level"),
+        ({"sample_size": -1}, "gate.sample_size"),
+        ({"graph_sha256": "abc"}, "gate.graph_sha256"),
+        ({"trajectories": "dreamt"}, "gate.trajectories"),
+    ],
+)
+def test_a_gate_that_cannot_be_meant_is_refused(changes, words, tmp_path):
+    manifest = replace(make_manifest(), gate=replace(make_gate(), **changes))
+    with pytest.raises(BundleError, match=words):
+        write_bundle(manifest, FILES | {"gate.safetensors": b"numbers"}, tmp_path)

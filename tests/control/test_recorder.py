@@ -3,13 +3,15 @@
 import errno
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fosp_edge.control.recorder import REASONS, Recorder, row_of
-from fosp_edge.control.types import Observation, Reason, State, TickRecord
-from fosp_edge.experience.schema import COLUMNS, check_steps
+from fosp_edge.control.types import FilterRecord, Observation, Reason, State, StepScores, TickRecord
+from fosp_edge.experience.codec import stack_rows
+from fosp_edge.experience.schema import COLUMNS, FILTER_COLUMNS, check_steps
 from tests.control.fakes import MemoryWriter
 
 
@@ -41,6 +43,23 @@ def test_rows_are_those_of_the_schema() -> None:
     assert set(row) == {column.name for column in COLUMNS}
     assert check_steps({name: np.stack([value, value]) for name, value in row.items()}) == 2
     assert REASONS[int(row["reason"])] is Reason.POLICY
+
+
+def decided(tick: int) -> TickRecord:
+    scores = StepScores(
+        np.zeros((5, 3), np.float32), *(np.full(5, value, np.float32) for value in (1.0, 2.0, 0.3)), 0.25, 4.0
+    )
+    return replace(record(tick), scores=scores, filter=FilterRecord(3, 0.4, 0.8, (0.5, 1.5)), latency_s=0.01)
+
+
+def test_what_the_filter_judged_by_is_in_the_row_and_the_last_row_has_it_as_zeros() -> None:
+    row = row_of(decided(0))
+    assert set(row) == {column.name for column in (*COLUMNS, *FILTER_COLUMNS)}
+    np.testing.assert_allclose(row["thresholds"], [0.4, 0.8])
+    np.testing.assert_allclose(row["gate"], [0.5, 1.5, 0.0])
+    assert int(row["chosen"]) == 3 and row["reachability"].tolist() == pytest.approx([0.3] * 5)
+    last = row_of(record(1), row)
+    assert stack_rows([row, last])["reachability"].tolist()[1] == [0.0] * 5
 
 
 def test_everything_handed_over_is_written_in_order_and_closed() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fosp_edge.bundle.manifest import FilterThresholds
+from fosp_edge.control.gate_response import Stage
 from fosp_edge.control.safety_filter import FilterSettings, FilterState, filter_action
 from fosp_edge.control.types import Reason, StepScores
 
@@ -141,3 +142,21 @@ def test_it_is_a_pure_function(sequence: list[list[float]]) -> None:
         return chosen
 
     assert run() == run()
+
+
+def test_an_alarm_of_the_gate_halves_the_threshold_and_says_so() -> None:
+    scores = scores_of([0.2, 0.1, 0.18, 0.1, 0.4], [0.0, 1.0, 0.0, 0.0, 0.0])
+    assert filter_action(scores, THRESHOLDS, FilterState(), HOLD).decision.index == 0
+    verdict = filter_action(scores, THRESHOLDS, FilterState(), HOLD, stage=Stage.TIGHTENED)
+    assert (verdict.decision.index, verdict.decision.reason) == (1, Reason.SAFER_CANDIDATE)
+    assert verdict.thresholds == replace(THRESHOLDS, feasible_reachability=0.15)
+
+
+@pytest.mark.parametrize("stage", [Stage.HOLD, Stage.STOP])
+@given(probabilities)
+def test_what_is_unfamiliar_holds_still_whatever_the_scores_say(stage: Stage, reachability: list[float]) -> None:
+    verdict = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD, stage=stage)
+    assert verdict.decision.index == HOLD and not np.any(verdict.decision.action)
+    assert verdict.decision.reason is (Reason.UNFAMILIAR if stage is Stage.HOLD else Reason.UNFAMILIAR_STOP)
+    off = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD, stage=stage, enabled=False)
+    assert off.decision.index == 0 and off.advice.index == HOLD

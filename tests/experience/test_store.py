@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fosp_edge.experience.episode import StoreError
+from fosp_edge.experience.schema import FILTER_COLUMNS, check_steps
 from fosp_edge.experience.store import CHUNK_ROWS, ExperienceStore
 from tests.experience.episodes import RECORDING, make_header, make_steps, row_of
 
@@ -88,7 +89,7 @@ def test_rows_are_copied_so_that_a_buffer_may_be_used_again(tmp_path):
         ({"reward": np.float32("nan")}, "reward"),
         ({"state": np.full(4, np.inf, np.float32)}, "state"),
         ({"image": np.zeros((8, 8, 6), np.float32)}, "image"),
-        ({"surprise": np.float32(0)}, "surprise"),
+        ({"astonishment": np.float32(0)}, "astonishment"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_by_name(tmp_path, change, word):
@@ -157,6 +158,40 @@ def test_another_schema_is_refused(tmp_path):
     environment.close()
     with pytest.raises(StoreError, match="schema 99"):
         ExperienceStore(tmp_path / "store", "a")
+
+
+def test_a_store_from_before_the_filter_columns_is_read_and_moves_on_when_appended_to(tmp_path):
+    def version() -> int:
+        environment = lmdb.open(str(tmp_path / "store"), max_dbs=4, readonly=True)
+        with environment.begin() as transaction:
+            meta = json.loads(transaction.get(b"store", db=environment.open_db(b"meta", txn=transaction, create=False)))
+        environment.close()
+        return meta["schema_version"]
+
+    with ExperienceStore(tmp_path / "store", "a") as store:
+        store.add(make_header(), make_steps(3))
+    environment = lmdb.open(str(tmp_path / "store"), max_dbs=4)
+    with environment.begin(write=True) as transaction:
+        meta = json.dumps({"format": "fosp-edge experience", "schema_version": 1}).encode()
+        transaction.put(b"store", meta, db=environment.open_db(b"meta", txn=transaction))
+    environment.close()
+    with ExperienceStore(tmp_path / "store") as store:
+        assert len(store.read("000000")["reward"]) == 3
+    assert version() == 1
+    with ExperienceStore(tmp_path / "store", "a") as store:
+        assert len(store.read("000000")["reward"]) == 3
+    assert version() == 2
+
+
+def test_filter_columns_come_all_or_not_at_all():
+    steps = make_steps(3)
+    filtered = steps | {
+        column.name: np.zeros((3, *(size or 5 for size in column.shape)), column.dtype) for column in FILTER_COLUMNS
+    }
+    assert check_steps(filtered) == 3
+    del filtered["chosen"]
+    with pytest.raises(ValueError, match="missing from the episode: chosen"):
+        check_steps(filtered)
 
 
 @pytest.mark.parametrize("wrong", ["7", "seven", "-1", "99999999999", "²"])

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from export.thresholds import LEAD_TICKS, WINDOW_TICKS, TooLittleDataError, calibrate, onset_score
+from export.thresholds import (
+    LEAD_TICKS,
+    WINDOW_TICKS,
+    TooLittleDataError,
+    beta_quantile,
+    calibrate,
+    onset_score,
+    upper_threshold,
+)
 
 
 def episode(score: float, onset: int = 20, length: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +77,24 @@ def test_too_little_data_says_how_much_is_needed_and_that_suffices(level: float,
     with pytest.raises(TooLittleDataError, match=f"at least {needed} held-out episodes .* found {needed - 1}"):
         calibrate([episode(0.5)] * (needed - 1), level)
     assert calibrate([episode(0.5)] * needed, level).sample_size == needed
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_the_gates_false_alarm_rate_holds(level: float) -> None:
+    random, alarms, trials = np.random.default_rng(2), 0, 2000
+    for _ in range(trials):
+        scores = random.gamma(2.0, 1.0, 40)
+        alarms += scores[-1] > upper_threshold(scores[:-1].tolist(), level)
+    spread = 4.0 * np.sqrt(level * (1 - level) / trials)
+    assert level - 1.0 / 40 - spread < alarms / trials < level + spread
+
+
+def test_the_gate_too_says_how_many_episodes_it_needs() -> None:
+    with pytest.raises(TooLittleDataError, match=r"at least 19 normal episodes .* found 18"):
+        upper_threshold([1.0] * 18, 0.05)
+    assert upper_threshold(list(range(19)), 0.05) == 18.0
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 9), (5, 42), (28, 259), (1, 1)])
+def test_the_beta_quantile_is_that_of_scipy(first: int, second: int) -> None:
+    assert beta_quantile(first, second, 0.95) == pytest.approx(stats.beta.ppf(0.95, first, second), abs=1e-6)
