@@ -25,11 +25,13 @@ from fosp_edge.cli.motors_access import (
     Ids,
     Port,
     Release,
+    Wire,
     only_port,
     wire,
 )
 from fosp_edge.cli.motors_by_hand import calibrate, jog
 from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.serial_arm import describe_faults
 
 app = typer.Typer(
     add_completion=False,
@@ -172,7 +174,7 @@ def watch(
 
 
 def _table(name: str, now: Telemetry) -> Table:
-    faults = f", faults {now.faults!s}" if now.faults else ""
+    faults = f", {describe_faults(now.faults)}" if now.faults else ""
     table = Table(title=f"{name}: {now.state.name}, {now.voltage_v:.1f} V{faults}", box=None)
     for column in ("joint", "position rad", "velocity rad/s", "current A", "temperature °C", "errors"):
         table.add_column(column, justify="right")
@@ -221,19 +223,27 @@ def stop(
 ) -> None:
     """Stop the motors and keep them stopped; they hold where they are unless --release is given."""
     chosen = wire(port, bus, ids, rs485=rs485)
-    if bus != CONTROLLER and release:
-        line = chosen.open_bus(chosen.port)
-        try:
-            line.broadcast_torque_off()
-            line.set_torque(False)
-        finally:
-            line.close()
-        typer.echo("torque is off")
+    if bus != CONTROLLER:
+        typer.echo(_stop_servos(chosen, release=release))
         return
-    with chosen.link(calibrated=False) as link:
+    with chosen.link() as link:
         link.connect()
         if not link.stop():
             raise ValueError("the controller did not acknowledge: cut the motors' power")
         if release:
             link.disarm(Torque.OFF)
     typer.echo("stopped" + ("; torque is off" if release else "; holding"))
+
+
+def _stop_servos(chosen: Wire, *, release: bool) -> str:
+    line = chosen.open_bus(chosen.port)
+    try:
+        if release:
+            # All at once first, then one by one to be certain.
+            line.broadcast_torque_off()
+            line.set_torque(False)
+            return "torque is off"
+        holding = line.hold_here()
+        return f"stopped; {holding} of {len(line.motor_ids)} motors hold, the others have no torque"
+    finally:
+        line.close()

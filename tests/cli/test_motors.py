@@ -73,6 +73,19 @@ def test_a_board_gets_its_certificate(tmp_path: Path) -> None:
         assert certificate["passed"] and len(certificate["checks"]) == 9
 
 
+def test_stopping_servos_gives_up_their_goals_and_leaves_limp_ones_limp() -> None:
+    with chain_on_a_line(FAMILIES["feetech"], joints=2) as chain:
+        for name, value in (("goal_position", 3000), ("torque_enable", 1)):
+            chain.chain.servos[0].write(name, value)
+        assert "1 of 2 motors hold" in run("stop", "--bus", "feetech", "--ids", "1-2", "--port", chain.line.path)
+        goal = chain.chain.servos[0].read("goal_position")
+        assert goal < 3000 and chain.chain.servos[1].read("torque_enable") == 0
+        assert "torque is off" in run(
+            "stop", "--bus", "feetech", "--ids", "1-2", "--port", chain.line.path, "--release"
+        )
+        assert chain.chain.servos[0].read("torque_enable") == 0
+
+
 def test_a_servo_is_set_up() -> None:
     with chain_on_a_line(FAMILIES["feetech"], joints=1) as chain:
         chain.plant.position = [0.5]

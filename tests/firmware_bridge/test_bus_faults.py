@@ -69,7 +69,7 @@ def test_an_adapter_that_echoes_is_understood(family: ServoFamily) -> None:
     bus.set_torque(True)
     bus.write_goals([2048, 2048])
     assert all(state is not None and state.position_ticks == 2048 for state in bus.read_states())
-    assert bus.counters.missing_answers == 0 and bus.counters.stray_packets <= 1
+    assert bus.counters.missing_answers == 0 and bus.counters.stray_packets <= 2
     # A servo that is gone stays gone, whatever the adapter says back.
     assert bus.ping(9) is None
 
