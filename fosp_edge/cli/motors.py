@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from firmware_bridge import LinkError, MotorLink, Telemetry, Torque
+from firmware_bridge import LinkError, LinkLostError, MotorLink, Telemetry, Torque
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.certificate import Certificate, certify
 from firmware_bridge.files import write_atomically
@@ -38,14 +38,19 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Find, set up, calibrate, watch, move by hand and prove the motors of a robot.",
 )
-app.command("calibrate")(calibrate)
-app.command("jog")(jog)
+_CALIBRATE = "fosp-edge motors calibrate --bus feetech --port /dev/serial/by-id/usb-... --arm so101"
+app.command("calibrate", epilog=f"Example: {_CALIBRATE}")(calibrate)
+app.command("jog", epilog="Example: fosp-edge motors jog --bus feetech --port /dev/serial/by-id/usb-... --speed 0.2")(
+    jog
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BACK_WITHIN_S = 60.0
+"""How long `watch` waits for a port that has gone away."""
 _BAUD_RATES = (1_000_000, 57_600, 115_200)
 
 
-@app.command("find-port")
+@app.command("find-port", epilog="Example: fosp-edge motors find-port --unplug")
 def find_port(
     unplug: Annotated[bool, typer.Option("--unplug", help="Say which port goes away when you pull its plug.")] = False,
     udev_rule: Annotated[bool, typer.Option("--udev-rule", help="Print a udev rule for short latency.")] = False,
@@ -77,7 +82,7 @@ def find_port(
         typer.echo("no serial port is plugged in; the simulated robot needs none")
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors scan --port /dev/serial/by-id/usb-...")
 def scan(
     port: Port = None,
     highest_id: Annotated[int, typer.Option(help="Look for servo ids 1 to this.")] = 20,
@@ -116,7 +121,7 @@ def _scan_servos(port: str, highest_id: int, rs485: bool) -> list[dict[str, obje
     return found
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors setup --bus feetech --id 3 --centre")
 def setup(
     bus: Annotated[str, typer.Option(help=f"Family of the servo: {', '.join(FAMILIES)}.")],
     new_id: Annotated[int, typer.Option("--id", help="Id the servo shall have.")],
@@ -152,7 +157,7 @@ def setup(
     typer.echo(f"{motor.model_name} on {chosen.port} now has id {motor.motor_id}")
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors watch --bus dynamixel --ids 1,2,4,6,7,8")
 def watch(
     port: Port = None,
     bus: Bus = CONTROLLER,
@@ -167,7 +172,12 @@ def watch(
         handshake = link.connect()
         until_s = None if seconds is None else time.monotonic() + seconds
         while until_s is None or time.monotonic() < until_s:
-            telemetry = link.latest()
+            try:
+                telemetry = link.latest()
+            except LinkLostError as gone:
+                live.update(f"{gone} Waiting for it to come back.")
+                handshake = link.reconnect(BACK_WITHIN_S)
+                continue
             if telemetry is not None:
                 live.update(_table(handshake.name, telemetry))
             time.sleep(0.1)
@@ -185,7 +195,7 @@ def _table(name: str, now: Telemetry) -> Table:
     return table
 
 
-@app.command("test")
+@app.command("test", epilog="Example: fosp-edge motors test --bus feetech --out certificate.json")
 def prove(
     port: Port = None,
     bus: Bus = CONTROLLER,
@@ -213,7 +223,7 @@ def _certificate_json(port: str, certificate: Certificate) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors stop --bus feetech --release")
 def stop(
     port: Port = None,
     bus: Bus = CONTROLLER,
