@@ -16,6 +16,7 @@ from firmware_bridge import LinkError, LinkLostError, MotorLink, Telemetry, Torq
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.certificate import Certificate, certify
 from firmware_bridge.files import write_atomically
+from firmware_bridge.link import LinkCounters
 from firmware_bridge.ports import UDEV_RULE, find_ports
 from fosp_edge.cli.motors_access import (
     DEFAULT_CALIBRATION,
@@ -181,6 +182,15 @@ def watch(
             if telemetry is not None:
                 live.update(_table(handshake.name, telemetry))
             time.sleep(0.1)
+        typer.echo(_counted(link.counters()))
+
+
+def _counted(counters: LinkCounters) -> str:
+    """Everything that was dropped or refused or went wrong since the start, at both ends."""
+    ends = (vars(counters.controller), vars(counters.host), counters.bus)
+    good = ("bytes_received", "frames_received", "commands_applied", "telemetry_sent", "requests")
+    bad = {name: count for end in ends for name, count in end.items() if count and name not in good}
+    return "errors: " + (", ".join(f"{name} {count}" for name, count in bad.items()) or "none")
 
 
 def _table(name: str, now: Telemetry) -> Table:

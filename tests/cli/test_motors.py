@@ -60,7 +60,8 @@ def test_scan_finds_a_board() -> None:
 
 def test_watch_and_stop_a_board() -> None:
     with running_emulator() as (line, emulator):
-        assert "position rad" in run("watch", "--port", line.path, "--seconds", "0.3")
+        output = run("watch", "--port", line.path, "--seconds", "0.3")
+        assert "position rad" in output and "errors: " in output
         assert "stopped" in run("stop", "--port", line.path)
         assert emulator.controller.faults
 

@@ -181,6 +181,7 @@ def test_bad_packets_now_and_then_are_counted_and_end_nothing(family: ServoFamil
         # A machine that stands still for longer than feedback may be missing is not the bus's fault.
         assert now is not None and not now.faults & ~(Fault.WATCHDOG | Fault.FEEDBACK_LOST)
         eventually(lambda: controller.bad_cycles > 0)
+        assert link.counters().bus["bad_cycles"] and link.counters().bus["missing_answers"]
 
 
 def test_a_bus_that_was_unplugged_shakes_hands_again_but_is_not_armed(tmp_path: Path) -> None:
