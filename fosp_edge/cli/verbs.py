@@ -120,4 +120,9 @@ VERBS: dict[str, Verb] = {
         "Check every hash of a bundle.",
         "fosp-edge bundles verify runs/bundles/4f1c...",
     ),
+    "bundles convert": Verb(
+        "fosp_edge.cli.bundles_convert:convert",
+        "The same agent in another precision, judged before it is written.",
+        "fosp-edge bundles convert runs/bundles/4f1c... --dataset data/safereach",
+    ),
 }
