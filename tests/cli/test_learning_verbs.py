@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,7 +153,8 @@ def test_eval_measures_random_actions_beside_a_bundle(data: Path, tmp_path: Path
 def test_fine_tuning_goes_on_from_a_run_and_keeps_the_offline_policy(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     assert train(data, tmp_path / "run", "--updates", "1").exit_code == 0
-    words = ["finetune", str(tmp_path / "run"), "--dataset", str(data), "--own", str(data), "--device", "cpu"]
+    own = shutil.copytree(data, tmp_path / "own")
+    words = ["finetune", str(tmp_path / "run"), "--dataset", str(data), "--own", str(own), "--device", "cpu"]
     for expected in ("finished after update 2", "from update 2"):
         tuned = run_verb(*words, "--run", str(tmp_path / "tuned"), "--updates", "2")
         assert tuned.exit_code == 0 and expected in " ".join(tuned.output.split()), tuned.output
