@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.types import Decision, Observation, StepScores
@@ -61,9 +61,12 @@ class RandomActor:
 class BundleActor:
     """A bundle behind filter and limits."""
 
-    def __init__(self, path: Path, *, filter_enabled: bool) -> None:
+    def __init__(
+        self, path: Path, *, filter_enabled: bool, make: Callable[[Bundle], Controller] | None = None
+    ) -> None:
+        """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = load_bundle(path)
-        self.controller = Controller(bundle, filter_enabled=filter_enabled)
+        self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
             raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")
