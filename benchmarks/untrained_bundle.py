@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 
+from export.candidates import Candidates
 from export.graph import export_step
-from export.step import SAMPLES, StepModule, candidate_names
+from export.step import StepModule
+from export.storage import pack
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import SIZES, make_config
 from fosp_edge.bundle.folder import write_bundle
@@ -36,6 +37,7 @@ def main() -> None:
     recording = SAFEREACH_RECORDING
     config = make_config(options.size, "fosp", image_channels=3)
     agent = Agent(config).eval()
+    rows = Candidates.of(agent)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     manifest = Manifest(
         name=f"untrained-{options.size}",
@@ -45,16 +47,18 @@ def main() -> None:
         state=recording.state,
         actions=recording.action,
         latent=LatentContract(config.deterministic, config.groups, config.classes),
-        candidates=candidate_names(),
-        sampled_candidates=SAMPLES,
+        candidates=rows.names,
+        sampled_candidates=rows.samples,
         filter=FilterThresholds(0.5, 0.5, 0.5, 1, now, "0" * 64),
         parity=Parity(1, 1.0, 0.0, 0.0, 0.0, 0),
         created_utc=now,
         provenance={"config": config.to_dict(), "purpose": "timing only"},
     )
-    weights = {key: value.contiguous() for key, value in agent.state_dict().items() if not key.startswith("slow_")}
+    weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
     print(
-        write_bundle(manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: save(weights)}, options.out)
+        write_bundle(
+            manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: pack(weights, "float32")}, options.out
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """Checkpoint in, verified bundle out."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import save
 
+from export.candidates import Candidates
+from export.compact import compact
+from export.companions import DecoderModule, ImaginationModule, InitialModule, export_companion
+from export.conversion import Yardstick, choose_storage, enough
+from export.drift import Steps
 from export.graph import export_step
-from export.parity import check_parity
+from export.parity import ParityError, check_parity
 from export.reference import recorded_reachability
-from export.step import SAMPLES, StepModule, candidate_names
+from export.step import StepModule
+from export.storage import Storage, pack
 from export.thresholds import Calibration, calibrate
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import (
     GRAPH_FILE,
+    SCHEMA_VERSION,
     WEIGHTS_FILE,
+    BundleError,
     CameraContract,
     Channel,
     FilterThresholds,
@@ -29,7 +36,7 @@ from fosp_edge.bundle.manifest import (
     Manifest,
 )
 
-Steps = dict[str, npt.NDArray[np.generic]]
+INITIAL_FILE, DECODER_FILE, IMAGINATION_FILE = "initial.onnx", "decoder.onnx", "imagination.onnx"
 PARITY_EPISODES = 3
 
 
@@ -63,6 +70,9 @@ def export_bundle(
     data_sha256: str,
     provenance: dict[str, Any],
     parent_folder: Path,
+    storage: Storage | None = None,
+    look_ahead: bool = False,
+    decoder: bool = False,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -75,11 +85,21 @@ def export_bundle(
         data_sha256: names the data the held-out episodes are from.
         provenance: goes into the manifest.
         parent_folder: where bundles are kept.
+        storage: of the weights; None takes the smallest that moves the agent less than its own noise does.
+        look_ahead: add the imagination graph.
+        decoder: add the decoder graph.
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
     """
-    graph = export_step(StepModule(agent))
+    if not held_out:
+        raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
+    _refuse_other_shapes(agent, contract)
+    yardstick = functools.cache(lambda: Yardstick(agent, enough(held_out)))
+    agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
+    config, rows = agent.config, Candidates.of(agent)
+    metadata = _metadata(name, contract, agent)
+    graph = compact(export_step(StepModule(agent), metadata))
     generator = torch.Generator().manual_seed(0)
     measured = [
         (recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out
@@ -87,7 +107,6 @@ def export_bundle(
     calibration = calibrate(measured, miss_rate)
     parity = check_parity(agent, graph, held_out[:PARITY_EPISODES])
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    config = agent.config
     manifest = Manifest(
         name=name,
         robot=contract.robot,
@@ -96,8 +115,8 @@ def export_bundle(
         state=contract.state,
         actions=contract.actions,
         latent=LatentContract(config.deterministic, config.groups, config.classes),
-        candidates=candidate_names(),
-        sampled_candidates=SAMPLES,
+        candidates=rows.names,
+        sampled_candidates=rows.samples,
         filter=FilterThresholds(
             calibration.feasible_reachability,
             calibration.stop_reachability,
@@ -109,9 +128,47 @@ def export_bundle(
         ),
         parity=parity,
         created_utc=now,
-        provenance=provenance | {"false_alarm_rate": calibration.false_alarm_rate},
+        # The configuration makes the agent again; a caller's own copy of it cannot be allowed to differ.
+        provenance=provenance | {"config": config.to_dict(), "false_alarm_rate": calibration.false_alarm_rate},
+        storage=conversion,
     )
     # The slow copies are made anew from the critics when learning goes on.
-    weights = {key: value.contiguous() for key, value in agent.state_dict().items() if not key.startswith("slow_")}
-    path = write_bundle(manifest, {GRAPH_FILE: graph, WEIGHTS_FILE: save(weights)}, parent_folder)
+    weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
+    files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, kept_as)}
+    files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
+    if look_ahead:
+        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))
+    if decoder:
+        files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
+    path = write_bundle(manifest, files, parent_folder)
     return Exported(path, manifest, calibration)
+
+
+def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:
+    """Raises BundleError: the agent does not take what the recordings hold."""
+    config = agent.config
+    pairs = {
+        "image channels": (config.image_channels, 3 * len(contract.cameras)),
+        "state components": (config.state_size, len(contract.state)),
+        "actions": (config.action_size, len(contract.actions)),
+    }
+    if wrong := [f"{have} {what}, the recordings {want}" for what, (have, want) in pairs.items() if have != want]:
+        raise BundleError(
+            f"the checkpoint does not belong to these recordings: it has {'; it has '.join(wrong)}; export with the "
+            "data set it was trained on"
+        )
+
+
+def _metadata(name: str, contract: Contract, agent: Agent) -> dict[str, str]:
+    """What a graph says of itself to whoever finds it without its bundle."""
+    config = agent.config
+    return {
+        "bundle_name": name,
+        "bundle_schema": str(SCHEMA_VERSION),
+        "robot": contract.robot,
+        "rate_hz": f"{contract.rate_hz:g}",
+        "cameras": ", ".join(camera.name for camera in contract.cameras),
+        "actions": ", ".join(f"{channel.name} ({channel.unit})" for channel in contract.actions),
+        "latent": f"deterministic {config.deterministic}, stochastic {config.groups} x {config.classes}",
+        "candidates": ", ".join(Candidates.of(agent).names),
+    }

@@ -1,40 +1,84 @@
-"""From the step module to ONNX bytes."""
+"""From a module to ONNX bytes: one file, checked, with what a person needs to recognise it inside."""
 
+import contextlib
 import io
+import logging
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
 
 from export.step import INPUTS, OUTPUTS, StepModule
 
-OPSET = 18
-"""Old enough for onnxruntime 1.18, the oldest that this product supports."""
+OPSET = 21
+"""The newest that ONNX Runtime 1.18, the oldest supported one, executes whole (tests/export/test_oldest_runtime.py)."""
 
 
-def export_step(module: StepModule) -> bytes:
-    """The step as one self-contained ONNX model, checked.
+def export_step(module: StepModule, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The step as one self-contained ONNX model, checked. Raises RuntimeError as `export_module` does."""
+    return export_module(module, INPUTS, OUTPUTS, metadata)
+
+
+def export_module(
+    module: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """A module as one self-contained ONNX model, checked.
+
+    Args:
+        module: with static shapes and an `example_inputs()` that has them.
+        inputs: names, in the order of its arguments.
+        outputs: names, in the order of its results.
+        metadata: goes into the model under `fosp_edge.`; readers of the file see it without the bundle.
 
     Raises:
         RuntimeError: an input or output got lost on the way (exporters drop what they think is unused).
     """
     module = module.eval()
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
             module,
-            module.example_inputs(),
-            buffer,  # type: ignore[arg-type]  # the annotation forgets file objects, the documentation does not
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
+            module.example_inputs(),  # type: ignore[operator]
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=True,
+            verbose=False,
         )
-    model = onnx.load_from_string(buffer.getvalue())
+    assert program is not None
+    model = onnx.load_from_string(program.model_proto.SerializeToString())
+    _tidy(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     found = tuple(item.name for item in model.graph.input), tuple(item.name for item in model.graph.output)
-    if found != (INPUTS, OUTPUTS):
-        raise RuntimeError(f"the exporter changed the graph's interface: expected {(INPUTS, OUTPUTS)}, found {found}")
+    if found != (tuple(inputs), tuple(outputs)):
+        raise RuntimeError(
+            f"the exporter changed the graph's interface: expected {(tuple(inputs), tuple(outputs))}, found {found}"
+        )
     data: bytes = model.SerializeToString()
     return data
+
+
+def _tidy(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
+    """Take out what the exporter notes about its own source files, and write down what the graph is."""
+    for item in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    del model.graph.value_info[:], model.graph.metadata_props[:], model.metadata_props[:]
+    model.producer_name, model.producer_version = "fosp-edge", ""
+    onnx.helper.set_model_props(model, {f"fosp_edge.{name}": value for name, value in sorted(metadata.items())})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks about itself, on every channel there is."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir")
+    before = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

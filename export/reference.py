@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 
+from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
 from fosp_edge.agent.rssm import Latent
@@ -63,16 +64,26 @@ class ReferencePolicy:
         index = (posterior + gumbel).argmax(-1)
         self._latent = Latent(deterministic, functional.one_hot(index, agent.config.classes).float())
         features = self._latent.features()
-        mean, deviation = agent.policy(features)
-        samples = (mean + deviation * torch.from_numpy(inputs.action_noise)).clamp(-1.0, 1.0)
-        candidates = torch.cat([mean, samples, torch.zeros_like(mean), -action])
+        proposals = [policy(features) for policy in policies_of(agent).values()]
+        noise = torch.from_numpy(inputs.action_noise)
+        samples = [
+            (proposals[source][0] + proposals[source][1] * noise[row]).clamp(-1.0, 1.0)
+            for row, source in enumerate(Candidates.of(agent).sources)
+        ]
+        means = [mean for mean, _ in proposals]
+        candidates = torch.cat([*means, *samples, torch.zeros_like(means[0]), -action])
         pair = torch.cat([features.expand(len(candidates), -1), candidates], -1)
+        rewards, costs = two_hot_mean(critics.reward_action(pair)), two_hot_mean(critics.cost_action(pair))
+        rows = torch.arange(len(candidates))
+        if len(means) > 1:
+            merit = EXPANSION_TEMPERATURE * (rewards - EXPANSION_COST_WEIGHT * costs)
+            rows = torch.cat([merit[: len(means)].argmax().reshape(1), rows])
         return Outputs(
             stochastic=index[0].numpy(),
-            candidates=candidates.numpy(),
-            reward_value=two_hot_mean(critics.reward_action(pair)).numpy(),
-            cost_value=two_hot_mean(critics.cost_action(pair)).numpy(),
-            reachability=torch.sigmoid(critics.reach_action(pair).squeeze(-1)).numpy(),
+            candidates=candidates[rows].numpy(),
+            reward_value=rewards[rows].numpy(),
+            cost_value=costs[rows].numpy(),
+            reachability=torch.sigmoid(critics.reach_action(pair).squeeze(-1))[rows].numpy(),
             state_reachability=float(torch.sigmoid(critics.reach_state(features))),
             surprise=float(categorical_kl(posterior, prior)),
         )

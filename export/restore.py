@@ -1,9 +1,8 @@
 """The agent back out of a bundle: for going on learning from it, and for comparing the graph with it."""
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 
+from export.storage import unpack
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 from fosp_edge.bundle.folder import Bundle
@@ -21,8 +20,10 @@ def agent_of_bundle(bundle: Bundle) -> Agent:
         raise BundleError(f"{bundle.path} carries no training configuration; export it again from its checkpoint")
     try:
         agent = Agent(Config.from_dict(raw))
-        missing, unexpected = agent.load_state_dict(load((bundle.path / WEIGHTS_FILE).read_bytes()), strict=False)
-    except (ValueError, RuntimeError, SafetensorError) as error:
+        missing, unexpected = agent.load_state_dict(unpack((bundle.path / WEIGHTS_FILE).read_bytes()), strict=False)
+    except BundleError:
+        raise
+    except (ValueError, RuntimeError, TypeError) as error:
         raise BundleError(f"the weights of {bundle.path} do not fit its configuration: {error}") from error
     if unexpected or (missing := [name for name in missing if not name.startswith("slow_critics.")]):
         raise BundleError(f"the weights of {bundle.path} lack {missing[:3]} and have unknown {unexpected[:3]}")

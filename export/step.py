@@ -1,17 +1,20 @@
 """The step of the robot's policy as one pure, branch-free module: what becomes the ONNX graph.
 
 It computes what the agent computes, arranged for one observation at a time on a small computer (exact algebra, no
-approximation): the stochastic state travels as indices, so that one-hot times matrix is a gather and a sum, and the
-first layers of all heads share one gathered table. Noise is an input, so that every tick can be replayed.
+approximation): the stochastic state travels as indices, so that one-hot times matrix is a gather and a sum; the first
+layers of all heads share one gathered table; and everything that starts from h is one matrix product. Noise is an
+input, so that every tick can be replayed.
 """
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
+from export.latent_step import LatentStep, TwoHotMean
+from export.layers import Dense, FirstLayers, laid_out, linear_weight
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import bin_centres
-from fosp_edge.agent.networks import Head
 
 INPUTS = (
     "image",
@@ -33,25 +36,6 @@ OUTPUTS = (
     "state_reachability",
     "surprise",
 )
-SAMPLES = 6
-"""Samples of the policy among the candidates."""
-
-
-def candidate_names(samples: int = SAMPLES) -> tuple[str, ...]:
-    """What stands in each row of the candidates."""
-    return ("policy", *(f"sample-{index}" for index in range(1, samples + 1)), "hold", "retreat")
-
-
-class _HeadRest(nn.Module):
-    """A head after the linear part of its first layer."""
-
-    def __init__(self, head: Head) -> None:
-        super().__init__()
-        self.rest = nn.Sequential(*list(head.children())[1:])
-
-    def forward(self, first: Tensor) -> Tensor:
-        result: Tensor = self.rest(first)
-        return result
 
 
 class StepModule(nn.Module):
@@ -60,35 +44,26 @@ class StepModule(nn.Module):
     def __init__(self, agent: Agent) -> None:
         super().__init__()
         config = agent.config
-        self.config = config
+        self.config, self.candidates = config, Candidates.of(agent)
         model, rssm, critics = agent.world_model, agent.world_model.rssm, agent.critics
-        self.encoder, self.rssm = model.encoder, rssm
-        deterministic, stochastic = config.deterministic, config.groups * config.classes
-        self.heads = nn.ModuleList(
-            _HeadRest(head)
-            for head in (
-                agent.policy.head,
-                critics.reward_action,
-                critics.cost_action,
-                critics.reach_action,
-                critics.reach_state,
-            )
-        )
-        first = [agent.policy.head[0], critics.reward_action[0], critics.cost_action[0], critics.reach_action[0]]
-        weights = [_weight(layer) for layer in [*first, critics.reach_state[0]]]
+        self.encoder, self.latent = model.encoder, LatentStep(rssm)
+        policies = [policy.head for policy in policies_of(agent).values()]
+        scored = [critics.reward_action, critics.cost_action, critics.reach_action]
+        heads = [*policies, *scored, critics.reach_state]
+        self.first = FirstLayers(heads, config.deterministic, config.groups, config.classes)
+        self.rest = nn.ModuleList(laid_out(nn.Sequential(*list(head)[1:])) for head in heads)
+        self.by_action = Dense(torch.cat([linear_weight(head[0])[:, config.feature_size :] for head in scored]).T)
+        # Posterior, prior and heads all begin with a linear map of h.
+        parts = [linear_weight(rssm.posterior_deterministic).T, linear_weight(rssm.prior[0]).T]
+        self.from_deterministic = Dense(torch.cat([*parts, self.first.deterministic], -1))
+        self.posterior_embedding, self.posterior_norm = Dense.of(rssm.posterior_embedding), rssm.posterior_norm
+        self.posterior_output = Dense.of(rssm.posterior_output)
+        self.prior_rest = laid_out(nn.Sequential(*list(rssm.prior)[1:]))
+        self.value = TwoHotMean(bin_centres(config.bins))
         with torch.no_grad():
             initial = rssm.initial(1)
-            self._keep("offset", (torch.arange(config.groups) * config.classes)[None])
-            self._keep("initial_deterministic", initial.deterministic)
-            self._keep("initial_stochastic", initial.stochastic.argmax(-1))
-            self._keep("input_table", _weight(rssm.input_stochastic).T)
-            self._keep("head_deterministic", torch.cat([w[:, :deterministic] for w in weights]).T)
-            self._keep("head_table", torch.cat([w[:, deterministic : deterministic + stochastic] for w in weights]).T)
-            self._keep("action_weight", torch.stack([w[:, deterministic + stochastic :].T for w in weights[1:4]]))
-            self._keep("centres", bin_centres(config.bins))
-
-    def _keep(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value.detach().clone().contiguous())
+        self.register_buffer("initial_deterministic", initial.deterministic.clone())
+        self.register_buffer("initial_stochastic", initial.stochastic.argmax(-1))
 
     def forward(
         self,
@@ -102,37 +77,37 @@ class StepModule(nn.Module):
         action_noise: Tensor,
     ) -> tuple[Tensor, ...]:
         """One tick; shapes and names as in `INPUTS` and `OUTPUTS`, see docs/bundle.md."""
-        rssm, config = self.rssm, self.config
         first = is_first > 0.5
         deterministic = torch.where(first, self.get_buffer("initial_deterministic"), deterministic)
         stochastic = torch.where(first, self.get_buffer("initial_stochastic"), stochastic)
         action = torch.where(first, torch.zeros_like(previous_action), previous_action)
 
-        mixed = self._gather("input_table", stochastic) + rssm.input_action(action)
-        hidden = functional.silu(rssm.input_norm(mixed))
-        reset, candidate, update = rssm.gru_norm(rssm.gru(torch.cat([hidden, deterministic], -1))).chunk(3, -1)
-        update = torch.sigmoid(update - 1.0)
-        next_deterministic = update * torch.tanh(torch.sigmoid(reset) * candidate) + (1.0 - update) * deterministic
-        embedding = rssm.posterior_embedding(self.encoder(image, state))
-        posterior = rssm.posterior(next_deterministic, embedding)
-        prior = rssm.grid(rssm.prior(next_deterministic))
-        next_stochastic = (posterior - torch.log(-torch.log(latent_noise))).argmax(-1)
-        surprise = (posterior.exp() * (posterior - prior)).sum((-2, -1))
+        next_deterministic = self.latent.transition(deterministic, stochastic, action)
+        embedding = self.posterior_embedding(self.encoder(image, state))
+        width = self.posterior_norm.normalized_shape[0]
+        joined = self.from_deterministic(next_deterministic)
+        for_posterior, for_prior, for_heads = torch.split(joined, [width, width, joined.shape[-1] - 2 * width], -1)
+        posterior = self.posterior_output(functional.silu(self.posterior_norm(for_posterior + embedding)))
+        probability, posterior = self.latent.grid(posterior)
+        _, prior = self.latent.grid(self.prior_rest(for_prior))
+        next_stochastic = self.latent.sample(posterior, latent_noise)
+        surprise = (probability * (posterior - prior)).sum((-2, -1))
 
-        base = next_deterministic @ self.get_buffer("head_deterministic") + self._gather("head_table", next_stochastic)
-        policy, reward, cost, reach, reach_state = torch.split(base, config.hidden, -1)
-        mean, spread = self.heads[0](policy).chunk(2, -1)
-        mean = torch.tanh(mean)
-        deviation = config.minimum_deviation + (config.maximum_deviation - config.minimum_deviation) * torch.sigmoid(
-            spread + 2.0
-        )
-        samples = (mean + deviation * action_noise).clamp(-1.0, 1.0)
-        candidates = torch.cat([mean, samples, torch.zeros_like(mean), -action])
-        by_action = candidates @ self.get_buffer("action_weight")
-        reward_value = self._two_hot_mean(self.heads[1](reward + by_action[0]))
-        cost_value = self._two_hot_mean(self.heads[2](cost + by_action[1]))
-        reachability = torch.sigmoid(self.heads[3](reach + by_action[2])).squeeze(-1)
-        state_reachability = torch.sigmoid(self.heads[4](reach_state)).squeeze(-1)
+        *proposals, reward, cost, reach, reach_state = self.first(for_heads, next_stochastic)
+        candidates = self._propose(proposals, action, action_noise)
+        by_reward, by_cost, by_reach = self.by_action(candidates).chunk(3, -1)
+        reward_rest, cost_rest, reach_rest, reach_state_rest = list(self.rest)[len(proposals) :]
+        reward_value = self.value(reward_rest(reward + by_reward))
+        cost_value = self.value(cost_rest(cost + by_cost))
+        reachability = torch.sigmoid(reach_rest(reach + by_reach)).squeeze(-1)
+        state_reachability = torch.sigmoid(reach_state_rest(reach_state)).squeeze(-1)
+        if len(proposals) > 1:
+            merit = EXPANSION_TEMPERATURE * (reward_value - EXPANSION_COST_WEIGHT * cost_value)
+            best = merit[: len(proposals)].argmax(0, keepdim=True)
+            candidates, reward_value, cost_value, reachability = (
+                torch.cat([rows.index_select(0, best), rows])
+                for rows in (candidates, reward_value, cost_value, reachability)
+            )
         return (
             next_deterministic,
             next_stochastic,
@@ -144,14 +119,21 @@ class StepModule(nn.Module):
             surprise,
         )
 
-    def _gather(self, table: str, indices: Tensor) -> Tensor:
-        """Sum of one row per group: what a one-hot grid times a matrix comes to; [1, groups] -> [1, width]."""
-        rows = functional.embedding(indices + self.get_buffer("offset"), self.get_buffer(table))
-        return rows.sum(1)
-
-    def _two_hot_mean(self, logits: Tensor) -> Tensor:
-        mean = (torch.softmax(logits, -1) * self.get_buffer("centres")).sum(-1)
-        return torch.sign(mean) * (torch.exp(torch.abs(mean)) - 1.0)  # symexp; ONNX has no expm1
+    def _propose(self, first: list[Tensor], previous_action: Tensor, noise: Tensor) -> Tensor:
+        """The mean of each policy, samples, hold and retreat, [rows, A]."""
+        config, means, deviations = self.config, [], []
+        for index, layer in enumerate(first):
+            mean, spread = self.rest[index](layer).chunk(2, -1)
+            span = config.maximum_deviation - config.minimum_deviation
+            means.append(torch.tanh(mean))
+            deviations.append(config.minimum_deviation + span * torch.sigmoid(spread + 2.0))
+        samples = [
+            (means[source] + deviations[source] * noise[row : row + 1]).clamp(-1.0, 1.0)
+            for row, source in enumerate(self.candidates.sources)
+        ]
+        if len(first) == 1:  # the same in one piece
+            samples = [(means[0] + deviations[0] * noise).clamp(-1.0, 1.0)]
+        return torch.cat([*means, *samples, torch.zeros_like(means[0]), -previous_action])
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes and types, with harmless values."""
@@ -164,10 +146,5 @@ class StepModule(nn.Module):
             torch.zeros((1, config.deterministic)),
             torch.zeros((1, config.groups), dtype=torch.int64),
             torch.full((1, config.groups, config.classes), 0.5),
-            torch.zeros((SAMPLES, config.action_size)),
+            torch.zeros((self.candidates.samples, config.action_size)),
         )
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    assert isinstance(layer, nn.Linear)
-    return layer.weight

@@ -100,6 +100,26 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """Fewer bits, and what they did to the agent: both followed whole recorded episodes, each with its own state.
+
+    Actions are normalised, their whole range is 2.
+    """
+
+    kind: str
+    ticks: int
+    latent_agreement: float
+    """Share of the categoricals in the same class."""
+    action_drift: float
+    """Mean over ticks of the largest component's difference."""
+    action_drift_p99: float
+    reachability_drift: float
+    own_action_drift: float
+    """The same mean between the unconverted agent and itself with other sampling noise: no worse than chance."""
+    own_reachability_drift: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a robot must know before it lets a bundle move a motor."""
 
@@ -125,6 +145,10 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
     gate: GateThreshold | None = None
     """Out-of-distribution gate; None runs without one."""
+    storage: Conversion | None = None
+    """How the weights are rounded, in both files alike; None in bundles from before this was kept: float32."""
+    precision: Conversion | None = None
+    """What the step graph computes in; None is float32."""
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, so that equal manifests have equal hashes."""
@@ -158,6 +182,10 @@ class Manifest:
                 "candidates": tuple(str(item) for item in _list(raw, "candidates")),
                 "filter": _build(FilterThresholds, raw.get("filter")),
                 "parity": _build(Parity, raw.get("parity")),
+                **{
+                    name: None if raw.get(name) is None else _build(Conversion, raw[name])
+                    for name in ("storage", "precision")
+                },
                 "gate": None if raw.get("gate") is None else _build(GateThreshold, raw["gate"]),
             }
         )

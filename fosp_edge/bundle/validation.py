@@ -12,6 +12,7 @@ from fosp_edge.bundle.manifest import (
     BundleError,
     CameraContract,
     Channel,
+    Conversion,
     FilterThresholds,
     GateThreshold,
     Manifest,
@@ -42,6 +43,8 @@ def validate(manifest: Manifest) -> None:
     _filter(manifest)
     _gate(manifest)
     _parity(manifest)
+    _conversion("storage", manifest.storage)
+    _conversion("precision", manifest.precision)
     if manifest.parent is not None and not _is_sha256(manifest.parent):
         raise BundleError(f"manifest.json: parent should be the id of a bundle, found {manifest.parent!r}")
     _files(manifest.files)
@@ -128,6 +131,22 @@ def _parity(manifest: Manifest) -> None:
                 f"manifest.json: parity.{field} is {error:g}, above the tolerance of {tolerance:g}: the graph does not "
                 "do what the checkpoint does; export again"
             )
+
+
+def _conversion(field: str, conversion: Conversion | None) -> None:
+    if conversion is None:
+        return
+    _text(f"{field}.kind", conversion.kind)
+    _count(f"{field}.ticks", conversion.ticks, 1)
+    _number(f"{field}.latent_agreement", conversion.latent_agreement, 0.0, 1.0)
+    for name in (
+        "action_drift",
+        "action_drift_p99",
+        "reachability_drift",
+        "own_action_drift",
+        "own_reachability_drift",
+    ):
+        _number(f"{field}.{name}", getattr(conversion, name), 0.0)
 
 
 def _files(files: Any) -> None:

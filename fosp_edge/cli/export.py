@@ -1,5 +1,6 @@
 """`fosp-edge export`: a checkpoint becomes a bundle that a robot accepts."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,15 @@ from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
 
 
+class StorageChoice(str, Enum):
+    """What `--storage` takes."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Run folder or checkpoint file that `fosp-edge train` wrote.")],
     dataset: Annotated[Path, typer.Option(help="The data it learnt from: the held-out tenth calibrates the filter.")],
@@ -23,8 +33,21 @@ def export(
     miss_rate: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Share of violations that may go without a timely alarm.")
     ] = 0.05,
+    storage: Annotated[
+        StorageChoice,
+        typer.Option(help="How weights are kept; auto: the smallest that moves the agent less than its own noise."),
+    ] = StorageChoice.AUTO,
+    look_ahead: Annotated[
+        bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
+    ] = False,
+    decoder: Annotated[
+        bool, typer.Option("--decoder", help="Add the decoder graph: what the agent believes it sees.")
+    ] = False,
 ) -> None:
     """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
+
+    Weights are rounded to 8 or 16 bits if that moves the agent less than half as far as its own sampling noise does;
+    what is in the bundle for learning is then exactly what is in the graph.
 
     Refused, with nothing written, if the graph differs from the checkpoint by more than the tolerance over recorded
     episodes, or if the held-out data are too few for the filter's level.
@@ -58,9 +81,11 @@ def export(
             name=name or checkpoint.resolve().name,
             miss_rate=miss_rate,
             data_sha256=fingerprint,
-            provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]},
-                        "config": agent.config.to_dict()},
+            provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]}},
             parent_folder=out,
+            storage=None if storage is StorageChoice.AUTO else storage.value,
+            look_ahead=look_ahead,
+            decoder=decoder,
         )  # fmt: skip
     parity, calibration = exported.manifest.parity, exported.calibration
     table = Table(title=f"bundle {exported.path.name[:12]}", show_header=False)
@@ -68,6 +93,11 @@ def export(
     table.add_row("parity", f"{parity.steps} recorded ticks, {parity.latent_flips} latents flipped")
     table.add_row("", f"actions within {parity.action_error:.1e}, reachability {parity.reachability_error:.1e}, "
                       f"values {parity.value_error:.1e}")  # fmt: skip
+    if (kept := exported.manifest.storage) is not None:
+        table.add_row("weights", f"{kept.kind}: actions move by {kept.action_drift:.2g} on average over {kept.ticks} "
+                                 f"ticks, own noise moves them by {kept.own_action_drift:.2g}")  # fmt: skip
+    size = sum(file.stat().st_size for file in exported.path.iterdir())
+    table.add_row("size", f"{size / 1e6:.1f} MB in {len(exported.manifest.files) + 1} files")
     table.add_row("filter", f"feasible up to {calibration.feasible_reachability:.3f}, stop above "
                             f"{calibration.stop_reachability:.3f}")  # fmt: skip
     table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} held-out "

@@ -18,7 +18,7 @@ def make_agent(seed: int = 0, **changes: object) -> Agent:
         agent.world_model.rssm.initial_deterministic.normal_()
         for slow, fast in zip(agent.slow_critics.parameters(), agent.critics.parameters(), strict=True):
             slow.copy_(fast)
-    agent.world_model.encoder.set_statistics(torch.full((9,), 0.3), torch.full((9,), 0.7))
+    agent.world_model.encoder.set_statistics(torch.tensor(0.3), torch.tensor(0.7))
     return agent
 
 

@@ -1,17 +1,21 @@
 """From an agent to a bundle that the robot's own controller loads and runs."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-from safetensors.numpy import load_file
 
+from export.candidates import Candidates
 from export.exporter import Contract, Exported, export_bundle
 from export.restore import agent_of_bundle
-from export.step import candidate_names
+from export.storage import rounded, unpack
 from export.thresholds import TooLittleDataError
+from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import WEIGHTS_FILE, BundleError, CameraContract, Channel
 from fosp_edge.control.controller import Controller
@@ -27,23 +31,29 @@ CONTRACT = Contract(
 )
 
 
-def export(parent: Path, miss_rate: float = 0.5) -> Exported:
+def export(parent: Path, miss_rate: float = 0.5, agent: Agent | None = None, **options: Any) -> Exported:
     return export_bundle(
-        make_agent(), CONTRACT, [make_episode(1, onset=8), make_episode(2), make_episode(3, onset=6)],
+        agent or make_agent(), CONTRACT, [make_episode(1, onset=8), make_episode(2), make_episode(3, onset=6)],
         name="tiny", miss_rate=miss_rate, data_sha256="0" * 64, parent_folder=parent,
-        provenance={"seed": 0, "config": make_agent().config.to_dict()},
+        provenance={"seed": 0}, **options,
     )  # fmt: skip
 
 
-def test_a_bundle_is_written_verified_and_run_by_the_controller(tmp_path: Path) -> None:
-    exported = export(tmp_path)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(tmp_path_factory.mktemp("bundles"), storage="int8", look_ahead=True, decoder=True)
+
+
+def test_a_bundle_is_written_verified_and_run_by_the_controller(exported: Exported) -> None:
     bundle = load_bundle(exported.path)
     manifest, calibration = bundle.manifest, exported.calibration
-    assert manifest.candidates == candidate_names() and manifest.filter.sample_size == 2
+    assert manifest.candidates == Candidates.of(make_agent()).names and manifest.filter.sample_size == 2
     assert manifest.filter.feasible_reachability == calibration.feasible_reachability
     assert manifest.parity.steps == 36 and manifest.parity.action_error < 1e-4
     assert manifest.provenance["seed"] == 0
-    weights = load_file(exported.path / WEIGHTS_FILE)
+    assert manifest.storage is not None and manifest.storage.kind == "int8" and manifest.storage.ticks == 36
+    assert 0.0 < manifest.storage.action_drift < manifest.storage.own_action_drift
+    weights = unpack((exported.path / WEIGHTS_FILE).read_bytes())
     expected = {name for name in make_agent().state_dict() if not name.startswith("slow_")}
     assert weights.keys() == expected
 
@@ -62,17 +72,55 @@ def test_a_bundle_is_written_verified_and_run_by_the_controller(tmp_path: Path) 
     assert np.array_equal(actions[0], actions[1]) and not np.array_equal(actions[0], actions[2])
 
 
+def test_every_graph_of_a_bundle_opens_and_says_whose_it_is(exported: Exported) -> None:
+    graphs = sorted(exported.path.glob("*.onnx"))
+    assert [path.name for path in graphs] == ["decoder.onnx", "imagination.onnx", "initial.onnx", "step.onnx"]
+    for path in graphs:
+        session = onnxruntime.InferenceSession(path)
+        said = session.get_modelmeta().custom_metadata_map
+        assert said["fosp_edge.bundle_name"] == "tiny" and said["fosp_edge.robot"] == "test-arm"
+        assert said["fosp_edge.latent"] == "deterministic 16, stochastic 4 x 4"
+
+
 def test_too_little_data_for_the_level_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(TooLittleDataError, match=r"at least 9 .* found 2"):
-        export(tmp_path, miss_rate=0.1)
+        export(tmp_path, miss_rate=0.1, storage="float32")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_agent_comes_back_out_of_its_bundle(tmp_path: Path) -> None:
-    restored, agent = agent_of_bundle(load_bundle(export(tmp_path).path)), make_agent()
+def spoiled(name: str, value: float) -> Agent:
+    agent = make_agent()
+    with torch.no_grad():
+        dict(agent.named_parameters())[name].view(-1)[3] = value
+    return agent
+
+
+@pytest.mark.parametrize(
+    ("agent", "sentence"),
+    [
+        (spoiled("policy.head.0.weight", math.nan), "not all finite numbers, first in policy.head.0.weight"),
+        (spoiled("world_model.rssm.gru.weight", 1e6), "rssm.gru.weight has a weight beyond 65024, which int8"),
+        (make_agent(action_size=4), "4 actions, the recordings 3"),
+        (make_agent(state_size=8), "8 state components, the recordings 9"),
+        (make_agent(image_channels=3), "3 image channels, the recordings 6"),
+    ],
+    ids=["nan", "huge", "action", "state", "camera"],
+)
+def test_an_agent_that_cannot_be_meant_writes_nothing(tmp_path: Path, agent: Agent, sentence: str) -> None:
+    with pytest.raises(BundleError, match=sentence):
+        export(tmp_path, agent=agent, storage="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_agent_comes_back_out_of_its_bundle_as_it_runs(exported: Exported) -> None:
+    restored, agent = agent_of_bundle(load_bundle(exported.path)), rounded(make_agent(), "int8")
     assert restored.config == agent.config
     for (name, found), expected in zip(restored.state_dict().items(), agent.state_dict().values(), strict=True):
         assert torch.equal(found, expected), name
+    moved = [
+        name for name, value in make_agent().state_dict().items() if not torch.equal(value, restored.state_dict()[name])
+    ]
+    assert moved and all("weight" in name for name in moved)  # matrices are rounded, and nothing else
 
 
 @pytest.mark.parametrize(
@@ -81,10 +129,11 @@ def test_the_agent_comes_back_out_of_its_bundle(tmp_path: Path) -> None:
         ({"config": None}, "carries no training configuration"),
         ({"config": {"taste": 1}}, "unknown to this version: taste"),
         ({"config": make_agent(hidden=8).config.to_dict()}, "do not fit its configuration"),
+        ({"config": make_agent(action_size=4).config.to_dict()}, "do not fit its configuration"),
     ],
 )
-def test_a_bundle_that_gives_no_agent_back_says_why(tmp_path: Path, change: dict, sentence: str) -> None:
-    bundle = load_bundle(export(tmp_path).path)
+def test_a_bundle_that_gives_no_agent_back_says_why(exported: Exported, change: dict, sentence: str) -> None:
+    bundle = load_bundle(exported.path)
     manifest = replace(bundle.manifest, provenance=bundle.manifest.provenance | change)
     with pytest.raises(BundleError, match=sentence):
         agent_of_bundle(replace(bundle, manifest=manifest))

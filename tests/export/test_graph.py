@@ -1,5 +1,7 @@
 """The exported graph does what the agent does, output by output, and a graph that does not is found out."""
 
+import copy
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,16 +9,22 @@ import pytest
 import torch
 
 from export import graph as graph_module
+from export.candidates import SAMPLES, Candidates
+from export.drift import recorded_inputs
 from export.graph import export_step
+from export.graph_policy import GraphPolicy
 from export.parity import ParityError, check_parity
 from export.reference import Inputs, ReferencePolicy, recorded_reachability
-from export.step import INPUTS, OUTPUTS, SAMPLES, StepModule, candidate_names
+from export.step import INPUTS, OUTPUTS, StepModule
+from fosp_edge.agent.agent import Agent
 from tests.export.agents import make_agent, make_episode
+
+METADATA = {"bundle_name": "tiny", "latent": "deterministic 16, stochastic 4 x 4"}
 
 
 @pytest.fixture(scope="module")
 def graph() -> bytes:
-    return export_step(StepModule(make_agent()))
+    return export_step(StepModule(make_agent()), METADATA)
 
 
 def test_every_output_follows_the_reference_through_an_episode_and_a_reset(graph: bytes) -> None:
@@ -57,7 +65,7 @@ def test_every_output_follows_the_reference_through_an_episode_and_a_reset(graph
         assert found["state_reachability"][0] == pytest.approx(expected.state_reachability, abs=1e-5)
         assert found["surprise"][0] == pytest.approx(expected.surprise, rel=1e-3, abs=1e-4)
         carried = {"deterministic": found["next_deterministic"], "stochastic": found["next_stochastic"]}
-        names = candidate_names()
+        names = Candidates.of(agent).names
         assert len(names) == len(found["candidates"])
         assert np.all(found["candidates"][names.index("hold")] == 0.0)
         executed = np.zeros(3) if inputs.is_first else inputs.previous_action
@@ -122,6 +130,12 @@ def test_the_graph_has_the_contract_s_names_and_no_dynamic_shape(graph: bytes) -
     assert tuple(item.name for item in model.graph.output) == OUTPUTS
     for item in (*model.graph.input, *model.graph.output):
         assert all(dimension.dim_value > 0 for dimension in item.type.tensor_type.shape.dim), item.name
+    assert {item.key: item.value for item in model.metadata_props} == {
+        "fosp_edge.bundle_name": "tiny",
+        "fosp_edge.latent": "deterministic 16, stochastic 4 x 4",
+    }
+    assert not any(item.external_data for item in model.graph.initializer)  # weights inside the one file
+    assert b".py" not in graph, "the exporter's notes about its sources, with paths of this machine, are in it"
 
 
 def test_recorded_reachability_is_what_the_critic_says_along_the_episode() -> None:
@@ -134,3 +148,31 @@ def test_recorded_reachability_is_what_the_critic_says_along_the_episode() -> No
     later = steps | {"action": np.concatenate([steps["action"][:6], -steps["action"][6:]])}
     changed = recorded_reachability(agent, later, torch.Generator().manual_seed(0))
     assert np.allclose(found[:6], changed[:6], atol=1e-6) and not np.allclose(found[6:11], changed[6:11], atol=1e-6)
+
+
+def make_expanded_agent() -> Agent:
+    """An agent with a frozen offline policy and an online one that has moved away from it."""
+    agent = make_agent()
+    agent.online_policy = copy.deepcopy(agent.policy)
+    with torch.no_grad():
+        for parameter in agent.online_policy.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return agent
+
+
+def test_with_an_online_policy_both_propose_and_the_better_one_is_in_row_0() -> None:
+    agent = make_expanded_agent()
+    names = Candidates.of(agent).names
+    assert names[:3] == ("policy", "offline", "online") and names[-2:] == ("hold", "retreat")
+    graph = export_step(StepModule(agent))
+    parity = check_parity(agent, graph, [make_episode(1, rows=40)])
+    assert parity.steps == 40 and parity.action_error < 1e-4
+    policy, chosen = GraphPolicy(graph, agent.config), set()
+    for inputs in recorded_inputs([make_episode(2, rows=60)], 4, 4, SAMPLES, 3):
+        found = policy.step(inputs)
+        merit = 5.0 * (found.reward_value[1:3] - 0.1 * found.cost_value[1:3])
+        better = 1 + int(np.argmax(merit))
+        chosen.add(better)
+        for rows in (found.candidates, found.reward_value, found.cost_value, found.reachability):
+            assert np.array_equal(rows[0], rows[better])
+    assert chosen == {1, 2}

@@ -1,0 +1,47 @@
+"""What the graph proposes at each tick: the rows of its candidates, by name, and the policies they come from."""
+
+from dataclasses import dataclass
+
+from fosp_edge.agent.agent import Agent, Policy
+
+SAMPLES = 6
+"""Samples of the policies among the candidates."""
+
+EXPANSION_TEMPERATURE = 5.0
+"""FOSP, section 5: of the offline and the online policy, the one with the larger 5 (Q_r - 0.1 Q_c) ..."""
+EXPANSION_COST_WEIGHT = 0.1
+
+
+def policies_of(agent: Agent) -> dict[str, Policy]:
+    """The policies of an agent by name: one, or the frozen offline one beside the online one that learns."""
+    online = getattr(agent, "online_policy", None)
+    return {"policy": agent.policy} if online is None else {"offline": agent.policy, "online": online}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rows in their order.
+
+    Row 0, `policy`, is what the robot does if the filter lets it. With several policies it repeats the mean of the
+    one that scores best, and each policy's own mean follows.
+    """
+
+    policies: tuple[str, ...]
+    samples: int = SAMPLES
+
+    @staticmethod
+    def of(agent: Agent) -> "Candidates":
+        """The rows that an agent's graph has."""
+        return Candidates(tuple(policies_of(agent)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What stands in each row."""
+        means = ("policy",) if len(self.policies) == 1 else ("policy", *self.policies)
+        samples = tuple(f"sample-{index}" for index in range(1, self.samples + 1))
+        return (*means, *samples, "hold", "retreat")
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The policy that each sample is drawn from: shared out evenly, in the policies' order."""
+        return tuple(index * len(self.policies) // self.samples for index in range(self.samples))
