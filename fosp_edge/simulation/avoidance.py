@@ -35,11 +35,13 @@ def _hold(plant: ArmPlant, led_here: FloatArray) -> FloatArray:
 
 def _away(plant: ArmPlant, led_here: FloatArray) -> FloatArray:
     del led_here
-    return plant.away_from_obstacle() * SPEED_LIMIT_M_S
+    velocity: FloatArray = plant.away_from_obstacle() * SPEED_LIMIT_M_S
+    return velocity
 
 
 def _away_and_up(plant: ArmPlant, led_here: FloatArray) -> FloatArray:
-    return _away(plant, led_here) + _UP
+    velocity: FloatArray = _away(plant, led_here) + _UP
+    return velocity
 
 
 def _up(plant: ArmPlant, led_here: FloatArray) -> FloatArray:

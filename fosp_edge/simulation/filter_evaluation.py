@@ -44,7 +44,8 @@ class Judged:
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
         """Ticks before the first violation, [T]: after it there is nothing left to predict."""
-        return np.cumsum(self.violation[:-1]) == 0
+        before: npt.NDArray[np.bool_] = np.cumsum(self.violation[:-1]) == 0
+        return before
 
 
 @dataclass(frozen=True)

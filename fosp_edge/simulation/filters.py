@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.bundle.folder import Bundle
-from fosp_edge.bundle.manifest import FilterThresholds, Manifest
+from fosp_edge.bundle.manifest import GATE_FILE, FilterThresholds, Manifest
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.inference import PolicyRuntime
 from fosp_edge.control.safety_filter import FilterSettings
@@ -74,7 +74,8 @@ def make_controller(bundle: Bundle, name: str, *, enabled: bool, ensemble: Array
     if name not in (FIXED, ENSEMBLE, FIXED_ENSEMBLE):
         raise ValueError(f"unknown filter {name!r}")
     half = FilterThresholds(0.5, 1.0, 0.5, 1, "", "")
-    altered = _Altered(replace(bundle.manifest, filter=half, gate=None), bundle.graph_bytes, None)
+    files = {file: digest for file, digest in bundle.manifest.files.items() if file != GATE_FILE}
+    altered = _Altered(replace(bundle.manifest, filter=half, gate=None, files=files), bundle.graph_bytes, None)
     runtime = None
     if name != FIXED:
         if ensemble is None:
