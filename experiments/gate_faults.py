@@ -169,7 +169,8 @@ def _calibrated(traces: list[tuple[str, Trace]], parameters: Any, level: float) 
 
     kept = [trace for name, trace in traces if zlib.crc32(name.encode()) % 10 >= 5]
     largest = np.stack([(trace.statistics(parameters) / parameters.scale).max(axis=0) for trace in kept])
-    return {name: upper_threshold(largest[:, index].tolist(), level) for index, name in enumerate(DETECTORS)}
+    # A statistic that is zero in every normal episode gets its scale for a threshold, as it has within the gate.
+    return {name: max(1.0, upper_threshold(largest[:, index].tolist(), level)) for index, name in enumerate(DETECTORS)}
 
 
 def _drive(

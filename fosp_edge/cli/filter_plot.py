@@ -15,9 +15,9 @@ def plot_filters(scores: Sequence[Any], path: Path) -> Path:
     figure = Figure(figsize=(max(7.0, 2.0 * len(families) + 2.0), 9.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels: tuple[tuple[str, Callable[[Any], Any], float], ...] = (
-        ("episodes in violation (%)", lambda item: item.failure, 100.0),
-        ("reaches the target, no violation (%)", lambda item: item.safe_success, 100.0),
-        ("ticks with an intervention (%)", lambda item: item.intervention, 100.0),
+        ("episodes in\nviolation (%)", lambda item: item.failure, 100.0),
+        ("target reached,\nno violation (%)", lambda item: item.safe_success, 100.0),
+        ("ticks with an\nintervention (%)", lambda item: item.intervention, 100.0),
         (
             "balanced accuracy",
             lambda item: item.avoidance and item.avoidance.balanced_accuracy,
