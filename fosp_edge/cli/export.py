@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -37,6 +38,13 @@ def export(
         StorageChoice,
         typer.Option(help="How weights are kept; auto: the smallest that moves the agent less than its own noise."),
     ] = StorageChoice.AUTO,
+    precision: Annotated[
+        PrecisionChoice,
+        typer.Option(help="What the step graph computes in; auto: the fastest here that stays within all bounds."),
+    ] = PrecisionChoice.FLOAT32,
+    closed_loop: Annotated[
+        int, typer.Option(min=0, help="SafeReach episodes that each precision drives before it is taken; 0 for none.")
+    ] = 40,
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
@@ -46,8 +54,11 @@ def export(
 ) -> None:
     """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
 
-    Weights are rounded to 8 or 16 bits if that moves the agent less than half as far as its own sampling noise does;
+    Weights are rounded to 8 or 16 bits if that moves the agent less than its own sampling noise does;
     what is in the bundle for learning is then exactly what is in the graph.
+
+    With `--precision auto` every precision is converted, timed here, followed through whole recorded episodes, given a
+    filter of its own, and driven in SafeReach; the fastest that stays within the bounds of docs/export.md is taken.
 
     Refused, with nothing written, if the graph differs from the checkpoint by more than the tolerance over recorded
     episodes, or if the held-out data are too few for the filter's level.
@@ -84,6 +95,8 @@ def export(
             provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]}},
             parent_folder=out,
             storage=None if storage is StorageChoice.AUTO else storage.value,
+            precision=precision_of(precision),
+            closed_loop=safereach_driver(recording.robot, closed_loop),
             look_ahead=look_ahead,
             decoder=decoder,
         )  # fmt: skip
@@ -102,5 +115,6 @@ def export(
                             f"{calibration.stop_reachability:.3f}")  # fmt: skip
     table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} held-out "
                       f"violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
+    print_trials(console, exported.trials)
     console.print(table)
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")

@@ -61,9 +61,11 @@ class RandomActor:
 class BundleActor:
     """A bundle behind filter and limits."""
 
-    def __init__(self, path: Path, *, filter_enabled: bool, make: Callable[[Bundle], Controller] | None = None) -> None:
+    def __init__(
+        self, source: Path | Bundle, *, filter_enabled: bool, make: Callable[[Bundle], Controller] | None = None
+    ) -> None:
         """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
-        bundle = load_bundle(path)
+        bundle = source if isinstance(source, Bundle) else load_bundle(source)
         self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
