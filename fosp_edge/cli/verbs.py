@@ -108,7 +108,7 @@ VERBS: dict[str, Verb] = {
     "motors": Verb(
         "fosp_edge.cli.motors:app",
         "Find, try out and configure motor controllers.",
-        "fosp-edge motors --help",
+        "fosp-edge motors scan --port /dev/serial/by-id/usb-...",
     ),
     "cameras": Verb(
         "fosp_edge.cli.cameras:app",
