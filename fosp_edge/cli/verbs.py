@@ -40,6 +40,11 @@ VERBS: dict[str, Verb] = {
         "Train an agent offline from recorded episodes.",
         "fosp-edge train --dataset data/safereach --preset nano",
     ),
+    "finetune": Verb(
+        "fosp_edge.cli.finetune:finetune",
+        "Go on learning from the robot's own experience, without unlearning.",
+        "fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/own",
+    ),
     "export": Verb(
         "fosp_edge.cli.export:export",
         "Turn a checkpoint into a bundle, with a parity check.",
@@ -49,6 +54,11 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.calibrate_filter:calibrate_filter",
         "Calibrate a bundle's safety filter and out-of-distribution gate on its own episodes.",
         "fosp-edge calibrate-filter bundles/4f1c... --dataset data/own --miss-rate 0.1",
+    ),
+    "eval-filter": Verb(
+        "fosp_edge.cli.eval_filter:eval_filter",
+        "Measure the safety filter: failures, interventions, false alarms and success, beside other filters.",
+        "fosp-edge eval-filter --episodes 30 --scenario standard",
     ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
@@ -98,7 +108,7 @@ VERBS: dict[str, Verb] = {
     "motors": Verb(
         "fosp_edge.cli.motors:app",
         "Find, try out and configure motor controllers.",
-        "fosp-edge motors --help",
+        "fosp-edge motors scan --port /dev/serial/by-id/usb-...",
     ),
     "cameras": Verb(
         "fosp_edge.cli.cameras:app",
