@@ -8,6 +8,7 @@ previous one starts, and then the one that came with the software.
 Several processes change the file (the run, the learner, a person at a shell), each under an exclusive lock.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -137,12 +138,14 @@ class Versions:
                 self.refuse(name, str(error))
                 continue
             if name not in (state.pinned, state.current):
-                self._change(lambda before, name=name: replace(  # type: ignore[misc]
-                    before, current=name, previous=None, probation=False, expected={}))  # fmt: skip
+                self._start_with(name)
             return bundle, complaints
         bundle = load_bundle(self.fallback)
-        self._change(lambda before: replace(before, current=bundle.id, previous=None, probation=False, expected={}))
+        self._start_with(bundle.id)
         return bundle, complaints
+
+    def _start_with(self, name: str) -> None:
+        self._change(lambda before: replace(before, current=name, previous=None, probation=False, expected={}))
 
     def is_refused(self, bundle: Bundle) -> Refusal | None:
         """Why this bundle, or one of the same weights, is not to be tried again; None if it may be."""
@@ -249,10 +252,8 @@ class Versions:
 
     def _refusal(self, bundle_id: str, reason: str) -> Refusal:
         weights = ""
-        try:
+        with contextlib.suppress(BundleError):  # damaged: its name is all there is to know it by
             weights = self.load(bundle_id).manifest.files.get(WEIGHTS_FILE, "")
-        except BundleError:
-            pass  # damaged: its name is all there is to know it by
         return Refusal(reason, datetime.now(timezone.utc).isoformat(timespec="seconds"), weights)
 
     def _change(self, action: Any) -> None:
