@@ -5,10 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from fosp_edge.bundle.manifest import CameraContract, Manifest
-from fosp_edge.cameras.base import Camera, CameraError
+from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.cameras.preprocess import Preprocessing
 from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.serial_arm import SerialArm
 
@@ -24,7 +23,7 @@ class Rig:
     """What the control loop is given."""
 
     robot: Robot
-    cameras: tuple[Camera, ...]
+    cameras: tuple[PolicyCamera, ...]
     """In the order of the bundle."""
     referee: Referee | None
     """Only a simulation knows reward and cost."""
@@ -50,7 +49,6 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
-    names = [contract.name for contract in manifest.cameras]
     if kind not in _PATIENCE_PERIODS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(_PATIENCE_PERIODS)}")
     period_s = 1.0 / manifest.rate_hz
@@ -62,7 +60,11 @@ def open_rig(
             if port is not None or camera_sources:
                 raise RobotError("--port and --camera belong to a real robot: leave them out, or use --robot serial")
             device = stack.enter_context(SimulatedRobot(scenario, seed))
-            cameras = tuple(device.cameras[name] for name in names if name in device.cameras)
+            cameras = tuple(
+                PolicyCamera(device.cameras[contract.name], contract.picture)
+                for contract in manifest.cameras
+                if contract.name in device.cameras
+            )
             arm = _arm(device.port, period_s, patience_s)
             yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", patience_s)
         else:
@@ -76,7 +78,7 @@ def _arm(port: str, period_s: float, patience_s: float) -> SerialArm:
     return SerialArm(port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
 
 
-def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
+def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[PolicyCamera, ...]:
     """The cameras the bundle wants, in its order, brought to its picture size.
 
     They are started here, because a driver knows its camera's serial number only then, and the bundle may ask for it.
@@ -91,8 +93,7 @@ def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: E
     cameras = []
     for contract in wanted:
         source = open_camera(contract.name, by_name[contract.name])
-        size = Preprocessing(width_px=contract.width_px, height_px=contract.height_px)
-        camera = PolicyCamera(source, size)
+        camera = PolicyCamera(source, contract.picture)
         stack.callback(camera.close)
         camera.start()
         cameras.append(camera)

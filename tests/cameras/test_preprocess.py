@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fosp_edge.cameras.lens import Lens
-from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor, preprocess
+from fosp_edge.bundle.picture import Lens, Preprocessing
+from fosp_edge.cameras.preprocess import Preprocessor, preprocess
 
 sizes = st.integers(1, 200)
 
