@@ -49,9 +49,11 @@ def _derivatives_without_rotation(camera: Camera, pixels: Array) -> tuple[Array,
     usable = np.all(np.isfinite(rays), axis=1)
     rays = np.where(usable[:, None], rays, np.array([0.0, 0.0, 1.0]))
     _, by_point, by_parameters = camera.lens.project_with_derivatives(camera.parameters, rays)
-    weight = usable[:, None, None].astype(float)
-    by_rotation = (-by_point @ cross_matrix(rays) * weight).reshape(-1, 3)
-    by_parameters = (by_parameters * weight).reshape(-1, camera.lens.size)
+    # a rational lens has no derivative at its pole, though a direction may be found there
+    usable = usable & np.all(np.isfinite(by_point), axis=(1, 2)) & np.all(np.isfinite(by_parameters), axis=(1, 2))
+    inside = usable[:, None, None]
+    by_rotation = np.where(inside, -by_point @ cross_matrix(rays), 0.0).reshape(-1, 3)
+    by_parameters = np.where(inside, by_parameters, 0.0).reshape(-1, camera.lens.size)
     fit = np.linalg.lstsq(by_rotation, by_parameters, rcond=None)[0]
     return by_parameters - by_rotation @ fit, usable
 

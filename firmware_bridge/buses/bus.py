@@ -14,6 +14,7 @@ from firmware_bridge.transport import SerialTransport, Transport
 
 STATE_TIMEOUT_S = 0.02
 """How long a sync read may take: with the adapter's latency timer at 1 ms it takes 2, at 16 ms it still fits."""
+MAX_RETURN_DELAY_US = 508
 REGISTER_TIMEOUT_S = 0.1
 """How long a single register may take: these are read in set-up only, and a servo may be writing its EEPROM."""
 
@@ -40,6 +41,8 @@ class MotorState:
     current_a: float
     temperature_c: float
     voltage_v: float
+    alert: bool = False
+    """The servo reports a hardware error of its own: overload, overheating, supply voltage."""
 
 
 @dataclass
@@ -61,6 +64,10 @@ class MotorBus(Protocol):
 
     def handshake(self) -> list[FoundMotor]:
         """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
+        ...
+
+    def check_ready(self) -> None:
+        """Make sure that every motor is in position control. Raises MotorBusError."""
         ...
 
     def read_states(self) -> list[MotorState | None]:
@@ -92,6 +99,7 @@ class ServoBus:
     family: ServoFamily
     motor_ids: tuple[int, ...]
     expected_models: tuple[int, ...] | None = None
+    """Model numbers that the handshake demands, 0 for any."""
     baud_rate: int | None = None
     state_timeout_s: float = STATE_TIMEOUT_S
     register_timeout_s: float = REGISTER_TIMEOUT_S
@@ -102,6 +110,7 @@ class ServoBus:
         self._transport = self.open_transport(self.port, self.baud_rate or self.family.default_baud_rate)
         self._buffer = bytearray()
         self._models: dict[int, int] = {}
+        self._adapter_echoes: bool | None = None
 
     # One request, its answers.
 
@@ -112,20 +121,17 @@ class ServoBus:
         self.counters.requests += 1
         self._transport.write(request)
         answers: dict[int, Packet] = {}
-        # Half-duplex adapters may hand our own bytes back first: they are cut off where they stand in front.
-        echo = request
+        echo_due = self._adapter_echoes is not False
         deadline_s = time.monotonic() + timeout_s
         while missing:
             patience_s = deadline_s - time.monotonic()
             if patience_s <= 0:
                 break
             self._buffer += self._transport.read(patience_s)
-            if echo and len(self._buffer) >= len(echo):
-                if self._buffer.startswith(echo):
-                    del self._buffer[: len(echo)]
-                echo = b""
-            elif echo and echo.startswith(self._buffer) and len(self._buffer) > 3:
-                continue
+            if echo_due:
+                if not self._drop_echo(request):
+                    continue
+                echo_due = False
             packets, bad = self.family.form.take(self._buffer, answers=True)
             self.counters.bad_bytes += bad
             for packet in packets:
@@ -136,6 +142,22 @@ class ServoBus:
                     self.counters.stray_packets += 1
         self.counters.missing_answers += len(missing)
         return answers
+
+    def _drop_echo(self, request: bytes) -> bool:
+        """Cut our own bytes off the front of the buffer. False while it cannot be told yet whether they are there.
+
+        Half-duplex adapters may hand back what they send, and a Feetech request looks like an answer.
+        """
+        at = self._buffer.find(request)
+        if at >= 0:
+            # Goals sent before, which nobody answers, may stand in front of it.
+            del self._buffer[: at + len(request)]
+            self._adapter_echoes = True
+            return True
+        if self._adapter_echoes or request.startswith(self._buffer):
+            return False
+        self._adapter_echoes = False
+        return True
 
     def _discard_input(self) -> None:
         # A late answer to an earlier question must not be taken for the answer to this one.
@@ -200,11 +222,21 @@ class ServoBus:
         """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
         found = [self.ping(motor_id) or self.ping(motor_id) for motor_id in self.motor_ids]
         wanted = self.expected_models or tuple(one.model_number if one else 0 for one in found)
-        if any(one is None or one.model_number != model for one, model in zip(found, wanted, strict=True)):
+        if any(one is None or model not in (0, one.model_number) for one, model in zip(found, wanted, strict=True)):
             raise HandshakeMismatchError(_expected_against_found(self, wanted, found))
         present = [one for one in found if one is not None]
         self._models = {one.motor_id: one.model_number for one in present}
         return present
+
+    def check_ready(self) -> None:
+        """Make sure that every motor is in position control. Raises MotorBusError."""
+        for motor_id in self.motor_ids:
+            mode = self.read_register(motor_id, "operating_mode")
+            if mode != self.family.position_mode:
+                raise MotorBusError(
+                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in position control "
+                    f"({self.family.position_mode}): run `fosp-edge motors setup` for it."
+                )
 
     def read_states(self) -> list[MotorState | None]:
         """Return one state per motor, None for each that did not answer in time."""
@@ -229,6 +261,7 @@ class ServoBus:
             current_a=values["present_current"] * (model.current_a_per_unit if model else 0.0),
             temperature_c=float(values["present_temperature"]),
             voltage_v=values["present_voltage"] / 10,
+            alert=self.family.alert(answer.error),
         )
 
     def write_goals(self, ticks: Sequence[int]) -> None:
@@ -254,14 +287,20 @@ class ServoBus:
                 self.write_register(motor_id, "bus_watchdog", units)
         return True
 
-    def prepare(self) -> None:
-        """Make the motors ready for position control: torque off, position mode, answers without delay."""
+    def prepare(self, return_delay_us: int = 0) -> None:
+        """Make the motors ready for position control: torque off, position mode, answers after `return_delay_us`.
+
+        The delay is for adapters that are slow to turn the line round; both families count it in steps of 2 us.
+        """
+        if not 0 <= return_delay_us <= MAX_RETURN_DELAY_US:
+            raise ValueError(f"a servo waits 0 to {MAX_RETURN_DELAY_US} us before it answers, not {return_delay_us}")
+        delay = return_delay_us // 2
         for motor_id in self.motor_ids:
             self.write_register(motor_id, "torque_enable", 0)
             if self.read_register(motor_id, "operating_mode") != self.family.position_mode:
                 self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
-            if self.read_register(motor_id, self.family.return_delay_register) != 0:
-                self._write_persistent(motor_id, self.family.return_delay_register, 0)
+            if self.read_register(motor_id, self.family.return_delay_register) != delay:
+                self._write_persistent(motor_id, self.family.return_delay_register, delay)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
@@ -294,6 +333,26 @@ class ServoBus:
         if self.ping(new_id) is None:
             raise MotorBusError(f"Motor {old_id} on {self.port} did not become {new_id}: power-cycle it and try again.")
         self._lock(new_id)
+
+    def change_baud_rate(self, motor_id: int, baud_rate: int) -> None:
+        """Give a motor another baud rate, for good, and go on at that rate. Only this motor may be on the line."""
+        codes = self.family.baud_codes
+        if baud_rate not in codes:
+            raise ValueError(f"{self.family.name} servos know the baud rates {', '.join(map(str, codes))}")
+        register = self.family.registers["baud_rate"]
+        if self.read_register(motor_id, "baud_rate") != codes[baud_rate]:
+            self._unlock(motor_id)
+            parameters = self._address(register.address) + register.encode(codes[baud_rate])
+            request = self.family.form.instruction(motor_id, Instruction.WRITE, parameters)
+            # It may answer at the old rate, or at the new one, which is noise here.
+            self._exchange(request, (motor_id,), self.register_timeout_s)
+        self._transport.close()
+        self._transport = self.open_transport(self.port, baud_rate)
+        if self.ping(motor_id) is None and self.ping(motor_id) is None:
+            raise MotorBusError(
+                f"Motor {motor_id} on {self.port} does not answer at {baud_rate} baud: power-cycle it and try again."
+            )
+        self._lock(motor_id)
 
     def _write_persistent(self, motor_id: int, name: str, value: int) -> None:
         self._unlock(motor_id)

@@ -25,9 +25,12 @@ class _Servo:
 
     def __init__(self, family: ServoFamily, motor_id: int, model_number: int) -> None:
         self._family = family
+        self.error = 0
+        """What every answer says of the servo's own health, in the family's bits."""
         self.memory = bytearray(256)
         self.write("id", motor_id)
         self.write("model_number", model_number)
+        self.write("baud_rate", family.baud_codes[family.default_baud_rate])
         self.write("operating_mode", family.position_mode)
         self.write(family.return_delay_register, 250)
         self.write("present_temperature", 30)
@@ -113,7 +116,7 @@ class ServoChainEmulator:
             by_id = {servo.read("id"): servo for servo in self.servos}
             present = [by_id[one] for one in ids if one in by_id]
             return b"".join(
-                form.answer(one.read("id"), 0, bytes(one.memory[address : address + length])) for one in present
+                form.answer(one.read("id"), one.error, bytes(one.memory[address : address + length])) for one in present
             )
         if packet.instruction == Instruction.SYNC_WRITE:
             address, length, rest = form.read_span(packet.parameters)

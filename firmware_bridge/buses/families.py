@@ -69,11 +69,20 @@ class ServoFamily:
     watchdog_unit_s: float | None
     """Unit of the bus watchdog register; None where the servo has none."""
     default_baud_rate: int
+    """The rate that `motors setup` leaves a servo with."""
+    baud_codes: Mapping[int, int]
+    """Value of the `baud_rate` register for each rate."""
     return_delay_register: str
     position_mode: int
     """Value of `operating_mode` for position control."""
     homing_sign: int
     """present_position = encoder + homing_sign * homing_offset."""
+    alert_mask: int
+    """Bits of a status packet's error byte that tell of the servo's own health, not of the request."""
+
+    def alert(self, error: int) -> bool:
+        """Whether a status packet's error byte tells of a hardware error."""
+        return error & self.alert_mask != 0
 
     @property
     def state_span(self) -> tuple[int, int]:
@@ -124,9 +133,11 @@ DYNAMIXEL_X = ServoFamily(
     state_last="present_temperature",
     watchdog_unit_s=0.02,
     default_baud_rate=1_000_000,
+    baud_codes=MappingProxyType({9_600: 0, 57_600: 1, 115_200: 2, 1_000_000: 3, 2_000_000: 4, 3_000_000: 5}),
     return_delay_register="return_delay",
     position_mode=3,
     homing_sign=1,
+    alert_mask=0x80,
 )
 
 FEETECH_STS = ServoFamily(
@@ -159,9 +170,12 @@ FEETECH_STS = ServoFamily(
     state_last="present_current",
     watchdog_unit_s=None,
     default_baud_rate=1_000_000,
+    baud_codes=MappingProxyType({1_000_000: 0, 500_000: 1, 250_000: 2, 128_000: 3, 115_200: 4, 57_600: 6}),
     return_delay_register="return_delay",
     position_mode=0,
     homing_sign=-1,
+    # Supply voltage, magnetic encoder, temperature, current, overload.
+    alert_mask=0x2F,
 )
 
 FAMILIES: Mapping[str, ServoFamily] = MappingProxyType({one.name: one for one in (DYNAMIXEL_X, FEETECH_STS)})

@@ -76,6 +76,14 @@ class Preprocessing:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the parameters of a preprocessing: {error}") from error
 
+    def sentence(self) -> str:
+        """What is done, in words."""
+        parts = [] if self.source_px is None else [f"from {self.source_px[0]}x{self.source_px[1]}"]
+        if self.lens is not None:
+            parts.append(f"straightened ({self.lens.model})")
+        parts.append("largest centred area" if self.crop is None else "crop {},{} {}x{}".format(*self.crop))
+        return ", ".join([*parts, f"to {self.width_px}x{self.height_px} {self.colour_order.upper()} -> RGB"])
+
     def differences(self, other: "Preprocessing") -> list[str]:
         """What another preprocessing does otherwise, one phrase each; empty if a policy may see through either."""
         mine, theirs = self, other

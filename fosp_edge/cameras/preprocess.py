@@ -24,10 +24,10 @@ class Preprocessor:
             ValueError: if the source has another size than the parameters name, the crop does not lie within it, or
                 the lens was calibrated at another size.
         """
-        if parameters.source_px not in (None, (source_width_px, source_height_px)):
-            width, height = parameters.source_px  # type: ignore[misc]  # None is among those it is not
+        wanted = parameters.source_px
+        if wanted is not None and wanted != (source_width_px, source_height_px):
             raise ValueError(
-                f"the policy was trained on a camera of {width}x{height} pixels, this one gives "
+                f"the policy was trained on a camera of {wanted[0]}x{wanted[1]} pixels, this one gives "
                 f"{source_width_px}x{source_height_px}: set the camera to that size"
             )
         self.parameters = parameters
@@ -64,7 +64,7 @@ class Preprocessor:
         if image.shape != self._source_shape or image.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self._source_shape}, found {image.dtype} {image.shape}")
         if self._is_copy and self._straighten is None and self.parameters.colour_order == "rgb":
-            return image[self._crop].copy()  # what the arithmetic below would give, as simulated pictures need it
+            return np.array(image[self._crop], dtype=np.uint8)  # what the arithmetic below would give
         if self._straighten is not None:
             small = self._straighten(image)
         elif self._is_copy:

@@ -13,22 +13,23 @@ from rich.live import Live
 from rich.table import Table
 
 from firmware_bridge import LinkError, MotorLink, Telemetry, Torque
-from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.certificate import Certificate, certify
 from firmware_bridge.files import write_atomically
 from firmware_bridge.ports import UDEV_RULE, find_ports
 from fosp_edge.cli.motors_access import (
-    CONTROLLER,
     DEFAULT_CALIBRATION,
     Bus,
     CalibrationFile,
+    HalfDuplex,
     Ids,
     Port,
+    Release,
     only_port,
     wire,
 )
 from fosp_edge.cli.motors_by_hand import calibrate, jog
+from fosp_edge.robots.catalogue import CONTROLLER
 
 app = typer.Typer(
     add_completion=False,
@@ -78,6 +79,7 @@ def find_port(
 def scan(
     port: Port = None,
     highest_id: Annotated[int, typer.Option(help="Look for servo ids 1 to this.")] = 20,
+    rs485: HalfDuplex = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what answers on a port: a controller board, or servos of which family, ids, models and baud rate."""
@@ -87,7 +89,7 @@ def scan(
         with MotorLink(name) as link:
             found.append({"bus": CONTROLLER, **asdict(link.connect(0.5))})
     except LinkError:
-        found += _scan_servos(name, highest_id)
+        found += _scan_servos(name, highest_id, rs485)
     if not found:
         raise ValueError(f"nothing answers on {name}: check power and plugs; --highest-id looks for more ids")
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(_describe, found)))
@@ -97,11 +99,11 @@ def _describe(one: dict[str, object]) -> str:
     return "  ".join(f"{key} {value}" for key, value in one.items() if key != "capabilities")
 
 
-def _scan_servos(port: str, highest_id: int) -> list[dict[str, object]]:
+def _scan_servos(port: str, highest_id: int, rs485: bool) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for family in FAMILIES.values():
         for baud_rate in _BAUD_RATES:
-            bus = ServoBus(port, family, (), baud_rate=baud_rate)
+            bus = wire(port, family.name, "1", rs485=rs485).open_bus(port, baud_rate)
             try:
                 motors = bus.scan(range(1, highest_id + 1))
             finally:
@@ -118,16 +120,28 @@ def setup(
     new_id: Annotated[int, typer.Option("--id", help="Id the servo shall have.")],
     port: Port = None,
     present_id: Annotated[int, typer.Option(help="Id it has now; new servos have 1.")] = 1,
+    baud_rate: Annotated[
+        int | None,
+        typer.Option(help="Its baud rate now (`scan` says it): new Dynamixel X have 57600, Feetech 1000000."),
+    ] = None,
+    return_delay_us: Annotated[
+        int, typer.Option(help="How long it waits before it answers, for adapters that turn the line round slowly.")
+    ] = 0,
     centre: Annotated[bool, typer.Option(help="Make the present position the middle of its range.")] = False,
+    rs485: HalfDuplex = False,
 ) -> None:
-    """Set one servo up: its id, position control, answers without delay. Have only this servo on the line."""
-    chosen = wire(port, bus, str(present_id))
-    line = chosen.open_bus(chosen.port)
+    """Set one servo up: id, 1 Mbaud, position control, answer at once. Have only this servo on the line."""
+    chosen = wire(port, bus, str(present_id), rs485=rs485)
+    if chosen.bus == CONTROLLER:
+        raise ValueError(f"setup is for servos: --bus {' or '.join(FAMILIES)}")
+    line = chosen.open_bus(chosen.port, baud_rate)
     try:
         line.handshake()
+        line.write_register(present_id, "torque_enable", 0)
+        line.change_baud_rate(present_id, line.family.default_baud_rate)
         line.change_id(present_id, new_id)
         line.motor_ids = (new_id,)
-        line.prepare()
+        line.prepare(return_delay_us)
         if centre:
             line.centre(new_id)
         [motor] = line.handshake()
@@ -142,10 +156,11 @@ def watch(
     bus: Bus = CONTROLLER,
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    rs485: HalfDuplex = False,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long; Ctrl-C if left out.")] = None,
 ) -> None:
     """Show positions, velocities, currents and temperatures, live. Nothing is armed."""
-    chosen = wire(port, bus, ids, calibration_file)
+    chosen = wire(port, bus, ids, calibration_file, rs485)
     with chosen.link(calibrated=False) as link, Live(console=Console(), refresh_per_second=10) as live:
         handshake = link.connect()
         until_s = None if seconds is None else time.monotonic() + seconds
@@ -174,10 +189,11 @@ def prove(
     bus: Bus = CONTROLLER,
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    rs485: HalfDuplex = False,
     out: Annotated[Path | None, typer.Option(help="Write the certificate here, as JSON.")] = None,
 ) -> None:
     """Prove watchdog, limits and stop on what is connected, and print a certificate. Nothing moves noticeably."""
-    chosen = wire(port, bus, ids, calibration_file)
+    chosen = wire(port, bus, ids, calibration_file, rs485)
     with chosen.link(calibrated=False) as link:
         certificate = certify(link, link.connect())
     for check in certificate.checks:
@@ -200,10 +216,11 @@ def stop(
     port: Port = None,
     bus: Bus = CONTROLLER,
     ids: Ids = "1-6",
-    release: Annotated[bool, typer.Option("--release", help="Switch torque off as well: an arm may fall.")] = False,
+    release: Release = False,
+    rs485: HalfDuplex = False,
 ) -> None:
     """Stop the motors and keep them stopped; they hold where they are unless --release is given."""
-    chosen = wire(port, bus, ids)
+    chosen = wire(port, bus, ids, rs485=rs485)
     if bus != CONTROLLER and release:
         line = chosen.open_bus(chosen.port)
         try:

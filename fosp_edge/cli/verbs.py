@@ -25,6 +25,11 @@ VERBS: dict[str, Verb] = {
         "Drive a robot with a bundle; the shipped agent and the simulated arm by default.",
         "fosp-edge run --episodes 5 --scenario obstacle-shape",
     ),
+    "simulate": Verb(
+        "fosp_edge.cli.simulate:simulate",
+        "Put a simulated arm behind an emulated motor bus on a pseudo-terminal, with cameras.",
+        "fosp-edge simulate --robot so101",
+    ),
     "eval": Verb(
         "fosp_edge.cli.evaluate:evaluate",
         "Measure a bundle over seeds and scenario families, with confidence intervals.",
@@ -119,5 +124,10 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.bundles:verify",
         "Check every hash of a bundle.",
         "fosp-edge bundles verify runs/bundles/4f1c...",
+    ),
+    "bundles convert": Verb(
+        "fosp_edge.cli.bundles_convert:convert",
+        "The same agent in another precision, judged before it is written.",
+        "fosp-edge bundles convert runs/bundles/4f1c... --dataset data/safereach",
     ),
 }

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.types import Decision, Observation, StepScores
@@ -61,8 +61,8 @@ class RandomActor:
 class BundleActor:
     """A bundle behind filter and limits."""
 
-    def __init__(self, path: Path, *, filter_enabled: bool) -> None:
-        bundle = load_bundle(path)
+    def __init__(self, source: Path | Bundle, *, filter_enabled: bool) -> None:
+        bundle = source if isinstance(source, Bundle) else load_bundle(source)
         self.controller = Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:

@@ -31,7 +31,10 @@ class Outcome:
 class ArmPlant:
     """MuJoCo physics of one layout. Velocity targets are approached within the joints' acceleration limits."""
 
-    def __init__(self, layout: Layout, arm: ArmDescription = DESKTOP_ARM) -> None:
+    def __init__(
+        self, layout: Layout, arm: ArmDescription = DESKTOP_ARM, *, start_rad: FloatArray | None = None
+    ) -> None:
+        """Put the arm at the table: with its fingertip at the layout's start, or at the joint positions `start_rad`."""
         self.layout, self.arm = layout, arm
         self._model = build_model(layout, arm)
         self._data = mujoco.MjData(self._model)
@@ -45,8 +48,9 @@ class ArmPlant:
         self._tip = self._model.site("tip").id
         self._target = np.zeros(self._count)
         self._ramp = np.zeros(self._count)
-        start = ArmKinematics(arm).inverse(np.array(layout.start_m), np.array(arm.home_rad))
-        self._data.qpos[self._position_index] = start
+        if start_rad is None:
+            start_rad = ArmKinematics(arm).inverse(np.array(layout.start_m), np.array(arm.home_rad))
+        self._data.qpos[self._position_index] = start_rad
         mujoco.mj_forward(self._model, self._data)
 
     @property

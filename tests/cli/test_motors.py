@@ -22,7 +22,7 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def _patient_buses(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_bus(wire: motors_access.Wire, port: str) -> ServoBus:
+    def open_bus(wire: motors_access.Wire, port: str, baud_rate: int | None = None) -> ServoBus:
         return patient(port, FAMILIES[wire.bus], wire.motor_ids)
 
     monkeypatch.setattr(motors_access.Wire, "open_bus", open_bus)
