@@ -46,7 +46,8 @@ def safereach_driver(robot: str, episodes: int) -> Driver | None:
 
     def drive(manifest: Manifest, files: dict[str, bytes]) -> list[tuple[float, float]]:
         with tempfile.TemporaryDirectory() as folder:
-            actor = BundleActor(load_bundle(write_bundle(manifest, files, Path(folder))), filter_enabled=True)
+            path = write_bundle(manifest, files, Path(folder))
+            actor = BundleActor(load_bundle(path, check_signature=False), filter_enabled=True)
             results = [evaluate_episode(actor, "standard", FIRST_SEED + index) for index in range(episodes)]
         return [(result.total_reward, result.cost) for result in results]
 
