@@ -103,7 +103,8 @@ def _print_graphs(console: Console, summaries: dict[str, Any]) -> None:
             continue
         table.add_row(
             name, str(item["opset"]), str(item["nodes"]), f"{item['parameters']:,}",
-            f"{item['multiply_adds'] / 1e6:.2f} M", f"{item['weight_bytes'] / 1e6:.2f} MB", f"{item['stored_bytes'] / 1e6:.2f} MB",
+            f"{item['multiply_adds'] / 1e6:.2f} M", f"{item['weight_bytes'] / 1e6:.2f} MB",
+            f"{item['stored_bytes'] / 1e6:.2f} MB",
         )  # fmt: skip
     console.print(table)
 
