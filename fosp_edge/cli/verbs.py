@@ -40,6 +40,11 @@ VERBS: dict[str, Verb] = {
         "Train an agent offline from recorded episodes.",
         "fosp-edge train --dataset data/safereach --preset nano",
     ),
+    "finetune": Verb(
+        "fosp_edge.cli.finetune:finetune",
+        "Go on learning from the robot's own experience, without unlearning.",
+        "fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/own",
+    ),
     "export": Verb(
         "fosp_edge.cli.export:export",
         "Turn a checkpoint into a bundle, with a parity check.",
