@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+SCOPES = ("full", "recurrent", "heads", "behaviour")
+"""What of the world model learns, from the slowest update to the fastest."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -93,6 +96,18 @@ class Config:
     advantage_weighting: bool = True
     """False imitates every action of the data alike: behaviour cloning."""
 
+    # Online: safe policy expansion.
+    expansion: bool = True
+    """Fine-tuning freezes the offline policy and lets a new one learn beside it; False changes the policy itself."""
+    expansion_inverse_temperature: float = 5.0
+    """One of the proposed actions is drawn by softmax(this * (Q_r - weight * Q_c))."""
+    expansion_cost_weight: float = 0.1
+    offline_share: float = 0.5
+    """Share of every fine-tuning batch that comes from the offline data, so that nothing is unlearned."""
+    scope: str = "full"
+    """What of the world model goes on learning: `full`; `recurrent`, all but the encoder; `heads`, only those of
+    reward, cost and continuation; `behaviour`, nothing. Critics, reachability and policy always learn."""
+
     # Batches and schedule.
     batch_size: int = 16
     batch_length: int = 64
@@ -109,6 +124,10 @@ class Config:
     def feature_size(self) -> int:
         """Width of the latent state as the heads see it."""
         return self.deterministic + self.groups * self.classes
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise ValueError(f"unknown scope {self.scope!r}; choose one of: {', '.join(SCOPES)}")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for a checkpoint's metadata."""

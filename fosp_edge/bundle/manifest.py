@@ -10,6 +10,7 @@ SCHEMA_VERSION = 1
 
 GRAPH_FILE = "step.onnx"
 WEIGHTS_FILE = "weights.safetensors"
+SIGNATURE_FILE = "manifest.sig"
 GATE_FILE = "gate.safetensors"
 """What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
 

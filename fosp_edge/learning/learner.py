@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from fosp_edge.agent.agent import Agent, log_density
+from fosp_edge.agent.agent import Agent, WorldModel, log_density
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import categorical_kl, two_hot_loss, two_hot_mean
+from fosp_edge.agent.expansion import propose
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.objectives import (
@@ -54,10 +55,12 @@ class Learner:
             for parameter in head.parameters()
         ]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "model": _adam(agent.world_model.parameters(), config.model_learning_rate, config.model_epsilon),
+            "model": _adam(
+                learning_parameters(agent.world_model, config.scope), config.model_learning_rate, config.model_epsilon
+            ),
             "values": _adam(values, config.critic_learning_rate, config.critic_epsilon),
             "reach": _adam(reach, config.reachability_learning_rate, config.critic_epsilon),
-            "policy": _adam(agent.policy.parameters(), config.policy_learning_rate, config.critic_epsilon),
+            "policy": _adam(agent.learning_policy.parameters(), config.policy_learning_rate, config.critic_epsilon),
         }
         self.multiplier = Multiplier(config.multiplier_start, config.penalty_start)
         self.scales = {"reward": PercentileRange(), "cost": PercentileRange()}
@@ -73,8 +76,14 @@ class Learner:
         Raises:
             NotFiniteLossError: a loss or gradient is NaN or infinite; nothing of this part was applied.
         """
-        frozen = self.config.model_until is not None and number >= self.config.model_until
-        latents, metrics = self._follow(batch) if frozen else self._update_model(batch)
+        config = self.config
+        frozen = config.scope == "behaviour" or (config.model_until is not None and number >= config.model_until)
+        if frozen:
+            latents, metrics = self._follow(batch), Metrics()
+        elif config.scope == "heads":
+            latents, metrics = self._update_heads(batch)
+        else:
+            latents, metrics = self._update_model(batch)
         if number >= self.config.behaviour_from:
             if self.config.critics_until is None or number < self.config.critics_until:
                 metrics |= self._update_critics(batch, latents)
@@ -84,22 +93,35 @@ class Learner:
     # -- world model ---------------------------------------------------------------------------------------------
 
     def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
-        model = self.agent.world_model
         latents, posterior, prior = self.observe(batch)
         losses = self.model_losses(batch, latents, posterior, prior)
         loss = torch.stack(list(losses.values())).sum()
-        norm = self._apply("model", loss, model.parameters(), self.config.model_clip)
+        norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
         metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
         return latents.detach(), metrics | {"model/gradient_norm": norm}
 
+    def _update_heads(self, batch: Batch) -> tuple[Latent, Metrics]:
+        latents = self._follow(batch)
+        losses = self._head_losses(batch, latents.features().flatten(0, 1))
+        loss = torch.stack(list(losses.values())).sum()
+        norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
+        metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
+        return latents, metrics | {"model/gradient_norm": norm}
+
+    @property
+    def _model_parameters(self) -> list[nn.Parameter]:
+        parameters: list[nn.Parameter] = self.optimisers["model"].param_groups[0]["params"]
+        return parameters
+
     @torch.no_grad()
-    def _follow(self, batch: Batch) -> tuple[Latent, Metrics]:
-        return batch.latents or self.observe(batch)[0], {}
+    def _follow(self, batch: Batch) -> Latent:
+        return batch.latents or self.observe(batch)[0]
 
     def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
         """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""
         model = self.agent.world_model
-        embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.scope == "full"):
+            embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
         embedding = embedding.unflatten(0, batch.is_first.shape)
         observed: tuple[Latent, Tensor, Tensor] = model.rssm.observe(
             embedding, batch.previous_action, batch.is_first, self.generator
@@ -117,19 +139,25 @@ class Learner:
         target = batch.image.flatten(0, 1)[chosen].permute(0, 3, 1, 2).float() / 255.0 - 0.5
         normalised = batch.state.flatten(0, 1)[chosen] - model.encoder.state_mean
         normalised = normalised / model.encoder.state_deviation
-        cost = batch.violation.flatten()
-        cost_weight = torch.where(cost >= 1.0, config.violation_weight, 1.0)
-        going_on = 1.0 - batch.is_terminal.flatten().float()
         dynamics = categorical_kl(posterior.detach(), prior).clamp(min=config.free_nats).mean()
         representation = categorical_kl(posterior, prior.detach()).clamp(min=config.free_nats).mean()
         return {
             "image": (pictures - target).square().sum((1, 2, 3)).mean(),
             "state": (states - normalised).square().sum(-1).mean(),
-            "reward": two_hot_loss(model.reward(features), batch.arrival_reward.flatten()).mean(),
-            "cost": (cost_weight * two_hot_loss(model.cost(features), cost)).mean(),
-            "proceed": functional.binary_cross_entropy_with_logits(model.proceed(features).squeeze(-1), going_on),
+            **self._head_losses(batch, features),
             "kl_dynamics": config.kl_dynamics * dynamics,
             "kl_representation": config.kl_representation * representation,
+        }
+
+    def _head_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """Reward, cost and continuation of the states [B * T, F] of a batch."""
+        model, violation = self.agent.world_model, batch.violation.flatten()
+        weight = torch.where(violation >= 1.0, self.config.violation_weight, 1.0)
+        going_on = 1.0 - batch.is_terminal.flatten().float()
+        return {
+            "reward": two_hot_loss(model.reward(features), batch.arrival_reward.flatten()).mean(),
+            "cost": (weight * two_hot_loss(model.cost(features), violation)).mean(),
+            "proceed": functional.binary_cross_entropy_with_logits(model.proceed(features).squeeze(-1), going_on),
         }
 
     # -- critics and reachability --------------------------------------------------------------------------------
@@ -198,9 +226,7 @@ class Learner:
         with torch.no_grad():
             for _ in range(config.horizon):
                 here = latent.features()
-                mean, deviation = self.agent.policy(here)
-                noise = torch.randn(mean.shape, generator=self.generator, device=self.device)
-                action = (mean + deviation * noise).clamp(-1.0, 1.0)
+                action = propose(self.agent, here, self.generator).action
                 pairs.append(torch.cat([here, action], -1))
                 latent = model.rssm.imagine(latent, action, self.generator)
                 features.append(latent.features())
@@ -224,7 +250,7 @@ class Learner:
         config = self.config
         here, action = latents.features()[:, :-1], batch.action[:, :-1]
         mask = batch.has_successor.float()
-        mean, deviation = self.agent.policy(here)
+        mean, deviation = self.agent.learning_policy(here)
         metrics: Metrics = {}
         weight = self._imitation_weights(here, action, metrics) if config.advantage_weighting else torch.ones_like(mask)
         weight = weight / _mean(weight, mask).clamp(min=1e-3)
@@ -242,7 +268,7 @@ class Learner:
             )
             metrics["policy/constraint"] = float(constraint.detach())
             metrics["policy/multiplier"] = self.multiplier.value
-        self._apply("policy", loss, self.agent.policy.parameters(), config.critic_clip)
+        self._apply("policy", loss, self.agent.learning_policy.parameters(), config.critic_clip)
         error = _mean((mean - action).square().mean(-1), mask)
         return metrics | {
             "policy/imitation": float(imitation.detach()),
@@ -300,6 +326,18 @@ class Learner:
         self.multiplier = Multiplier(float(values["multiplier"]), float(values["penalty"]))
         for name, scale in self.scales.items():
             scale.value = float(values["scales"][name])
+
+
+def learning_parameters(model: WorldModel, scope: str) -> list[nn.Parameter]:
+    """What of the world model an optimiser changes under a `Config.scope`."""
+    heads = [model.reward, model.cost, model.proceed]
+    parts: dict[str, list[nn.Module]] = {
+        "full": [model],
+        "recurrent": [model.rssm, model.decoder, *heads],
+        "heads": list(heads),
+        "behaviour": list(heads),  # an optimiser needs something to hold; it is never asked to step
+    }
+    return [parameter for part in parts[scope] for parameter in part.parameters()]
 
 
 def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, epsilon: float) -> torch.optim.Optimizer:
