@@ -62,10 +62,12 @@ class Controller:
         gate_settings: GateSettings = DEFAULT_GATE_SETTINGS,
         threads: int = 1,
         full_range_s: float = 0.1,
+        runtime: PolicyRuntime | None = None,
     ) -> None:
         """Open the bundle's graph, and arm its filter if that is enabled.
 
         With `gate_enabled` False the out-of-distribution gate measures and does not act; so it is with the filter off.
+        `runtime` scores the candidates in place of the bundle's graph, for comparisons.
 
         Raises:
             BundleError: the graph is not that of the manifest, or the filter does not arm.
@@ -79,7 +81,7 @@ class Controller:
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
             self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
-        self.runtime = PolicyRuntime(bundle, threads)
+        self.runtime = runtime or PolicyRuntime(bundle, threads)
         actions = self.manifest.actions
         self.limits = Limits(
             tuple(channel.low for channel in actions),
