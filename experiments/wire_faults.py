@@ -3,7 +3,8 @@
 Each trial drives six joints through a controller (the C core, or its Python twin) over a line that loses, flips,
 repeats and delays bytes, and ends in one catastrophe: the host is killed (perhaps in the middle of a frame), the cable
 is pulled, the controller resets, the host freezes and comes back with old frames. Time is the controller's own, in
-steps of 1 ms: a busy machine changes nothing. Asked of every trial:
+steps of 1 ms: a busy machine changes nothing. In most trials the host is simulated as well; in others
+(`wire_processes`) it is a process that gets SIGKILL or SIGSTOP. Asked of every trial:
 
 - the velocity setpoints are zero and the drive holds within the watchdog's time plus braking at the acceleration limit;
 - no setpoint was ever beyond the velocity limit, none grew faster than the acceleration limit;
@@ -60,6 +61,9 @@ class Line:
         if self.rng.random() < self.repeat:
             self._waiting.append((now_us + self.rng.randrange(1, 80_000), bytes(out)))
 
+    def answer(self, data: bytes) -> None:
+        """What the controller says; nobody listens here."""
+
     def arrive(self, now_us: int) -> bytes:
         due = [one for one in self._waiting if one[0] <= now_us]
         self._waiting = [one for one in self._waiting if one[0] > now_us]
@@ -71,7 +75,7 @@ class Trial:
 
     def __init__(self, make: Callable[[Identity], Any], seed: int) -> None:
         self.rng = rng = random.Random(seed)
-        self.make = make
+        self.make, self.identity = make, IDENTITY
         self.controller = make(IDENTITY)
         bad = rng.choice([0.0, 0.0005, 0.003, 0.02])
         self.line = Line(rng, bad, bad, bad, rng.choice([0.0, 0.02, 0.2]))
@@ -97,7 +101,7 @@ class Trial:
         before = list(self.controller.setpoints)
         self.controller.receive(self.line.arrive(self.now_us))
         self.controller.tick(TICK_US, self.feedback())
-        self.controller.take_output()
+        self.line.answer(self.controller.take_output())
         self.now_us += TICK_US
         self._judge(before)
         for joint in range(JOINTS):
@@ -206,40 +210,53 @@ class Trial:
         return still_after_ms or 0
 
 
-def campaign(make: Callable[[Identity], Any], trials: int, seed: int) -> dict[str, Any]:
-    """Run the trials of one implementation and sum up."""
+def campaign(trial: Callable[[int], dict[str, Any]], trials: int, seed: int) -> dict[str, Any]:
+    """Run the trials of one kind and sum up."""
     endings: Counter[str] = Counter()
     violations: list[str] = []
-    moved, margins_ms = 0, []
+    moved, margins_ms, ways_rad = 0, [], []
     for number in range(trials):
-        outcome = Trial(make, seed + number).run()
+        outcome = trial(seed + number)
         endings[outcome["ending"]] += 1
         moved += outcome["moved"]
         margins_ms.append(outcome["allowed_ms"] - outcome["stopped_ms"])
+        ways_rad.append(outcome.get("way_rad", 0.0))
         violations += [f"trial {seed + number}: {one}" for one in outcome["violations"]]
-    return {
+    result = {
         "trials": trials,
         "first_seed": seed,
         "trials_with_motion": moved,
-        "smallest_margin_ms": min(margins_ms),
-        "endings": dict(endings),
+        "smallest_margin_ms": round(min(margins_ms), 3),
+        "endings": dict(sorted(endings.items())),
         "violations": violations,
     }
+    return result | ({"longest_way_to_rest_rad": round(max(ways_rad), 4)} if any(ways_rad) else {})
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=1_000)
-    parser.add_argument("--python-trials", type=int, default=200)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1_000, help="of the C core, host simulated")
+    parser.add_argument("--python-trials", type=int, default=200, help="of the Python controller, host simulated")
+    parser.add_argument("--process-trials", type=int, default=200, help="of each controller, host a process")
+    parser.add_argument("--servo-trials", type=int, default=50, help="of each servo family, host a process")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    from experiments.wire_processes import ProcessTrial, ServoTrial
     from tests.firmware_bridge.native import NativeController
 
-    result = {
-        "c_core": campaign(NativeController, arguments.trials, arguments.seed),
-        "python": campaign(Controller, arguments.python_trials, arguments.seed),
+    def of(kind: Callable[..., Any], first: object) -> Callable[[int], dict[str, Any]]:
+        return lambda seed: kind(first, seed).run()  # type: ignore[no-any-return]
+
+    plan: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
+        "c_core": (of(Trial, NativeController), arguments.trials),
+        "python": (of(Trial, Controller), arguments.python_trials),
+        "c_core, host a process": (of(ProcessTrial, NativeController), arguments.process_trials),
+        "python, host a process": (of(ProcessTrial, Controller), arguments.process_trials),
+        "dynamixel servos, host a process": (of(ServoTrial, "dynamixel"), arguments.servo_trials),
+        "feetech servos, host a process": (of(ServoTrial, "feetech"), arguments.servo_trials),
     }
+    result = {name: campaign(trial, trials, arguments.seed) for name, (trial, trials) in plan.items() if trials}
     text = json.dumps(result, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.json:

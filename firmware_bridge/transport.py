@@ -6,10 +6,12 @@ import errno
 import os
 import select
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import serial
+from serial.rs485 import RS485Settings
 
 from firmware_bridge.errors import LinkLostError, PortBusyError, PortMissingError
 from firmware_bridge.ports import shorten_latency
@@ -35,6 +37,21 @@ class Transport(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rs485:
+    """How the kernel's driver switches a half-duplex line between sending and listening, by the port's RTS signal.
+
+    For ports whose transceiver hangs on RTS (a UART of the board, some USB adapters). Adapters that switch by
+    themselves, as those sold for these servos do, need none of it.
+    """
+
+    rts_high_sends: bool = True
+    before_send_ms: int = 0
+    """From switching to the first bit."""
+    after_send_ms: int = 0
+    """From the last bit to switching back: a servo may answer at once, so 0 unless its return delay is longer."""
+
+
 class SerialTransport:
     """An exclusive serial port, read and written without pyserial's own loops.
 
@@ -42,7 +59,9 @@ class SerialTransport:
     `Serial.read` costs a call per requested length or waits for a length that may never come.
     """
 
-    def __init__(self, port: str, baud_rate: int = 1_000_000, write_timeout_s: float = 0.05) -> None:
+    def __init__(
+        self, port: str, baud_rate: int = 1_000_000, write_timeout_s: float = 0.05, rs485: Rs485 | None = None
+    ) -> None:
         if not Path(port).exists():
             raise PortMissingError(
                 f"There is no serial port {port}: check the cable and its power, and find the name with `find-port`."
@@ -53,12 +72,30 @@ class SerialTransport:
             raise _opening_error(port, problem) from None
         except OSError as problem:
             raise PortMissingError(f"The serial port {port} cannot be opened: {problem.strerror}.") from None
+        if rs485 is not None:
+            self._switch_direction(port, rs485)
         shorten_latency(port)
         self.port = port
         self._write_timeout_s = write_timeout_s
         self._fd = self._serial.fileno()
         self._wake_read, self._wake_write = os.pipe()
         self._closed = False
+
+    def _switch_direction(self, port: str, rs485: Rs485) -> None:
+        try:
+            self._serial.rs485_mode = RS485Settings(
+                rts_level_for_tx=rs485.rts_high_sends,
+                rts_level_for_rx=not rs485.rts_high_sends,
+                delay_before_tx=rs485.before_send_ms / 1e3,
+                delay_before_rx=rs485.after_send_ms / 1e3,
+            )
+        except (OSError, ValueError):
+            # pyserial raises ValueError where the driver knows no RS-485.
+            self._serial.close()
+            raise PortMissingError(
+                f"The driver of {port} cannot switch an RS-485 line: leave --rs485 out if the adapter switches by "
+                "itself, or use one that does."
+            ) from None
 
     def read(self, timeout_s: float) -> bytes:
         """Return the bytes that are there, waiting up to `timeout_s`; empty on silence. Raises LinkLostError."""

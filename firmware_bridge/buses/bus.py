@@ -14,6 +14,7 @@ from firmware_bridge.transport import SerialTransport, Transport
 
 STATE_TIMEOUT_S = 0.02
 """How long a sync read may take: with the adapter's latency timer at 1 ms it takes 2, at 16 ms it still fits."""
+MAX_RETURN_DELAY_US = 508
 REGISTER_TIMEOUT_S = 0.1
 """How long a single register may take: these are read in set-up only, and a servo may be writing its EEPROM."""
 
@@ -40,6 +41,8 @@ class MotorState:
     current_a: float
     temperature_c: float
     voltage_v: float
+    alert: bool = False
+    """The servo reports a hardware error of its own: overload, overheating, supply voltage."""
 
 
 @dataclass
@@ -63,6 +66,10 @@ class MotorBus(Protocol):
         """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
         ...
 
+    def check_ready(self) -> None:
+        """Make sure that every motor is in position control. Raises MotorBusError."""
+        ...
+
     def read_states(self) -> list[MotorState | None]:
         """Return one state per motor, None for each that did not answer in time. Raises LinkLostError only."""
         ...
@@ -72,7 +79,11 @@ class MotorBus(Protocol):
         ...
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, acknowledged one by one."""
+        """Switch all motors' torque on or off, acknowledged by each."""
+        ...
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this, one limit per motor, acknowledged by each."""
         ...
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
@@ -92,6 +103,7 @@ class ServoBus:
     family: ServoFamily
     motor_ids: tuple[int, ...]
     expected_models: tuple[int, ...] | None = None
+    """Model numbers that the handshake demands, 0 for any."""
     baud_rate: int | None = None
     state_timeout_s: float = STATE_TIMEOUT_S
     register_timeout_s: float = REGISTER_TIMEOUT_S
@@ -102,6 +114,7 @@ class ServoBus:
         self._transport = self.open_transport(self.port, self.baud_rate or self.family.default_baud_rate)
         self._buffer = bytearray()
         self._models: dict[int, int] = {}
+        self._adapter_echoes: bool | None = None
 
     # One request, its answers.
 
@@ -112,20 +125,17 @@ class ServoBus:
         self.counters.requests += 1
         self._transport.write(request)
         answers: dict[int, Packet] = {}
-        # Half-duplex adapters may hand our own bytes back first: they are cut off where they stand in front.
-        echo = request
+        echo_due = self._adapter_echoes is not False
         deadline_s = time.monotonic() + timeout_s
         while missing:
             patience_s = deadline_s - time.monotonic()
             if patience_s <= 0:
                 break
             self._buffer += self._transport.read(patience_s)
-            if echo and len(self._buffer) >= len(echo):
-                if self._buffer.startswith(echo):
-                    del self._buffer[: len(echo)]
-                echo = b""
-            elif echo and echo.startswith(self._buffer) and len(self._buffer) > 3:
-                continue
+            if echo_due:
+                if not self._drop_echo(request):
+                    continue
+                echo_due = False
             packets, bad = self.family.form.take(self._buffer, answers=True)
             self.counters.bad_bytes += bad
             for packet in packets:
@@ -136,6 +146,22 @@ class ServoBus:
                     self.counters.stray_packets += 1
         self.counters.missing_answers += len(missing)
         return answers
+
+    def _drop_echo(self, request: bytes) -> bool:
+        """Cut our own bytes off the front of the buffer. False while it cannot be told yet whether they are there.
+
+        Half-duplex adapters may hand back what they send, and a Feetech request looks like an answer.
+        """
+        at = self._buffer.find(request)
+        if at >= 0:
+            # Goals sent before, which nobody answers, may stand in front of it.
+            del self._buffer[: at + len(request)]
+            self._adapter_echoes = True
+            return True
+        if self._adapter_echoes or request.startswith(self._buffer):
+            return False
+        self._adapter_echoes = False
+        return True
 
     def _discard_input(self) -> None:
         # A late answer to an earlier question must not be taken for the answer to this one.
@@ -200,11 +226,29 @@ class ServoBus:
         """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
         found = [self.ping(motor_id) or self.ping(motor_id) for motor_id in self.motor_ids]
         wanted = self.expected_models or tuple(one.model_number if one else 0 for one in found)
-        if any(one is None or one.model_number != model for one, model in zip(found, wanted, strict=True)):
+        if any(one is None or model not in (0, one.model_number) for one, model in zip(found, wanted, strict=True)):
             raise HandshakeMismatchError(_expected_against_found(self, wanted, found))
         present = [one for one in found if one is not None]
         self._models = {one.motor_id: one.model_number for one in present}
         return present
+
+    def check_ready(self) -> None:
+        """Make sure that every motor is in position control. Raises MotorBusError."""
+        for motor_id in self.motor_ids:
+            mode = self.read_register(motor_id, "operating_mode")
+            if mode != self.family.position_mode:
+                raise MotorBusError(
+                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in position control "
+                    f"({self.family.position_mode}): run `fosp-edge motors setup` for it."
+                )
+            if self.family.time_profile_bit and self._drive_mode(motor_id) & self.family.time_profile_bit:
+                raise MotorBusError(
+                    f"Motor {motor_id} on {self.port} takes its profile as a time, not as a speed: run "
+                    "`fosp-edge motors setup` for it."
+                )
+
+    def _drive_mode(self, motor_id: int) -> int:
+        return self.read_register(motor_id, "drive_mode")
 
     def read_states(self) -> list[MotorState | None]:
         """Return one state per motor, None for each that did not answer in time."""
@@ -229,6 +273,7 @@ class ServoBus:
             current_a=values["present_current"] * (model.current_a_per_unit if model else 0.0),
             temperature_c=float(values["present_temperature"]),
             voltage_v=values["present_voltage"] / 10,
+            alert=self.family.alert(answer.error),
         )
 
     def write_goals(self, ticks: Sequence[int]) -> None:
@@ -238,9 +283,49 @@ class ServoBus:
         self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, each read back."""
-        for motor_id in self.motor_ids:
-            self.write_register(motor_id, "torque_enable", int(on))
+        """Switch all motors' torque on or off with one packet, and read all of them back. Tries three times.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        others = self._write_all("torque_enable", [int(on)] * len(self.motor_ids))
+        if others:
+            raise MotorBusError(
+                f"Motors {others} on {self.port} do not switch their torque {'on' if on else 'off'}: one that has shut "
+                "itself down after an overload must be power-cycled."
+            )
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this: the servo's own limit, kept whatever this computer does.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        unit = self.family.velocity_rad_s_per_unit
+        others = self._write_all(self.family.speed_limit_register, [max(1, int(one / unit)) for one in velocity_rad_s])
+        if others:
+            raise MotorBusError(f"Motors {others} on {self.port} do not take a speed limit: check their model.")
+
+    def _write_all(self, name: str, values: Sequence[int]) -> list[int]:
+        """Write one register of all motors with one packet and read them back with another. Tries three times.
+
+        Returns the motors that say otherwise. Raises NoAnswerError for those that say nothing.
+        """
+        register = self.family.registers[name]
+        wanted = {motor_id: register.encode(value) for motor_id, value in zip(self.motor_ids, values, strict=True)}
+        question = sync_read(self.family.form, register.address, register.size, self.motor_ids)
+        silent: list[int] = []
+        others: list[int] = []
+        for _ in range(3):
+            self._transport.write(sync_write(self.family.form, register.address, register.size, list(wanted.items())))
+            answers = self._exchange(question, self.motor_ids, self.register_timeout_s)
+            silent = [motor_id for motor_id in self.motor_ids if motor_id not in answers]
+            others = [motor_id for motor_id, answer in answers.items() if answer.parameters != wanted[motor_id]]
+            if not silent and not others:
+                return []
+        if silent:
+            raise NoAnswerError(
+                f"Motors {silent} on {self.port} do not answer for their {name}: check power and plugs."
+            )
+        return others
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
         """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
@@ -254,14 +339,22 @@ class ServoBus:
                 self.write_register(motor_id, "bus_watchdog", units)
         return True
 
-    def prepare(self) -> None:
-        """Make the motors ready for position control: torque off, position mode, answers without delay."""
+    def prepare(self, return_delay_us: int = 0) -> None:
+        """Make the motors ready for position control: torque off, position mode, answers after `return_delay_us`.
+
+        The delay is for adapters that are slow to turn the line round; both families count it in steps of 2 us.
+        """
+        if not 0 <= return_delay_us <= MAX_RETURN_DELAY_US:
+            raise ValueError(f"a servo waits 0 to {MAX_RETURN_DELAY_US} us before it answers, not {return_delay_us}")
+        delay = return_delay_us // 2
         for motor_id in self.motor_ids:
             self.write_register(motor_id, "torque_enable", 0)
             if self.read_register(motor_id, "operating_mode") != self.family.position_mode:
                 self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
-            if self.read_register(motor_id, self.family.return_delay_register) != 0:
-                self._write_persistent(motor_id, self.family.return_delay_register, 0)
+            if self.read_register(motor_id, self.family.return_delay_register) != delay:
+                self._write_persistent(motor_id, self.family.return_delay_register, delay)
+            if (bit := self.family.time_profile_bit) and (mode := self._drive_mode(motor_id)) & bit:
+                self._write_persistent(motor_id, "drive_mode", mode & ~bit)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
@@ -295,6 +388,26 @@ class ServoBus:
             raise MotorBusError(f"Motor {old_id} on {self.port} did not become {new_id}: power-cycle it and try again.")
         self._lock(new_id)
 
+    def change_baud_rate(self, motor_id: int, baud_rate: int) -> None:
+        """Give a motor another baud rate, for good, and go on at that rate. Only this motor may be on the line."""
+        codes = self.family.baud_codes
+        if baud_rate not in codes:
+            raise ValueError(f"{self.family.name} servos know the baud rates {', '.join(map(str, codes))}")
+        register = self.family.registers["baud_rate"]
+        if self.read_register(motor_id, "baud_rate") != codes[baud_rate]:
+            self._unlock(motor_id)
+            parameters = self._address(register.address) + register.encode(codes[baud_rate])
+            request = self.family.form.instruction(motor_id, Instruction.WRITE, parameters)
+            # It may answer at the old rate, or at the new one, which is noise here.
+            self._exchange(request, (motor_id,), self.register_timeout_s)
+        self._transport.close()
+        self._transport = self.open_transport(self.port, baud_rate)
+        if self.ping(motor_id) is None and self.ping(motor_id) is None:
+            raise MotorBusError(
+                f"Motor {motor_id} on {self.port} does not answer at {baud_rate} baud: power-cycle it and try again."
+            )
+        self._lock(motor_id)
+
     def _write_persistent(self, motor_id: int, name: str, value: int) -> None:
         self._unlock(motor_id)
         self.write_register(motor_id, name, value)
@@ -307,6 +420,19 @@ class ServoBus:
     def _lock(self, motor_id: int) -> None:
         if "lock" in self.family.registers:
             self.write_register(motor_id, "lock", 1)
+
+    def hold_here(self) -> int:
+        """Make every motor that has torque stay where it is now, read back. Returns how many that were.
+
+        Raises NoAnswerError, or MotorBusError for a motor that does not take its new goal.
+        """
+        holding = 0
+        for motor_id in self.motor_ids:
+            # A goal is given only to a motor with torque: some models switch it on by being given one.
+            if self.read_register(motor_id, "torque_enable"):
+                self.write_register(motor_id, "goal_position", self.read_register(motor_id, "present_position"))
+                holding += 1
+        return holding
 
     def broadcast_torque_off(self) -> None:
         """Switch every motor on the line off in one packet that nobody answers: for leaving in a hurry."""
@@ -330,6 +456,6 @@ def _expected_against_found(bus: ServoBus, wanted: Sequence[int], found: Sequenc
         lines.append(f"  id {motor_id}: expected {expected}, found {one.model_name if one else 'nothing'}")
     return (
         f"The motors on {bus.port} are not those expected:\n"
-        + "\n".join(lines)
-        + "\nCheck power and plugs along the chain; give ids with `motors setup`."
+        + ";\n".join(lines)
+        + ".\nCheck power and plugs along the chain; give ids with `motors setup`."
     )

@@ -1,4 +1,4 @@
-"""Zero, direction and range of each servo, stored per adapter and motor in a JSON file.
+"""Zero, direction and range of each servo, and the arm they form, stored per adapter and motor in a JSON file.
 
 Servos have no serial number of their own; the key is the adapter's name (its /dev/serial/by-id name carries the
 adapter's serial number) and the motor's id and model.
@@ -11,13 +11,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from firmware_bridge.buses.families import TICKS_PER_TURN
 from firmware_bridge.errors import LinkError
 from firmware_bridge.files import write_atomically
 
 RADIANS_PER_TICK = 2 * math.pi / TICKS_PER_TURN
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class CalibrationError(LinkError):
@@ -69,22 +70,36 @@ def centred(motor_ids: Sequence[int], model_number: int = 0) -> tuple[MotorCalib
     return tuple(MotorCalibration(one, model_number, TICKS_PER_TURN // 2, 1, 0, last) for one in motor_ids)
 
 
-def save_calibration(path: Path, adapter: str, motors: Sequence[MotorCalibration]) -> None:
-    """Store the motors of one adapter; those of other adapters in the file are kept."""
-    adapters = _read(path)["adapters"] if path.exists() else {}
-    adapters[adapter] = [asdict(motor) for motor in motors]
-    write_atomically(path, json.dumps({"version": FORMAT_VERSION, "adapters": adapters}, indent=2) + "\n")
+def save_calibration(path: Path, adapter: str, motors: Sequence[MotorCalibration], arm: str | None = None) -> None:
+    """Store the motors of one adapter and the name of the arm they form; other adapters in the file are kept."""
+    adapters = _read(path) if path.exists() else {}
+    adapters[adapter] = {"arm": arm, "motors": [asdict(motor) for motor in motors]}
+    _write(path, adapters)
+
+
+def forget_calibration(path: Path, adapter: str) -> None:
+    """Remove what is stored of an adapter that will not come back."""
+    adapters = _read(path)
+    if adapters.pop(adapter, None) is not None:
+        _write(path, adapters)
+
+
+def has_calibration(path: Path, adapter: str) -> bool:
+    """Whether the file has an entry for the adapter. Raises CalibrationError if it cannot be read."""
+    return adapter in _read(path)
+
+
+def calibrated_arm(path: Path, adapter: str) -> str | None:
+    """Return the name of the arm that the servos on an adapter form; None where nobody has said."""
+    arm = _of_adapter(path, adapter).get("arm")
+    return arm if isinstance(arm, str) else None
 
 
 def load_calibration(path: Path, adapter: str, motor_ids: Sequence[int]) -> tuple[MotorCalibration, ...]:
     """Return the calibration of these motors on this adapter. Raises CalibrationError with what to do."""
-    if not path.exists():
-        raise CalibrationError(f"There is no calibration at {path}: make one with `fosp-edge motors calibrate`.")
-    stored = _read(path)["adapters"].get(adapter)
-    if stored is None:
-        raise CalibrationError(f"{path} has no calibration for {adapter}: make one with `fosp-edge motors calibrate`.")
+    stored = _of_adapter(path, adapter)
     try:
-        motors = {row["motor_id"]: MotorCalibration(**row) for row in stored}
+        motors = {row["motor_id"]: MotorCalibration(**row) for row in stored["motors"]}
         return tuple(motors[motor_id] for motor_id in motor_ids)
     except KeyError as missing:
         raise CalibrationError(f"{path} has no calibration for motor {missing} of {adapter}: calibrate it.") from None
@@ -92,7 +107,21 @@ def load_calibration(path: Path, adapter: str, motor_ids: Sequence[int]) -> tupl
         raise CalibrationError(f"{path} is damaged ({problem}): calibrate again.") from None
 
 
-def _read(path: Path) -> dict[str, dict[str, list[dict[str, int]]]]:
+def _of_adapter(path: Path, adapter: str) -> dict[str, Any]:
+    if not path.exists():
+        raise CalibrationError(f"There is no calibration at {path}: make one with `fosp-edge motors calibrate`.")
+    stored = _read(path).get(adapter)
+    if not isinstance(stored, dict):
+        raise CalibrationError(f"{path} has no calibration for {adapter}: make one with `fosp-edge motors calibrate`.")
+    return stored
+
+
+def _write(path: Path, adapters: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps({"version": FORMAT_VERSION, "adapters": adapters}, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file says of each adapter."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != FORMAT_VERSION or not isinstance(content["adapters"], dict):
@@ -101,4 +130,4 @@ def _read(path: Path) -> dict[str, dict[str, list[dict[str, int]]]]:
         raise CalibrationError(
             f"{path} cannot be read as a calibration ({problem}): move it away, then calibrate."
         ) from None
-    return content  # type: ignore[no-any-return]
+    return content["adapters"]

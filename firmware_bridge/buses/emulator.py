@@ -25,9 +25,12 @@ class _Servo:
 
     def __init__(self, family: ServoFamily, motor_id: int, model_number: int) -> None:
         self._family = family
+        self.error = 0
+        """What every answer says of the servo's own health, in the family's bits."""
         self.memory = bytearray(256)
         self.write("id", motor_id)
         self.write("model_number", model_number)
+        self.write("baud_rate", family.baud_codes[family.default_baud_rate])
         self.write("operating_mode", family.position_mode)
         self.write(family.return_delay_register, 250)
         self.write("present_temperature", 30)
@@ -84,7 +87,8 @@ class ServoChainEmulator:
             if servo.read("torque_enable"):
                 goal = servo.read("goal_position") - self._homing(servo)
                 error = (goal - TICKS_PER_TURN // 2) * RADIANS_PER_TICK - position
-                velocity = max(-VELOCITY_MAX_RAD_S, min(VELOCITY_MAX_RAD_S, POSITION_GAIN_PER_S * error))
+                fastest = self._fastest_rad_s(servo)
+                velocity = max(-fastest, min(fastest, POSITION_GAIN_PER_S * error))
                 velocities.append(velocity if abs(error) > RADIANS_PER_TICK / 2 else 0.0)
             else:
                 velocities.append(0.0)
@@ -95,6 +99,10 @@ class ServoChainEmulator:
             self._plant.set_hold()
         self._moving = moving
         self._measure()
+
+    def _fastest_rad_s(self, servo: _Servo) -> float:
+        own = servo.read(self._family.speed_limit_register) * self._family.velocity_rad_s_per_unit
+        return min(VELOCITY_MAX_RAD_S, own) if own > 0.0 else VELOCITY_MAX_RAD_S
 
     def _measure(self) -> None:
         readings = zip(self.servos, self._plant.positions_rad(), self._plant.velocities_rad_s(), strict=True)
@@ -113,7 +121,7 @@ class ServoChainEmulator:
             by_id = {servo.read("id"): servo for servo in self.servos}
             present = [by_id[one] for one in ids if one in by_id]
             return b"".join(
-                form.answer(one.read("id"), 0, bytes(one.memory[address : address + length])) for one in present
+                form.answer(one.read("id"), one.error, bytes(one.memory[address : address + length])) for one in present
             )
         if packet.instruction == Instruction.SYNC_WRITE:
             address, length, rest = form.read_span(packet.parameters)

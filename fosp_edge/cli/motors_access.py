@@ -10,16 +10,23 @@ import typer
 
 from firmware_bridge import MotorLink, Torque
 from firmware_bridge.buses.bus import ServoBus
-from firmware_bridge.buses.calibration import MotorCalibration, centred, load_calibration
+from firmware_bridge.buses.calibration import MotorCalibration, centred, has_calibration, load_calibration
 from firmware_bridge.buses.families import FAMILIES
-from firmware_bridge.buses.virtual import servo_link
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, servo_link
 from firmware_bridge.ports import find_ports, lasting_name
+from firmware_bridge.transport import Rs485, SerialTransport
+from fosp_edge.robots.catalogue import CONTROLLER
 
-CONTROLLER = "controller"
 Port = Annotated[str | None, typer.Option(help="Serial port; the only one that is plugged in if left out.")]
 Bus = Annotated[str, typer.Option(help=f"What is on the wire: {CONTROLLER} (a board), {', '.join(FAMILIES)}.")]
 Ids = Annotated[str, typer.Option(help="Ids of the servos, from base to tool: 1-6 or 1,2,5.")]
 CalibrationFile = Annotated[Path, typer.Option("--calibration", help="File with zero and range of each servo.")]
+Release = Annotated[
+    bool, typer.Option("--release", help="Switch torque off at the end: an arm that is not held may fall.")
+]
+HalfDuplex = Annotated[
+    bool, typer.Option("--rs485", help="The port's RTS switches the line between sending and listening.")
+]
 DEFAULT_CALIBRATION = Path("runs/motor-calibration.json")
 
 
@@ -31,40 +38,64 @@ class Wire:
     bus: str
     motor_ids: tuple[int, ...]
     calibration_file: Path
+    rs485: bool = False
 
     @property
     def adapter(self) -> str:
         """The name under which this adapter's calibrations are filed."""
         return Path(lasting_name(self.port)).name
 
-    def open_bus(self, port: str) -> ServoBus:
-        """The servo bus on the port.
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the file has a calibration for this adapter; one that is damaged counts, so that it is told."""
+        return self.calibration_file.exists() and has_calibration(self.calibration_file, self.adapter)
+
+    def open_bus(self, port: str, baud_rate: int | None = None) -> ServoBus:
+        """The servo bus on the port, at the family's own rate unless another is given.
 
         Raises:
             LinkError: no port, or somebody else has it.
         """
-        return ServoBus(port, FAMILIES[self.bus], self.motor_ids)
+        switching = Rs485() if self.rs485 else None
+
+        def open_transport(name: str, baud_rate: int) -> SerialTransport:
+            return SerialTransport(name, baud_rate, rs485=switching)
+
+        return ServoBus(port, FAMILIES[self.bus], self.motor_ids, baud_rate=baud_rate, open_transport=open_transport)
 
     def calibration(self, *, required: bool) -> Sequence[MotorCalibration]:
         """Zero and range of the servos; without a file the whole turn, unless one is required."""
-        if not required and not self.calibration_file.exists():
+        if not required and not self.is_calibrated:
             return centred(self.motor_ids)
         return load_calibration(self.calibration_file, self.adapter, self.motor_ids)
 
-    def link(self, *, calibrated: bool = True, at_exit: Torque = Torque.HOLD) -> MotorLink:
+    def link(
+        self, *, calibrated: bool = True, at_exit: Torque = Torque.HOLD, bus_watchdog_s: float = BUS_WATCHDOG_S
+    ) -> MotorLink:
         """A link to a controller board, or to a controller made of this computer and the servos.
+
+        With a calibration the servos must be the models that were calibrated.
 
         Raises:
             LinkError: no calibration where one is needed.
         """
         if self.bus == CONTROLLER:
             return MotorLink(self.port)
+        calibration = self.calibration(required=calibrated)
+
+        def open_bus(port: str) -> ServoBus:
+            bus = self.open_bus(port)
+            bus.expected_models = tuple(motor.model_number for motor in calibration)
+            return bus
+
         return servo_link(
-            self.port, self.open_bus, self.calibration(required=calibrated), name=self.bus, at_exit=at_exit
+            self.port, open_bus, calibration, name=self.bus, at_exit=at_exit, bus_watchdog_s=bus_watchdog_s
         )
 
 
-def wire(port: str | None, bus: str, ids: str, calibration_file: Path = DEFAULT_CALIBRATION) -> Wire:
+def wire(
+    port: str | None, bus: str, ids: str, calibration_file: Path = DEFAULT_CALIBRATION, rs485: bool = False
+) -> Wire:
     """Read the options.
 
     Raises:
@@ -72,7 +103,7 @@ def wire(port: str | None, bus: str, ids: str, calibration_file: Path = DEFAULT_
     """
     if bus != CONTROLLER and bus not in FAMILIES:
         raise ValueError(f"unknown bus {bus!r}; choose one of: {CONTROLLER}, {', '.join(FAMILIES)}")
-    return Wire(port or only_port(), bus, parse_ids(ids), calibration_file)
+    return Wire(port or only_port(), bus, parse_ids(ids), calibration_file, rs485)
 
 
 def only_port() -> str:

@@ -13,12 +13,24 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from firmware_bridge import JointLimits, MotorLink
+from firmware_bridge import JointLimits, MotorLink, Torque
 from firmware_bridge.buses.bus import MotorState, ServoBus
 from firmware_bridge.buses.calibration import MotorCalibration, save_calibration
 from firmware_bridge.buses.families import TICKS_PER_TURN
 from firmware_bridge.certificate import limits_around
-from fosp_edge.cli.motors_access import CONTROLLER, DEFAULT_CALIBRATION, Bus, CalibrationFile, Ids, Port, wire
+from fosp_edge.cli.motors_access import (
+    DEFAULT_CALIBRATION,
+    Bus,
+    CalibrationFile,
+    HalfDuplex,
+    Ids,
+    Port,
+    Release,
+    parse_ids,
+    wire,
+)
+from fosp_edge.robots.catalogue import ARMS, CONTROLLER, arm_named
+from fosp_edge.robots.serial_arm import describe_faults
 
 FIRST_HOLD_S = 0.6
 """A keyboard waits about half a second before it repeats a held key; until then one press counts as holding."""
@@ -31,11 +43,19 @@ def calibrate(
     port: Port = None,
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    arm: Annotated[str | None, typer.Option(help=f"Which arm the servos form: {', '.join(ARMS)}.")] = None,
+    backwards: Annotated[str, typer.Option(help="Ids of servos that count against their joint, as in 2,5.")] = "",
+    rs485: HalfDuplex = False,
 ) -> None:
     """Learn zero and range of each servo: the arm goes limp, you move it, the numbers are stored."""
-    chosen = wire(port, bus, ids, calibration_file)
+    chosen = wire(port, bus, ids, calibration_file, rs485)
     if bus == CONTROLLER:
         raise ValueError("a controller board knows its own zero: calibrate is for servos (--bus dynamixel or feetech)")
+    if arm is not None and len(arm_named(arm)[0].joints) != len(chosen.motor_ids):
+        raise ValueError(f"{arm} has {len(arm_named(arm)[0].joints)} joints, {len(chosen.motor_ids)} ids were given")
+    reversed_ids = parse_ids(backwards) if backwards else ()
+    if not set(reversed_ids) <= set(chosen.motor_ids):
+        raise ValueError(f"--backwards {backwards} names a servo that is not among the ids {ids}")
     line = chosen.open_bus(chosen.port)
     try:
         models = [found.model_number for found in line.handshake()]
@@ -47,17 +67,23 @@ def calibrate(
     finally:
         line.close()
     motors = tuple(
-        _calibrated(motor_id, model, zero[joint], [states[joint].position_ticks for states in seen])
+        _calibrated(
+            motor_id,
+            model,
+            zero[joint],
+            [states[joint].position_ticks for states in seen],
+            -1 if motor_id in reversed_ids else 1,
+        )
         for joint, (motor_id, model) in enumerate(zip(chosen.motor_ids, models, strict=True))
     )
-    save_calibration(calibration_file, chosen.adapter, motors)
+    save_calibration(calibration_file, chosen.adapter, motors, arm)
     for motor in motors:
         low, high = motor.range_rad
         typer.echo(f"motor {motor.motor_id}: {low:+.3f} to {high:+.3f} rad")
     typer.echo(f"stored in {calibration_file}")
 
 
-def _calibrated(motor_id: int, model: int, zero: int, ticks: list[int]) -> MotorCalibration:
+def _calibrated(motor_id: int, model: int, zero: int, ticks: list[int], direction: int) -> MotorCalibration:
     steps = np.diff(np.array(ticks))
     if np.any(np.abs(steps) > TICKS_PER_TURN // 2):
         raise ValueError(
@@ -66,7 +92,7 @@ def _calibrated(motor_id: int, model: int, zero: int, ticks: list[int]) -> Motor
         )
     if max(ticks) - min(ticks) < 50:
         raise ValueError(f"motor {motor_id} hardly moved: move every joint through its whole range")
-    return MotorCalibration(motor_id, model, zero, 1, min(ticks), max(ticks))
+    return MotorCalibration(motor_id, model, zero, direction, min(ticks), max(ticks))
 
 
 def _read_until_enter(line: ServoBus) -> list[list[MotorState]]:
@@ -128,14 +154,17 @@ def jog(
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
     speed: Annotated[float, typer.Option(help="Joint speed in rad/s, at most 0.3.")] = 0.1,
     reach: Annotated[float, typer.Option(help="How far each joint may go from where it starts, rad.")] = 0.5,
+    release: Release = False,
+    rs485: HalfDuplex = False,
 ) -> None:
     """Move one joint while a key is held: digits choose it, + and - move it, q ends."""
     if not 0.0 < speed <= 0.3 or not 0.0 < reach <= 3.0:
         raise ValueError("--speed is above 0 and at most 0.3 rad/s, --reach above 0 and at most 3 rad")
     if not sys.stdin.isatty():
         raise ValueError("jog needs a keyboard: run it in a terminal")
-    chosen = wire(port, bus, ids, calibration_file)
-    with chosen.link() as link, _keys_at_once():
+    chosen = wire(port, bus, ids, calibration_file, rs485)
+    at_exit = Torque.OFF if release else Torque.HOLD
+    with chosen.link(at_exit=at_exit) as link, _keys_at_once():
         handshake = link.connect()
         hand = DeadMan(handshake.joint_count, speed)
         prepare_to_jog(link, reach)
@@ -148,7 +177,7 @@ def jog(
         finally:
             link.stop()
             link.clear_faults()
-            link.disarm()
+            link.disarm(at_exit)
 
 
 def prepare_to_jog(link: MotorLink, reach_rad: float) -> None:
@@ -166,7 +195,8 @@ def _command(link: MotorLink, velocity_rad_s: np.ndarray) -> None:
     telemetry = link.latest()
     assert telemetry is not None
     if telemetry.faults:
-        raise ValueError(f"the controller has stopped ({telemetry.faults!s}): look at the arm, then start again")
+        reason = describe_faults(telemetry.faults)
+        raise ValueError(f"the controller has stopped ({reason}): look at the arm, then start again")
     link.command_velocity(velocity_rad_s)
 
 

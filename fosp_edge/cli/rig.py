@@ -3,20 +3,39 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from firmware_bridge import LinkError, Torque
+from firmware_bridge.buses.calibration import calibrated_arm
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
 from fosp_edge.bundle.manifest import CameraContract, Manifest
-from fosp_edge.cameras.base import Camera, CameraError
+from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.cameras.preprocess import Preprocessing
+from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
+from fosp_edge.cli.simulated_ports import cameras_beside
 from fosp_edge.robots.base import Referee, Robot, RobotError
+from fosp_edge.robots.catalogue import CONTROLLER, ROBOTS, RobotKind, arm_named
 from fosp_edge.robots.serial_arm import SerialArm
 
-SIMULATED, SERIAL = "simulated", "serial"
-_PATIENCE_PERIODS = {SIMULATED: 10.0, SERIAL: 4.0}
+SIMULATED = "simulated"
+KINDS = (SIMULATED, *ROBOTS)
+_SIMULATED_PATIENCE_PERIODS, _PATIENCE_PERIODS = 10.0, 4.0
 """Host and motor controller each stop when they have not heard the other for so many control periods, and pictures
 that are older are not acted upon: 0.2 s at 20 Hz. A simulated arm hurts nobody and shares its computer with its own
 physics, so it is given more."""
+
+
+@dataclass(frozen=True)
+class MotorOptions:
+    """What the command line says about the motors of a real robot."""
+
+    port: str | None = None
+    ids: str | None = None
+    """In place of the ids that a robot of this kind usually has."""
+    calibration_file: Path = DEFAULT_CALIBRATION
+    rs485: bool = False
+    at_exit: Torque = Torque.HOLD
 
 
 @dataclass(frozen=True)
@@ -24,7 +43,7 @@ class Rig:
     """What the control loop is given."""
 
     robot: Robot
-    cameras: tuple[Camera, ...]
+    cameras: tuple[PolicyCamera, ...]
     """In the order of the bundle."""
     referee: Referee | None
     """Only a simulation knows reward and cost."""
@@ -35,48 +54,85 @@ class Rig:
 
 @contextmanager
 def open_rig(
-    kind: str, manifest: Manifest, *, port: str | None, camera_sources: list[str], scenario: str, seed: int
+    kind: str, manifest: Manifest, *, motors: MotorOptions, camera_sources: list[str], scenario: str, seed: int
 ) -> Iterator[Rig]:
-    """Open what `kind` names: `simulated` starts the device process, `serial` takes a port and cameras.
+    """Open what `kind` names: `simulated` starts the device process, all others take a port and cameras.
 
     Args:
-        kind: SIMULATED or SERIAL.
+        kind: SIMULATED, or a key of `robots.catalogue.ROBOTS`.
         manifest: of the bundle, which says which cameras are needed and how often commands come.
-        port: the serial port, for SERIAL.
-        camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`), for SERIAL.
+        motors: port and servos of a real robot.
+        camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`) of a real robot.
         scenario: first table of the simulated robot.
         seed: its seed.
 
     Raises:
         RobotError, CameraError: with a sentence.
     """
-    names = [contract.name for contract in manifest.cameras]
-    if kind not in _PATIENCE_PERIODS:
-        raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(_PATIENCE_PERIODS)}")
+    if kind not in KINDS:
+        raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
-    patience_s = _PATIENCE_PERIODS[kind] * period_s
+    patience_s = (_SIMULATED_PATIENCE_PERIODS if kind == SIMULATED else _PATIENCE_PERIODS) * period_s
     with ExitStack() as stack:
         if kind == SIMULATED:
             from fosp_edge.simulation.launcher import SimulatedRobot
 
-            if port is not None or camera_sources:
-                raise RobotError("--port and --camera belong to a real robot: leave them out, or use --robot serial")
+            if motors.port is not None or camera_sources:
+                raise RobotError(
+                    "--port and --camera belong to a real robot: leave them out, or name it with --robot "
+                    + " or ".join(ROBOTS)
+                )
             device = stack.enter_context(SimulatedRobot(scenario, seed))
-            cameras = tuple(device.cameras[name] for name in names if name in device.cameras)
-            arm = _arm(device.port, period_s, patience_s)
+            cameras = tuple(
+                PolicyCamera(device.cameras[contract.name], contract.picture)
+                for contract in manifest.cameras
+                if contract.name in device.cameras
+            )
+            arm = SerialArm(device.port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
             yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", patience_s)
         else:
-            if port is None:
-                raise RobotError("a serial robot needs its port: --port /dev/ttyACM0 (`fosp-edge doctor` lists them)")
-            opened = _open_cameras(manifest.cameras, camera_sources, stack)
-            yield Rig(_arm(port, period_s, patience_s), opened, None, f"arm on {port}", patience_s)
+            if motors.port is None:
+                raise RobotError(
+                    f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
+                )
+            robot = _robot(ROBOTS[kind], motors, motors.port, period_s, patience_s)
+            names = [camera.name for camera in manifest.cameras]
+            beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
+            opened = _open_cameras(manifest.cameras, camera_sources or beside, stack)
+            yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", patience_s)
 
 
-def _arm(port: str, period_s: float, patience_s: float) -> SerialArm:
-    return SerialArm(port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
+def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, patience_s: float) -> SerialArm:
+    """The arm behind a port, not connected yet.
+
+    On a wire of servos the calibration says which arm they form, and no joint may leave its servo's calibrated range.
+
+    Raises:
+        RobotError: no calibration, or one that does not fit the arm.
+    """
+    name, ranges, link = kind.arm, None, None
+    if kind.wire != CONTROLLER:
+        chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
+        try:
+            name = calibrated_arm(motors.calibration_file, chosen.adapter) or kind.arm
+            ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
+            link = chosen.link(at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s))
+        except LinkError as error:
+            raise RobotError(str(error)) from error
+    arm, workspace = arm_named(name)
+    return SerialArm(
+        port,
+        arm=arm if ranges is None else arm.within(ranges),
+        workspace=workspace,
+        period_s=period_s,
+        watchdog_s=patience_s,
+        telemetry_timeout_s=patience_s,
+        link=link,
+        at_exit=motors.at_exit,
+    )
 
 
-def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
+def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[PolicyCamera, ...]:
     """The cameras the bundle wants, in its order, brought to its picture size.
 
     They are started here, because a driver knows its camera's serial number only then, and the bundle may ask for it.
@@ -91,8 +147,7 @@ def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: E
     cameras = []
     for contract in wanted:
         source = open_camera(contract.name, by_name[contract.name])
-        size = Preprocessing(width_px=contract.width_px, height_px=contract.height_px)
-        camera = PolicyCamera(source, size)
+        camera = PolicyCamera(source, contract.picture)
         stack.callback(camera.close)
         camera.start()
         cameras.append(camera)

@@ -13,12 +13,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from firmware_bridge import Torque
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
-from fosp_edge.cli.rig import SERIAL, SIMULATED, Rig, open_rig
+from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
+from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import open_recorder
@@ -41,12 +43,16 @@ def run(
         int | None, typer.Option(min=1, help=f"End after so many episodes; {DEFAULT_EPISODES} if no end is given.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the shipped one if left out.")] = None,
-    robot: Annotated[str, typer.Option(help=f"{SIMULATED} or {SERIAL}.")] = SIMULATED,
-    port: Annotated[str | None, typer.Option(help="Serial port of the motor controller, for a serial robot.")] = None,
+    robot: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = SIMULATED,
+    port: Annotated[str | None, typer.Option(help="Serial port of the motors, for a real robot.")] = None,
+    ids: Annotated[str | None, typer.Option(help="Ids of the servos from base to tool, if not the usual.")] = None,
+    calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
+    rs485: HalfDuplex = False,
+    release: Release = False,
     camera: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=ADDRESS, once per camera, for a serial robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
+            help="NAME=ADDRESS, once per camera, for a real robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
         ),
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
@@ -66,19 +72,20 @@ def run(
     and two cameras. Motors are armed only after every check has passed. Ctrl-C stops them at once.
     """
     console = Console()
-    if robot == SERIAL and no_filter and not yes:
+    if robot != SIMULATED and no_filter and not yes:
         _refuse(console, "--no-filter on a real robot needs --yes: nothing will hold the policy back")
     if episodes is None and seconds is None:
         episodes = DEFAULT_EPISODES
-    if robot == SERIAL and max_steps is None:
+    if robot != SIMULATED and max_steps is None:
         max_steps = 100
     plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds)
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     try:
         loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         controller = Controller(loaded, filter_enabled=not no_filter)
+        motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
-            robot, loaded.manifest, port=port, camera_sources=camera or [], scenario=scenario, seed=seed
+            robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
         ) as rig:
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
@@ -119,7 +126,7 @@ def _drive(
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder, store = open_recorder(folder / "experience", bundle) if record else (None, None)
+    recorder, store = open_recorder(folder / "experience", bundle, rig.cameras) if record else (None, None)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,

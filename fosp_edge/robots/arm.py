@@ -5,7 +5,8 @@ millimetres and hundredths of a radian). They are the single description from wh
 plant and the limits uploaded to the motor controller are built.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,36 @@ class ArmDescription:
     name: str
     joints: tuple[Joint, ...]
     tool_offset_m: tuple[float, float, float]
-    """Fingertip in the frame of the last link."""
+    """Fingertip in the frame of the link that carries it."""
     home_rad: tuple[float, ...]
+    resting_joints: tuple[int, ...] = ()
+    """Joints that motion of the fingertip does not need: they are drawn back to their home position."""
+    joints_beyond_tool: int = 0
+    """Joints at the end of the chain that the fingertip does not move with: the jaw of a gripper."""
+
+    @property
+    def tool_link(self) -> int:
+        """Index of the joint whose link carries the fingertip."""
+        return len(self.joints) - 1 - self.joints_beyond_tool
+
+    def within(self, ranges_rad: Sequence[tuple[float, float]]) -> "ArmDescription":
+        """The same arm with each joint's range cut to what is also within `ranges_rad`, one pair per joint.
+
+        Raises:
+            ValueError: another number of joints, or a joint that is left with no range.
+        """
+        if len(ranges_rad) != len(self.joints):
+            raise ValueError(f"{self.name} has {len(self.joints)} joints, {len(ranges_rad)} ranges were given")
+        cut = []
+        for joint, (low, high) in zip(self.joints, ranges_rad, strict=True):
+            lower, upper = max(joint.lower_rad, low), min(joint.upper_rad, high)
+            if not lower < upper:
+                raise ValueError(
+                    f"{joint.name} of {self.name} goes from {joint.lower_rad:+.2f} to {joint.upper_rad:+.2f} rad, but "
+                    f"its servo is calibrated for {low:+.2f} to {high:+.2f} rad: calibrate again, from the zero pose"
+                )
+            cut.append(replace(joint, lower_rad=lower, upper_rad=upper))
+        return replace(self, joints=tuple(cut))
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -78,4 +107,5 @@ DESKTOP_ARM = ArmDescription(
     ),
     tool_offset_m=(0.115, 0.0, 0.0),
     home_rad=(0.0, -0.60, 0.75, 0.0, 1.42, 0.0),
+    resting_joints=(3,),
 )

@@ -31,6 +31,8 @@ class ArmKinematics:
         self._offsets = [np.array(joint.offset_m) for joint in arm.joints]
         self._axes = [np.array(joint.axis) for joint in arm.joints]
         self._tool = np.array(arm.tool_offset_m)
+        self._resting = list(arm.resting_joints)
+        self._home = np.array(arm.home_rad)
 
     def fingertip(self, position_rad: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Fingertip position [3] (m), tool orientation [3, 3] and geometric Jacobian [6, J] (linear over angular).
@@ -47,9 +49,11 @@ class ArmKinematics:
             origin = origin + orientation @ self._offsets[index]
             origins[index], axes[index] = origin, orientation @ self._axes[index]
             orientation = orientation @ _rotation(self._axes[index], float(position_rad[index]))
-        tip = origin + orientation @ self._tool
+            if index == self.arm.tool_link:
+                tip, tool = origin + orientation @ self._tool, orientation
         jacobian = np.vstack([np.cross(axes, tip - origins).T, axes.T])
-        return tip, orientation, jacobian
+        jacobian[:, self.arm.tool_link + 1 :] = 0.0
+        return tip, tool, jacobian
 
     def resolved_rate(
         self,
@@ -67,11 +71,13 @@ class ArmKinematics:
         """
         _, orientation, jacobian = self.fingertip(position_rad)
         tilt = np.cross(orientation[:, 0], np.array([0.0, 0.0, -1.0]))
-        # Five constraints for six joints: the turn about the vertical is left to the damped least-norm solution,
-        # plus a pull that keeps the forearm from rolling.
-        task = np.vstack([jacobian[:3], jacobian[3:5], np.eye(len(position_rad))[3]])
-        wanted = np.concatenate([velocity_m_s, upright_gain_1_s * tilt[:2], [-upright_gain_1_s * position_rad[3]]])
-        damped = task @ task.T + damping**2 * np.eye(6)
+        # The turn about the vertical is left to the damped least-norm solution; joints that nothing asks for are pulled
+        # home, so that the forearm does not roll and a gripper stays as it was.
+        resting = self._resting
+        task = np.vstack([jacobian[:3], jacobian[3:5], np.eye(len(position_rad))[resting]])
+        homewards = upright_gain_1_s * (self._home - position_rad)[resting]
+        wanted = np.concatenate([velocity_m_s, upright_gain_1_s * tilt[:2], homewards])
+        damped = task @ task.T + damping**2 * np.eye(len(task))
         joint_velocity: FloatArray = task.T @ np.linalg.solve(damped, wanted)
         excess = float(np.max(np.abs(joint_velocity) / self.arm.velocity_limit_rad_s))
         return joint_velocity / max(1.0, excess)

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from firmware_bridge.codes import Fault, Reaction, State
+from firmware_bridge.codes import Fault, Reaction, State, Torque
 from firmware_bridge.errors import LinkError, LinkLostError
 from firmware_bridge.link import Handshake, MotorLink
 from firmware_bridge.telemetry import JointLimits, Telemetry
@@ -48,6 +48,7 @@ class SerialArm:
         watchdog_s: float = 0.100,
         telemetry_timeout_s: float = 0.200,
         link: MotorLink | None = None,
+        at_exit: Torque = Torque.HOLD,
     ) -> None:
         """Describe the arm; nothing is opened yet.
 
@@ -58,6 +59,7 @@ class SerialArm:
             period_s: for how long one command is meant to be followed, which is the control period.
             watchdog_s: after this long without an accepted command the controller brakes to a stop and latches.
             telemetry_timeout_s: telemetry older than this is a silent controller.
+            at_exit: what `close` leaves behind: an arm that holds where it is, or one without torque, which may fall.
             link: another way to a controller than a board on the port: servos on a bus (`buses.virtual.servo_link`).
         """
         self.name = arm.name
@@ -70,6 +72,7 @@ class SerialArm:
         self._kinematics = ArmKinematics(arm)
         self._budget = VelocityBudget(arm.acceleration_limit_rad_s2)
         self._link = link or MotorLink(port, expected_joint_count=len(arm.joints))
+        self._at_exit = at_exit
         self._armed_ns: int | None = None
         self._refused = 0
         self.handshake: Handshake | None = None
@@ -178,23 +181,23 @@ class SerialArm:
         except LinkError:
             return False
 
-    def disarm(self) -> None:
-        """Hold still and follow no more commands; latches nothing.
+    def disarm(self, torque: Torque = Torque.HOLD) -> None:
+        """Follow no more commands; hold still, or with Torque.OFF go limp. Latches nothing.
 
         Raises:
             RobotError: the controller did not acknowledge.
         """
         self._armed_ns = None
         try:
-            self._link.disarm()
+            self._link.disarm(torque)
         except LinkError as error:
             raise RobotError(str(error)) from error
 
     def close(self) -> None:
-        """Disarm and let go of the port. Never raises."""
-        if self._armed_ns is not None:
+        """Disarm, leave the torque as `at_exit` says, and let go of the port. Never raises."""
+        if self._armed_ns is not None or (self._at_exit is Torque.OFF and self.handshake is not None):
             with contextlib.suppress(RobotError):
-                self.disarm()
+                self.disarm(self._at_exit)
         with contextlib.suppress(LinkError, OSError):
             self._link.close()
 

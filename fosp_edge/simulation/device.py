@@ -17,7 +17,11 @@ import select
 import sys
 import time
 
+from firmware_bridge.buses.families import FAMILIES
 from fosp_edge.cameras.base import CameraError
+from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.catalogue import ARMS, CONTROLLER, arm_named
 from fosp_edge.simulation.pacing import StepPacer
 from fosp_edge.simulation.referee_protocol import BadRequestError, LineBuffer, parse_request
 
@@ -38,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="fosp_edge.simulation.device", description="The simulated robot as a device.")
     parser.add_argument("--scenario", default="standard", help="scenario family of the first table")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first table")
+    parser.add_argument("--wire", default=CONTROLLER, help=f"motors on: {CONTROLLER}, {', '.join(FAMILIES)}")
+    parser.add_argument("--arm", default=DESKTOP_ARM.name, help=f"which arm: {', '.join(ARMS)}")
+    parser.add_argument("--ids", type=int, nargs="*", default=[], help="ids of the servos from base to tool")
     parser.add_argument("--camera-hz", type=float, default=40.0, help="pictures per second, both cameras alike")
     options = parser.parse_args(arguments)
     if not 1.0 <= options.camera_hz <= 200.0:
@@ -46,8 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     try:
-        machine = SimulatedMachine(options.scenario, options.seed)
-    except (ValueError, CameraError) as error:
+        arm, _ = arm_named(options.arm)
+        machine = SimulatedMachine(
+            options.scenario, options.seed, wire=options.wire, arm=arm, motor_ids=tuple(options.ids)
+        )
+    except (ValueError, CameraError, RobotError) as error:
         print(error, file=sys.stderr)
         return 2
     try:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -20,7 +21,9 @@ from typing import IO
 import fosp_edge
 from fosp_edge.cameras.ring import remove_abandoned_rings
 from fosp_edge.cameras.ring_camera import RingCamera
+from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import Judgement, RobotError, RobotLost
+from fosp_edge.robots.catalogue import CONTROLLER
 from fosp_edge.simulation.referee_protocol import Request, Value
 
 _LOG_LINES = 50
@@ -99,9 +102,29 @@ class SimulatedRobot:
     """
 
     def __init__(
-        self, scenario: str = "standard", seed: int = 0, *, camera_hz: float = 40.0, start_timeout_s: float = 30.0
+        self,
+        scenario: str = "standard",
+        seed: int = 0,
+        *,
+        wire: str = CONTROLLER,
+        arm: str = DESKTOP_ARM.name,
+        motor_ids: Sequence[int] = (),
+        camera_hz: float = 40.0,
+        start_timeout_s: float = 30.0,
     ) -> None:
+        """Describe the robot; nothing is started yet.
+
+        Args:
+            scenario: family of the first table.
+            seed: its seed.
+            wire: what the motors hang on: a controller board, or servos of a family (`electronics.WIRES`).
+            arm: which arm, a name of `robots.catalogue.ARMS`.
+            motor_ids: ids of the servos from base to tool; counted from 1 if left out.
+            camera_hz: pictures per second.
+            start_timeout_s: how long the device may take to come up.
+        """
         self._arguments = ["--scenario", scenario, "--seed", str(seed), "--camera-hz", str(camera_hz)]
+        self._arguments += ["--wire", wire, "--arm", arm, "--ids", *map(str, motor_ids)]
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
@@ -157,6 +180,11 @@ class SimulatedRobot:
         """Process number of the device."""
         assert self._process is not None, "the device was not started"
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device's process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """End the device; it is killed if it does not end by itself. May be called twice."""

@@ -1,7 +1,7 @@
-"""The simulated robot as a machine: motor controller on a serial line, arm and table in MuJoCo, two cameras.
+"""The simulated robot as a machine: motor electronics on a serial line, arm and table in MuJoCo, two cameras.
 
 Everything a host can do to it goes through the line and the frame rings, as with a real one. The referee's requests
-stand for a person beside the table, who may lay out a new one only while the motors are not armed.
+stand for a person beside the table, who may lay out a new one only while the motors cannot move.
 """
 
 import time
@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from firmware_bridge.codes import Drive, State
-from firmware_bridge.emulator import ControllerEmulator
 from fosp_edge.cameras.ring import RingFormat, RingWriter
-from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
+from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.simulation.electronics import Electronics, Motors, make_electronics
 from fosp_edge.simulation.faulty_line import FaultyLine, LineFaults
 from fosp_edge.simulation.layout import SCENARIOS
 from fosp_edge.simulation.plant import ArmPlant
@@ -31,42 +31,38 @@ _SEED_LIMIT = 2**63 - 1
 Answer = dict[str, object]
 
 
-class _Motors:
-    """The plant as the motor controller sees it; outlives the tables that the arm is put at."""
-
-    def __init__(self, plant: ArmPlant) -> None:
-        self.plant = plant
-
-    def joint_count(self) -> int:
-        return self.plant.joint_count
-
-    def positions_rad(self) -> Sequence[float]:
-        return self.plant.positions_rad().tolist()  # type: ignore[no-any-return]
-
-    def velocities_rad_s(self) -> Sequence[float]:
-        return self.plant.velocities_rad_s().tolist()  # type: ignore[no-any-return]
-
-    def set_velocity_targets(self, velocity_rad_s: Sequence[float]) -> None:
-        self.plant.set_velocity_targets(np.asarray(velocity_rad_s))
-
-    def set_hold(self) -> None:
-        self.plant.set_hold()
-
-
 class SimulatedMachine:
     """One robot. Not thread-safe: one loop calls `cycle` for every 4 ms, `take_pictures` at the cameras' rate."""
 
-    def __init__(self, scenario: str, seed: int) -> None:
+    def __init__(
+        self,
+        scenario: str,
+        seed: int,
+        *,
+        wire: str = CONTROLLER,
+        arm: ArmDescription = DESKTOP_ARM,
+        motor_ids: Sequence[int] = (),
+    ) -> None:
         """Lay the first table.
 
+        Args:
+            scenario: family of the first table.
+            seed: its seed.
+            wire: what the motors hang on, one of `electronics.WIRES`.
+            arm: which arm stands at the table. Only the desktop arm reaches all of it; others get a table with a
+                target and no boxes.
+            motor_ids: ids of the servos from base to tool, for a wire of servos; counted from 1 if left out.
+
         Raises:
-            ValueError: unknown scenario.
+            ValueError: unknown scenario or wire, or not one id per joint.
             CameraError: no shared memory for the pictures.
         """
-        self._episode = lay_table(scenario, seed)
-        self._motors = _Motors(self._episode.plant)
+        self.arm = arm
+        self._wire, self._motor_ids = wire, tuple(motor_ids)
+        self._episode = lay_table(scenario, seed, arm)
+        self._motors = Motors(self._episode.plant)
+        self._electronics = self._new_electronics()
         self.line = FaultyLine(seed)
-        self._emulator = self._new_controller()
         self.rings = {camera: RingWriter(_picture_format(self._episode.plant, camera)) for camera in CAMERAS}
         self._frozen: set[str] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="table")
@@ -85,17 +81,17 @@ class SimulatedMachine:
             "remove-camera": self._remove_camera,
         }
 
-    def _new_controller(self) -> ControllerEmulator:
-        return ControllerEmulator(self._motors, name=DESKTOP_ARM.name, serial="SIM0001")
+    def _new_electronics(self) -> Electronics:
+        return make_electronics(self._wire, self._motors, self.arm.name, self._motor_ids)
 
     # Time.
 
     def cycle(self) -> None:
-        """Let 4 ms pass: bytes, controller, physics, in this order."""
+        """Let 4 ms pass: bytes, electronics, physics, in this order."""
         self.line.pump()
-        self._emulator.poll(self.line.controller_fd)
-        self._emulator.advance(round(CYCLE_S * 1e6))
-        self._emulator.flush(self.line.controller_fd)
+        self._electronics.poll(self.line.controller_fd)
+        self._electronics.advance(round(CYCLE_S * 1e6))
+        self._electronics.flush(self.line.controller_fd)
         self.line.pump()
         self._motors.plant.advance(CYCLE_S)
         self._finish_reset()
@@ -134,19 +130,20 @@ class SimulatedMachine:
         if self._laying is not None or self._settling is not None:
             raise BadRequestError("reset: the table is being laid already")
         self._require_disarmed()
-        self._laying = request.id, self._executor.submit(lay_table, scenario, seed)
+        self._laying = request.id, self._executor.submit(lay_table, scenario, seed, self.arm)
 
     def _require_disarmed(self) -> None:
-        if self._emulator.controller.state is State.ARMED:
+        if self._electronics.dangerous:
             raise BadRequestError(
-                "reset: the motors are armed, and nobody reaches into an armed arm's workspace; stop or disarm first"
+                "reset: the motors are armed, and nobody reaches into an armed arm's workspace; stop or disarm first "
+                "(servos: torque off)"
             )
 
     def _finish_reset(self) -> None:
         if self._laying is not None and self._laying[1].done() and self._at_rest():
             identity, future = self._laying
             self._laying = None
-            if self._emulator.controller.state is State.ARMED:
+            if self._electronics.dangerous:
                 sentence = "reset: the motors were armed while the table was being laid; nothing was changed"
                 self.answers.append({"id": identity, "ok": False, "error": sentence})
                 return
@@ -161,9 +158,7 @@ class SimulatedMachine:
                 self.answers.append({"id": identity, "ok": True, "distance_m": self._episode.before.distance_m})
 
     def _at_rest(self) -> bool:
-        return self._emulator.controller.drive not in (Drive.VELOCITY, Drive.EFFORT) and bool(
-            np.max(np.abs(self._motors.plant.velocities_rad_s())) < 0.02
-        )
+        return not self._electronics.driving and bool(np.max(np.abs(self._motors.plant.velocities_rad_s())) < 0.02)
 
     def _judge(self, request: Request) -> Answer:
         judgement = self._episode.judge()
@@ -175,15 +170,12 @@ class SimulatedMachine:
         }
 
     def _status(self, request: Request) -> Answer:
-        controller, plant = self._emulator.controller, self._motors.plant
+        plant = self._motors.plant
         return {
-            "state": controller.state.name,
-            "drive": controller.drive.name,
-            "faults": int(controller.faults),
+            **self._electronics.status(),
             "positions_rad": plant.positions_rad().tolist(),
             "velocities_rad_s": plant.velocities_rad_s().tolist(),
             "tip_m": plant.tip_m().tolist(),
-            "counters": vars(controller.read_counters()),
         }
 
     # Faults, for tests and for showing what happens.
@@ -201,7 +193,7 @@ class SimulatedMachine:
 
     def _restart_controller(self, request: Request) -> Answer:
         self._motors.set_hold()
-        self._emulator = self._new_controller()
+        self._electronics = self._new_electronics()
         return {}
 
     def _freeze_camera(self, request: Request) -> Answer:

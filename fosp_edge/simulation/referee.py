@@ -1,7 +1,10 @@
 """Who lays the simulated table and says how it went: an episode's bookkeeping around the plant, without any wires."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
 from fosp_edge.robots.base import Judgement
 from fosp_edge.simulation.layout import make_layout
 from fosp_edge.simulation.plant import ArmPlant, Outcome
@@ -25,11 +28,18 @@ class Episode:
         return judgement
 
 
-def lay_table(scenario: str, seed: int) -> Episode:
+def lay_table(scenario: str, seed: int, arm: ArmDescription = DESKTOP_ARM) -> Episode:
     """A new table with the arm at its start, at rest. Takes tens of milliseconds.
+
+    The tables are laid out for the desktop arm's reach. Another arm starts at its home, with the target for scenery and
+    no boxes in its way.
 
     Raises:
         ValueError: unknown scenario.
     """
-    plant = ArmPlant(make_layout(scenario, seed))
+    layout = make_layout(scenario, seed)
+    if arm is DESKTOP_ARM:
+        plant = ArmPlant(layout, arm)
+    else:
+        plant = ArmPlant(replace(layout, obstacles=()), arm, start_rad=np.array(arm.home_rad))
     return Episode(plant, plant.judge())

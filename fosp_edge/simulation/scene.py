@@ -6,8 +6,11 @@ import numpy as np
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
 from fosp_edge.simulation.layout import TOOL_RADIUS_M, Layout
 
-_LINK_GEOMS = (
-    # (joint index, from, to, radius, colour): the capsules that make up the arm
+_Capsule = tuple[int, tuple[float, float, float], tuple[float, float, float], float, str]
+"""Joint index, from, to, radius, colour."""
+_DARK, _TOOL = "0.33 0.34 0.38 1", "0.95 0.75 0.15 1"
+
+_DESKTOP_ARM_LINKS: tuple[_Capsule, ...] = (
     (0, (0.0, 0.0, -0.03), (0.0, 0.0, 0.039), 0.040, "0.25 0.26 0.30 1"),
     (1, (0.0, 0.0, 0.0), (0.0, 0.0, 0.25), 0.028, "0.33 0.34 0.38 1"),
     (1, (0.0, 0.0, 0.25), (0.05, 0.0, 0.25), 0.026, "0.33 0.34 0.38 1"),
@@ -25,6 +28,18 @@ _TARGETS = {
 CAMERAS = ("fixed", "wrist")
 
 
+def _links(arm: ArmDescription) -> tuple[_Capsule, ...]:
+    """The capsules that make up the arm; of arms other than the desktop arm a plain one from joint to joint."""
+    if arm.name == DESKTOP_ARM.name:
+        return _DESKTOP_ARM_LINKS
+    bones: list[_Capsule] = [
+        (index, (0.0, 0.0, 0.0), after.offset_m, 0.018, _DARK)
+        for index, after in enumerate(arm.joints[1:])
+        if index != arm.tool_link
+    ]
+    return (*bones, (arm.tool_link, (0.0, 0.0, 0.0), arm.tool_offset_m, TOOL_RADIUS_M, _TOOL))
+
+
 def build_model(layout: Layout, arm: ArmDescription = DESKTOP_ARM) -> mujoco.MjModel:
     """Compile the scene: arm, target, obstacles that slide when pushed, one fixed and one wrist camera."""
     return mujoco.MjModel.from_xml_string(_xml(layout, arm))
@@ -35,12 +50,17 @@ def _numbers(values: object) -> str:
 
 
 def _xml(layout: Layout, arm: ArmDescription) -> str:
+    # The wrist camera looks along the tool from behind it; MuJoCo cameras look along their own -z.
+    wrist = (
+        f'<camera name="wrist" pos="-0.015 0 0.055" xyaxes="0 -1 0 0.26 0 0.966" fovy="75"/>'
+        f'<site name="tip" pos="{_numbers(arm.tool_offset_m)}"/>'
+    )
     links, closing = [], []
     for index, joint in enumerate(arm.joints):
         geoms = "".join(
             f'<geom name="arm_{index}_{n}" class="arm" type="capsule" fromto="{_numbers(start + end)}" '
             f'size="{radius}" rgba="{colour}"/>'
-            for n, (owner, start, end, radius, colour) in enumerate(_LINK_GEOMS)
+            for n, (owner, start, end, radius, colour) in enumerate(_links(arm))
             if owner == index
         )
         links.append(
@@ -49,12 +69,9 @@ def _xml(layout: Layout, arm: ArmDescription) -> str:
             f'<joint name="{joint.name}" axis="{_numbers(joint.axis)}" armature="0.03" damping="0.2" '
             f'range="{joint.lower_rad} {joint.upper_rad}"/>{geoms}'
         )
+        if index == arm.tool_link:
+            links.append(wrist)
         closing.append("</body>")
-    # The wrist camera looks along the tool from behind it; MuJoCo cameras look along their own -z.
-    wrist = (
-        f'<camera name="wrist" pos="-0.015 0 0.055" xyaxes="0 -1 0 0.26 0 0.966" fovy="75"/>'
-        f'<site name="tip" pos="{_numbers(arm.tool_offset_m)}"/>'
-    )
     obstacles = "".join(_obstacle_xml(layout, index) for index in range(len(layout.obstacles)))
     kind, size = _TARGETS[layout.target_shape]
     colour = _numbers(layout.target_colour)
@@ -78,7 +95,7 @@ def _xml(layout: Layout, arm: ArmDescription) -> str:
     <geom name="stand" type="cylinder" pos="{x:.5f} {y:.5f} {z / 2:.5f}" size="0.006 {z / 2:.5f}" rgba="0.5 0.5 0.5 1"/>
     <geom name="target" type="{kind}" pos="{x:.5f} {y:.5f} {z:.5f}" size="{size}" rgba="{colour} 1"/>
     {obstacles}
-    {"".join(links)}{wrist}{"".join(closing)}
+    {"".join(links)}{"".join(closing)}
   </worldbody>
   <actuator>{actuators}</actuator>
 </mujoco>"""

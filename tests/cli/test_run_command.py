@@ -26,7 +26,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--bundle", "/nowhere"], "there is no bundle at /nowhere"),
         (["--robot", "serial"], "needs its port"),
-        (["--robot", "walker"], "choose one of: simulated, serial"),
+        (["--robot", "walker"], "choose one of: simulated, serial, so101, widowx250"),
+        (["--robot", "so101"], "needs its port"),
+        (
+            ["--robot", "so101", "--port", "/dev/x", "--calibration", "/nowhere"],
+            "no calibration at /nowhere",
+        ),
         (["--port", "/dev/ttyACM0"], "belong to a real robot"),
         (["--robot", "serial", "--port", "/dev/ttyACM0"], "--camera fixed=ADDRESS --camera wrist=ADDRESS"),
         (

@@ -339,18 +339,25 @@ def test_goals_stay_inside_the_calibrated_range() -> None:
 def test_calibrations_are_kept_per_adapter(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "motors.json"
     first, second = calibrations.centred((1, 2), 777), calibrations.centred((1,), 1020)
-    calibrations.save_calibration(path, "adapter A", first)
+    calibrations.save_calibration(path, "adapter A", first, "so101")
     calibrations.save_calibration(path, "adapter B", second)
+    assert calibrations.calibrated_arm(path, "adapter A") == "so101"
+    assert calibrations.calibrated_arm(path, "adapter B") is None
     assert calibrations.load_calibration(path, "adapter A", (2, 1)) == (first[1], first[0])
     assert calibrations.load_calibration(path, "adapter B", (1,)) == second
     assert [one.name for one in path.parent.iterdir()] == ["motors.json"]
     for adapter, ids in (("adapter C", (1,)), ("adapter B", (1, 2))):
         with pytest.raises(calibrations.CalibrationError, match="calibrat"):
             calibrations.load_calibration(path, adapter, ids)
+    calibrations.forget_calibration(path, "adapter A")
+    calibrations.forget_calibration(path, "adapter A")
+    with pytest.raises(calibrations.CalibrationError, match="adapter A"):
+        calibrations.calibrated_arm(path, "adapter A")
+    assert calibrations.load_calibration(path, "adapter B", (1,)) == second
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"version": 9, "adapters": {}}', "{", '{"version":1,"adapters":{"a":[{}]}}']
+    "content", ["", "[]", '{"version": 9, "adapters": {}}', "{", '{"version":2,"adapters":{"a":{"motors":[{}]}}}']
 )
 def test_damaged_calibrations_are_a_sentence(content: str, tmp_path: Path) -> None:
     path = tmp_path / "motors.json"

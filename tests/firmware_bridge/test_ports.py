@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ from firmware_bridge import HandshakeMismatchError, JointLimits, LinkLostError, 
 from firmware_bridge.certificate import certify
 from firmware_bridge.codes import Capability
 from firmware_bridge.controller import Controller, Identity
+from firmware_bridge.emulator import PseudoTerminal
 from firmware_bridge.files import write_atomically
 from firmware_bridge.ports import UDEV_RULE, find_ports, lasting_name, latency_timer_ms, shorten_latency
+from firmware_bridge.transport import Rs485, SerialTransport
 from tests.firmware_bridge.plants import running_emulator
 
 
@@ -107,3 +110,32 @@ def _allow_all(_limits: object, _measured: object, memory: object, _target: int)
     from firmware_bridge.codes import Refusal
 
     return Refusal.NONE, memory
+
+
+def test_a_driver_without_rs485_is_a_sentence() -> None:
+    with PseudoTerminal() as line:
+        with pytest.raises(PortMissingError, match="leave --rs485 out"):
+            SerialTransport(line.path, rs485=Rs485())
+        # The port was given back.
+        SerialTransport(line.path).close()
+
+
+@pytest.mark.parametrize("high_sends", [True, False])
+def test_the_kernel_is_told_how_to_turn_the_line_round(high_sends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the driver, in the layout of linux/serial.h: flags, delay before and after sending in ms."""
+    told: list[list[int]] = []
+    original = fcntl.ioctl
+
+    def ioctl(fd: int, request: int, argument: object = 0, *rest: object) -> object:
+        if request == 0x542E:  # TIOCGRS485
+            return 0
+        if request == 0x542F:  # TIOCSRS485
+            told.append(list(argument))  # type: ignore[call-overload]
+            return 0
+        return original(fd, request, argument, *rest)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    with PseudoTerminal() as line:
+        SerialTransport(line.path, rs485=Rs485(high_sends, before_send_ms=1, after_send_ms=2)).close()
+    enabled, on_send, after_send = 1, 2, 4
+    assert told == [[enabled | (on_send if high_sends else after_send), 1, 2, 0, 0, 0, 0, 0]]

@@ -78,7 +78,7 @@ def test_a_reset_puts_the_arm_where_the_layout_says_and_shows_the_new_table(mach
 
 
 def test_nobody_lays_the_table_while_the_motors_are_armed(machine):
-    machine._emulator.controller.state = State.ARMED
+    machine._electronics._emulator.controller.state = State.ARMED
     answer = ask(machine, "reset", seed=9, scenario="standard")
     assert not answer["ok"] and "motors are armed" in answer["error"]
 
@@ -86,8 +86,8 @@ def test_nobody_lays_the_table_while_the_motors_are_armed(machine):
 def test_arming_while_the_table_is_being_laid_calls_the_reset_off(machine):
     tip = ask(machine, "status")["tip_m"]
     machine.handle(Request(1, "reset", {"seed": 9, "scenario": "standard"}))
-    machine._emulator.controller.state = State.ARMED
-    machine._emulator.controller.faults = 0
+    machine._electronics._emulator.controller.state = State.ARMED
+    machine._electronics._emulator.controller.faults = 0
     machine._laying[1].result(30)
     machine._finish_reset()
     answer = machine.answers.popleft()

@@ -1,0 +1,140 @@
+"""A bundle drives an arm through the real driver of a servo bus: `simulate`, and `run` for so101 and widowx250."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+pytest.importorskip("mujoco")
+
+import fosp_edge
+from firmware_bridge.buses.calibration import calibrated_arm, centred, save_calibration
+from firmware_bridge.ports import lasting_name
+from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, Channel
+from fosp_edge.cli.motors_access import parse_ids
+from fosp_edge.cli.run import run
+from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
+from fosp_edge.robots.catalogue import ROBOTS, arm_named
+from fosp_edge.simulation.launcher import SimulatedRobot
+from tests.faults.bundles import arm_manifest, scripted_graph
+
+APP = typer.Typer()
+APP.command()(run)
+RATE_HZ = 5.0
+"""Slow: patience is counted in control periods, and the machine that runs the tests may be busy."""
+
+
+def bundle_for(arm: str, folder: Path) -> Path:
+    """A bundle that moves the fingertip of this arm sideways."""
+    description, _ = arm_named(arm)
+    state = [Channel(joint.name, "rad", joint.lower_rad, joint.upper_rad) for joint in description.joints]
+    state += [Channel(f"fingertip_{axis}", "m", -1.0, 1.0) for axis in "xyz"]
+    manifest = replace(arm_manifest(RATE_HZ), robot=arm, state=tuple(state))
+    return write_bundle(manifest, {GRAPH_FILE: scripted_graph((0.0, 0.3, 0.0)), WEIGHTS_FILE: b""}, folder)
+
+
+def drive(
+    device: SimulatedRobot, robot: str, arm: str, bundle: Path, folder: Path, *more: str
+) -> tuple[int, dict[str, object], str]:
+    """`fosp-edge run` on a device; returns exit status, summary and output."""
+    kind, calibration = ROBOTS[robot], folder / "calibration.json"
+    ids = parse_ids(kind.motor_ids)
+    save_calibration(calibration, Path(lasting_name(device.port)).name, centred(ids), arm)
+    options = ["--robot", robot, "--port", device.port, "--calibration", str(calibration), "--bundle", str(bundle)]
+    for name, camera in device.cameras.items():
+        options += ["--camera", f"{name}=ring:{camera.ring}"]
+    options += [
+        "--episodes",
+        "1",
+        "--max-steps",
+        "10",
+        "--yes",
+        "--headless",
+        "--no-record",
+        "--out",
+        str(folder / "runs"),
+    ]
+    result = CliRunner().invoke(APP, [*options, *more])
+    [summary] = (folder / "runs").glob("*/summary.json")
+    return result.exit_code, json.loads(summary.read_text()), result.output
+
+
+@pytest.mark.parametrize(
+    ("robot", "arm"),
+    [("so101", "desktop-arm-6dof"), ("so101", "so101"), ("widowx250", "desktop-arm-6dof")],
+)
+def test_run_closes_the_loop_through_the_driver_of_the_bus(robot: str, arm: str, tmp_path: Path) -> None:
+    kind = ROBOTS[robot]
+    ids = parse_ids(kind.motor_ids)
+    bundle = bundle_for(arm, tmp_path / "bundles")
+    for attempt in range(3):  # a machine that stands still for a second ends a run, as it should
+        with SimulatedRobot(wire=kind.wire, arm=arm, motor_ids=ids) as device:
+            start = np.array(device.referee.ask("status")["tip_m"])
+            release = ["--release"] if robot == "widowx250" else []
+            code, summary, output = drive(device, robot, arm, bundle, tmp_path / str(attempt), *release)
+            status = device.referee.ask("status")
+        if code == 0:
+            break
+    assert code == 0, output
+    assert summary["end"]["reason"] == "RUN_COMPLETE" and summary["end"]["stop_acknowledged"]  # type: ignore[index]
+    moved = np.array(status["tip_m"]) - start
+    # Ten steps of 0.2 s at 0.3 * 0.25 m/s, less the first tick and the braking before the box's edge.
+    assert 0.03 < moved[1] < 0.17 and abs(moved[0]) < 0.03 and abs(moved[2]) < 0.03
+    # It holds, because nobody lets an arm drop, unless that was asked for.
+    assert status["torque"] == [0 if release else 1] * 6 and status["ids"] == list(ids)
+
+
+def test_an_arm_refuses_the_bundle_of_another_whatever_the_wire(tmp_path: Path) -> None:
+    with SimulatedRobot(wire="feetech", arm="so101") as device:
+        code, summary, _ = drive(device, "so101", "so101", bundle_for("desktop-arm-6dof", tmp_path / "b"), tmp_path)
+        status = device.referee.ask("status")
+    assert code == 1 and summary["end"]["reason"] == "BUNDLE_REFUSED"  # type: ignore[index]
+    assert "made for the robot 'desktop-arm-6dof', this is 'so101'" in summary["end"]["sentence"]  # type: ignore[index]
+    assert status["state"] == "LIMP"
+
+
+def test_simulate_says_what_to_type_and_tidies_up(tmp_path: Path) -> None:
+    calibration = tmp_path / "calibration.json"
+    command = [sys.executable, "-m", "fosp_edge.cli", "simulate", "--robot", "so101", "--calibration", str(calibration)]
+    # In a folder of its own, and this very package.
+    here = {**os.environ, "PYTHONPATH": str(Path(fosp_edge.__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=here, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        try:
+            found = re.search(r"run --robot so101 --port (\S+)", lines[1])
+            assert found, lines
+            assert "motors watch --bus feetech --ids 1-6" in lines[2]
+            assert calibrated_arm(calibration, Path(found[1]).name) == "desktop-arm-6dof"
+            beside = cameras_beside(found[1], tmp_path / SIMULATED_PORTS)
+            assert beside.keys() == {"fixed", "wrist"} and f"--camera fixed={beside['fixed']}" in lines[3]
+            # What was printed, typed as it stands, with a bundle that is slow enough for a busy machine.
+            bundle = bundle_for("desktop-arm-6dof", tmp_path / "bundles")
+            run_it = ["run", "--robot", "so101", "--port", found[1], "--calibration", str(calibration)]
+            run_it += ["--bundle", str(bundle), "--yes", "--headless", "--episodes", "1", "--max-steps", "3"]
+            ran = subprocess.run(
+                [sys.executable, "-m", "fosp_edge.cli", *run_it], capture_output=True, text=True, env=here, cwd=tmp_path
+            )
+            assert "ROBOT_LOST" in ran.stdout or ran.returncode == 0, ran.stdout + ran.stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20.0)
+    assert json.loads(calibration.read_text())["adapters"] == {}
+    assert cameras_beside(found[1], tmp_path / SIMULATED_PORTS) == {}
+
+
+def test_notes_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    notes = tmp_path / "ports.json"
+    for content in ("", "[1]", "{"):
+        notes.write_text(content)
+        assert cameras_beside("/dev/pts/1", notes) == {}
