@@ -27,13 +27,14 @@ from export.reference import recorded_reachability
 from export.restore import agent_of_bundle
 from export.step import StepModule
 from export.storage import Storage, pack
-from export.thresholds import Calibration, calibrate
+from export.thresholds import UNCALIBRATED, Calibration, calibrate
 from export.trial import Trial, Trials
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import (
     GATE_FILE,
     GRAPH_FILE,
+    REACHABILITY,
     RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
@@ -113,17 +114,14 @@ def export_bundle(
     if not held_out:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
     _refuse_other_shapes(agent, contract)
+    unknown = _unknown_scores(agent, look_ahead=look_ahead, decoder=decoder, precision=precision)
     yardstick = functools.cache(lambda: Yardstick(agent, enough(held_out)))
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
     config, rows = agent.config, Candidates.of(agent)
     metadata = _metadata(name, contract, agent)
     plain = export_step(StepModule(agent), metadata)
     graph = compact(plain)
-    generator = torch.Generator().manual_seed(0)
-    measured = [
-        (recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out
-    ]
-    calibration = calibrate(measured, miss_rate)
+    calibration = UNCALIBRATED if REACHABILITY in unknown else _calibrated(agent, held_out, miss_rate)
     parity = check_parity(agent, graph, held_out[:PARITY_EPISODES])
     now = _now()
     manifest = Manifest(
@@ -150,11 +148,13 @@ def export_bundle(
         # The configuration makes the agent again; a caller's own copy of it cannot be allowed to differ.
         provenance=provenance | {"config": config.to_dict(), "false_alarm_rate": calibration.false_alarm_rate},
         storage=conversion,
+        unknown_scores=unknown,
     )
     # The slow copies are made anew from the critics when learning goes on.
     weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
     files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, kept_as)}
-    files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
+    if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
+        files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
     if look_ahead:
         files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))
     if decoder:
@@ -251,6 +251,36 @@ def device() -> dict[str, str | int | None]:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float) -> Calibration:
+    generator = torch.Generator().manual_seed(0)
+    return calibrate(
+        [(recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out],
+        miss_rate,
+    )
+
+
+_LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}
+
+
+def _unknown_scores(agent: Agent, *, look_ahead: bool, decoder: bool, precision: Precision | None) -> tuple[str, ...]:
+    """Outputs of the graph that the agent never learnt. Raises BundleError if something else is asked of it that it
+    cannot do."""
+    config = agent.config
+    if decoder and not config.has_decoder:
+        raise BundleError("the agent came without its decoder, so there is no decoder graph; leave out --decoder")
+    if look_ahead and config.trained_elsewhere:
+        raise BundleError(
+            "the look-ahead graph needs an agent of this project's own architecture; leave out --look-ahead"
+        )
+    found = tuple(score for score, head in _LEARNT_BY.items() if head in config.unknown)
+    if REACHABILITY in found and precision != "float32":
+        raise BundleError(
+            "precisions are compared by what they do to the filter, and an agent without reachability has none; export "
+            "with --precision float32"
+        )
+    return found
 
 
 def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:

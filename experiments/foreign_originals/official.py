@@ -58,11 +58,10 @@ def main() -> None:
     # Heads that start at zero would agree about anything, and so would norms that start at one.
     random = np.random.default_rng(task["seed"])
     for key, value in agent.varibs.items():
-        if not isinstance(value, dict) and hasattr(value, "dtype") and value.dtype == np.float32 and value.ndim:
-            if "_opt" not in key:
-                scale = 0.05 if value.ndim > 1 else 0.2
-                with jax.transfer_guard("allow"):
-                    agent.varibs[key] = value + jnp.asarray(random.normal(0, scale, value.shape).astype(np.float32))
+        if getattr(value, "ndim", 0) and value.dtype == np.float32:
+            scale = 0.05 if value.ndim > 1 else 0.2
+            with jax.transfer_guard("allow"):
+                agent.varibs[key] = value + jnp.asarray(random.normal(0, scale, value.shape).astype(np.float32))
     checkpoint = embodied.Checkpoint(task["checkpoint"], parallel=False)
     checkpoint.step, checkpoint.agent = embodied.Counter(), agent
     checkpoint.save()
@@ -72,9 +71,7 @@ def main() -> None:
 
     def follow(latent, action, observation):
         observation = inner.preprocess(observation)
-        latent, prior = inner.wm.rssm.obs_step(
-            latent, action, inner.wm.encoder(observation), observation["is_first"]
-        )
+        latent, prior = inner.wm.rssm.obs_step(latent, action, inner.wm.encoder(observation), observation["is_first"])
         policy = behaviour.actor(latent)
         base = getattr(policy, "distribution", policy)
         answers = {
@@ -88,7 +85,11 @@ def main() -> None:
             "proceed": jax.nn.sigmoid(inner.wm.heads["cont"](latent).distribution.logits),
         }
         judged = {**latent, "action": base.mean()}
-        for name, critics in (("reward_value", "critics"), ("cost_value", "cost_critics"), ("reach_value", "p_critics")):
+        for name, critics in (
+            ("reward_value", "critics"),
+            ("cost_value", "cost_critics"),
+            ("reach_value", "p_critics"),
+        ):
             for critic in getattr(behaviour, critics, {}).values():
                 answers[name] = critic.net(judged).mean()
                 if hasattr(critic, "vnet"):
@@ -111,7 +112,10 @@ def main() -> None:
             observation["is_first"] = np.array([row == 0])
             (latent, answer), _ = step(agent.varibs, jax.random.PRNGKey(row), latent, action[None], observation)
             answers.append({key: np.asarray(value)[0] for key, value in answer.items()})
-    about = {"jax": jax.__version__, "parameters": int(sum(np.size(v) for k, v in agent.varibs.items() if "opt" not in k))}
+    about = {
+        "jax": jax.__version__,
+        "parameters": int(sum(np.size(v) for k, v in agent.varibs.items() if "opt" not in k)),
+    }
     write_answers(Path(task["answers"]), answers, about)
 
 

@@ -1,6 +1,6 @@
 """The state of an agent of this project, put together layer by layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,9 +79,12 @@ class Assembly:
         """The agent, with slow critics that are fresh copies. Heads nobody trained say what `Config.unknown` says."""
         agent = Agent(config)
         state = agent.state_dict()
-        untouched = tuple(
-            f"{part}.{name}." for name in config.unknown for part in ("critics", "world_model")
-        ) + ("slow_critics.", "world_model.encoder.state_mean", "world_model.encoder.state_deviation")
+        untouched = (
+            *(f"{part}.{name}." for name in config.unknown for part in ("critics", "world_model")),
+            "slow_critics.",
+            "world_model.encoder.state_mean",
+            "world_model.encoder.state_deviation",
+        )
         wanted = {name for name in state if not name.startswith(untouched)}
         if wanted != self.state.keys():
             raise ForeignCheckpointError(
@@ -94,6 +97,15 @@ class Assembly:
             raise ForeignCheckpointError(f"the checkpoint's layers do not fit each other: {error}") from error
         agent.slow_critics.load_state_dict(agent.critics.state_dict())
         return agent.eval()
+
+
+def forget_reachability(agent: Agent) -> Agent:
+    """The same agent without its reachability function, which then calls everything unsafe."""
+    unknown = tuple(dict.fromkeys((*agent.config.unknown, "reach_action", "reach_state")))
+    result = Agent(replace(agent.config, unknown=unknown, reachability_form="logit"))
+    kept = {name: value for name, value in agent.state_dict().items() if ".reach_" not in name}
+    result.load_state_dict(result.state_dict() | kept)
+    return result.eval()
 
 
 def for_every_action(layers: list[Layer], action_size: int) -> list[Layer]:
@@ -116,8 +128,8 @@ def split_classes(stochastic: int, groups: int | None) -> tuple[int, int]:
         )
     if groups < 1 or stochastic % groups or stochastic // groups < 2:
         raise ForeignCheckpointError(
-            f"{groups} groups do not divide the checkpoint's {stochastic} stochastic units into classes; --groups is the "
-            "value of `stoch` in its config.yaml"
+            f"{groups} groups do not divide the checkpoint's {stochastic} stochastic units into classes; --groups is "
+            "the value of `stoch` in its config.yaml"
         )
     return groups, stochastic // groups
 

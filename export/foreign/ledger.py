@@ -44,7 +44,9 @@ class Ledger:
                 "family, or of another architecture"
             )
         if tensor.ndim <= (axis if axis >= 0 else -axis - 1):
-            raise ForeignCheckpointError(f"{self._name}: {name} has the shape {tuple(tensor.shape)}, too few dimensions")
+            raise ForeignCheckpointError(
+                f"{self._name}: {name} has the shape {tuple(tensor.shape)}, too few dimensions"
+            )
         return int(tensor.shape[axis])
 
     def take(self, name: str, *shape: int) -> Tensor:

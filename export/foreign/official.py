@@ -1,8 +1,8 @@
 """FOSP's and SafeDreamer's own checkpoints (JAX, 2024): a pickle of arrays named after modules.
 
-`Sunlighted/FOSP` is built on `PKU-Alignment/SafeDreamer`, that on DreamerV3 of 2023, and all three share networks: a GRU
-behind a LayerNorm, stride-2 convolutions, two-hot heads. They differ in their critics: SafeDreamer's judge states, FOSP's
-judge actions (`net`) and states (`vnet`), and FOSP has a third kind, `p_critic`, for reachability.
+`Sunlighted/FOSP` is built on `PKU-Alignment/SafeDreamer`, that on DreamerV3 of 2023, and all three share networks: a
+GRU behind a LayerNorm, stride-2 convolutions, two-hot heads. They differ in their critics: SafeDreamer's judge states,
+FOSP's judge actions (`net`) and states (`vnet`), and FOSP has a third kind, `p_critic`, for reachability.
 """
 
 import torch
@@ -37,7 +37,11 @@ class _Reader:
     def convolutions(self, channels: int, depth: int) -> list[Layer]:
         found, take = [], self.ledger.take
         for index in range(4):
-            name, before, after = f"{ENCODER}/cnn/s{index}res", channels if not index else depth << index >> 1, depth << index
+            name, before, after = (
+                f"{ENCODER}/cnn/s{index}res",
+                channels if not index else depth << index >> 1,
+                depth << index,
+            )
             weight = take(f"{name}/kernel", 4, 4, before, after).permute(3, 2, 0, 1)
             found.append(Layer(weight, take(f"{name}/norm/scale", after), take(f"{name}/norm/bias", after)))
         return found
@@ -54,11 +58,20 @@ def read_official(ledger: Ledger, *, groups: int | None, state_size: int) -> Age
     Raises:
         ForeignCheckpointError: from `Ledger.settle`, or sizes that cannot be told.
     """
-    actor = next((f"{BEHAVIOUR}/{name}/actor" for name in ("safe_ac", "ac") if ledger.has(f"{BEHAVIOUR}/{name}/actor/h0/kernel")), "")
+    actor = next(
+        (
+            f"{BEHAVIOUR}/{name}/actor"
+            for name in ("safe_ac", "ac")
+            if ledger.has(f"{BEHAVIOUR}/{name}/actor/h0/kernel")
+        ),
+        "",
+    )
     if not actor:
         raise ForeignCheckpointError(f"the checkpoint has no actor under {BEHAVIOUR}: there is no policy to export")
     if not ledger.has(f"{actor}/dist_out/std/kernel"):
-        raise ForeignCheckpointError("the checkpoint's actor chooses among discrete actions; only continuous ones move motors")
+        raise ForeignCheckpointError(
+            "the checkpoint's actor chooses among discrete actions; only continuous ones move motors"
+        )
     config = _config(ledger, actor, groups, state_size)
     reader, parts = _Reader(ledger), Assembly()
     _world_model(reader, parts, config)
@@ -70,7 +83,11 @@ def read_official(ledger: Ledger, *, groups: int | None, state_size: int) -> Age
             reader.output(f"{name}/dist_out/out", hidden, outputs),
         )
 
-    for ours, theirs, outputs in (("reward", "rew", config.bins), ("cost", "cost", config.bins), ("proceed", "cont", 1)):
+    for ours, theirs, outputs in (
+        ("reward", "rew", config.bins),
+        ("cost", "cost", config.bins),
+        ("proceed", "cont", 1),
+    ):
         if ours not in config.unknown:
             parts.stack(f"world_model.{ours}", *head(f"agent/wm/{theirs}", features, outputs, config.model_head_layers))
     layers, mean = head(actor, features, config.action_size)
@@ -148,11 +165,18 @@ def _world_model(reader: _Reader, parts: Assembly, config: Config) -> None:
     parts.put(f"{name}gru.weight", torch.cat([gru.weight[:, h:], gru.weight[:, :h]], 1))  # theirs: h first
     parts.norm(f"{name}gru_norm", gru)
     parts.put(f"{name}initial_deterministic", reader.ledger.take(f"{RSSM}/initial", h))
-    parts.stack(f"{name}prior", [reader.layer(f"{RSSM}/img_out", h, hidden)], reader.output(f"{RSSM}/img_stats", hidden, s))
+    parts.stack(
+        f"{name}prior", [reader.layer(f"{RSSM}/img_out", h, hidden)], reader.output(f"{RSSM}/img_stats", hidden, s)
+    )
     picture = 16 * 8 * config.conv_depth
     posterior = reader.layer(f"{RSSM}/obs_out", h + picture + vector, hidden)
     weight = torch.cat(
-        [posterior.weight[:, :h], channels_first(posterior.weight[:, h : h + picture]), posterior.weight[:, h + picture :]], 1
+        [
+            posterior.weight[:, :h],
+            channels_first(posterior.weight[:, h : h + picture]),
+            posterior.weight[:, h + picture :],
+        ],
+        1,
     )
     parts.posterior(Layer(weight, posterior.scale, posterior.shift), h, reader.output(f"{RSSM}/obs_stats", hidden, s))
 

@@ -7,6 +7,7 @@ any class of the program that wrote the file is called.
 
 import io
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,20 @@ from export.foreign.errors import ForeignCheckpointError
 
 _KINDS = {
     *("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "?"),
-    *("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"),
+    *(
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    ),
 }
 
 
@@ -35,7 +49,7 @@ class _Dtype(metaclass=_Sealed):
     def __init__(self, kind: Any, *_: Any) -> None:
         if not isinstance(kind, str) or kind.lstrip("<>|=") not in _KINDS:
             raise pickle.UnpicklingError(f"an array of {kind!r}, where plain numbers are expected")
-        self.kind, self.order = kind.lstrip("<>|="), "<"
+        self.kind, self.order = np.dtype(kind.lstrip("<>|=")).str[1:], "<"
 
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
@@ -45,7 +59,7 @@ class _Dtype(metaclass=_Sealed):
 
     def numpy(self) -> np.dtype[Any]:
         """The element type that is meant."""
-        return np.dtype(self.kind).newbyteorder(self.order)
+        return np.dtype(f"{self.order}{self.kind}") if self.order in "<>" else np.dtype(self.kind)
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: str) -> npt.NDArray[Any]:
@@ -54,7 +68,8 @@ def _array(data: Any, dtype: Any, shape: Any, order: str) -> npt.NDArray[Any]:
         raise pickle.UnpicklingError("an array whose description is not one")
     if len(data) != dtype.numpy().itemsize * int(np.prod(shape, dtype=object)):
         raise pickle.UnpicklingError(f"an array of shape {shape} with {len(data)} bytes")
-    return np.frombuffer(data, dtype.numpy()).reshape(shape, order="F" if order == "F" else "C")
+    values: npt.NDArray[Any] = np.frombuffer(data, dtype.numpy())
+    return values.reshape(shape, order="F") if order == "F" else values.reshape(shape)
 
 
 class _Array(metaclass=_Sealed):
@@ -113,7 +128,20 @@ class _Scalar(metaclass=_Sealed):
         return array
 
 
-_NAMES: dict[tuple[str, str], Any] = {("numpy", "ndarray"): _NdarrayName, ("numpy", "dtype"): _Dtype}
+class _Encode(metaclass=_Sealed):
+    """Bytes as protocol 2 keeps them: a string of as many characters."""
+
+    def __new__(cls, text: Any, encoding: Any = None) -> bytes:  # type: ignore[misc]
+        if not isinstance(text, str) or encoding != "latin1":
+            raise pickle.UnpicklingError("bytes in an unusual encoding")
+        return text.encode("latin-1")
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _NdarrayName,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Encode,
+}
 for _core in ("numpy.core", "numpy._core"):  # before numpy 2, and since
     _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Reconstruct
     _NAMES[f"{_core}.multiarray", "scalar"] = _Scalar
@@ -152,6 +180,7 @@ def load_arrays(data: bytes, name: str) -> Any:
         ForeignCheckpointError: truncated, not a pickle, or it asks for anything that is not an array.
     """
     try:
+        _check_memo(data)
         return _plain(_Unpickler(io.BytesIO(data)).load())
     except pickle.UnpicklingError as error:
         raise ForeignCheckpointError(
@@ -165,6 +194,13 @@ def load_arrays(data: bytes, name: str) -> Any:
             f"{name} is damaged or not a whole pickle ({type(error).__name__}: {error}); copy it again, or take an "
             "earlier checkpoint"
         ) from error
+
+
+def _check_memo(data: bytes) -> None:
+    """A pickle may number what it remembers as it likes, and the reader makes room for the number: up to 64 GB."""
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
+            raise pickle.UnpicklingError(f"it remembers a {argument}th thing, with {len(data)} bytes to say")
 
 
 def _plain(value: Any) -> Any:

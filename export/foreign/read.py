@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class ForeignAgent:
     """One of `FAMILIES`."""
     left: dict[str, int]
     """How many tensors were left aside, by reason."""
+    files: tuple[Path, ...]
+    """What was read."""
 
 
 def _is_fosp(names: set[str]) -> bool:
@@ -70,10 +73,12 @@ def read_foreign(path: Path, *, family: str | None, groups: int | None, state_si
         )
     found = fitting[0]
     if family is not None and family != found:
-        raise ForeignCheckpointError(f"{path} was written by {found}, not by {family}; export it with --from {found}")
+        raise ForeignCheckpointError(
+            f"{path} was written by {found}, not by {family}; export it with --from {found}, or without --from"
+        )
     ledger = Ledger(tensors, str(path))
     agent = _READERS[found][1](ledger, groups=groups, state_size=state_size)
-    return ForeignAgent(agent, found, ledger.settle())
+    return ForeignAgent(agent, found, ledger.settle(), (path,))
 
 
 def _tensors(path: Path) -> dict[str, Tensor | None]:
@@ -91,7 +96,9 @@ def _tensors(path: Path) -> dict[str, Tensor | None]:
 
 
 def _from_numpy(arrays: Mapping[Any, Any]) -> dict[str, Tensor | None]:
-    return {
-        str(name): torch.from_numpy(np.array(value, value.dtype.newbyteorder("="))) if isinstance(value, np.ndarray) else None
-        for name, value in arrays.items()
-    }
+    return {str(name): _tensor(value) if isinstance(value, np.ndarray) else None for name, value in arrays.items()}
+
+
+def _tensor(value: npt.NDArray[Any]) -> Tensor:
+    native = np.array(value, value.dtype.newbyteorder("="))
+    return torch.from_numpy(native.astype(np.int64) if native.dtype.kind == "u" else native)

@@ -28,7 +28,8 @@ def load_state(data: bytes, name: str) -> dict[str, Tensor | None]:
         ) from error
     except Exception as error:  # a damaged archive fails in many ways
         raise ForeignCheckpointError(
-            f"{name} is damaged or not a whole torch file ({_first(error)}); copy it again, or take an earlier checkpoint"
+            f"{name} is damaged or not a whole torch file ({_first(error)}); copy it again, or take an earlier "
+            "checkpoint"
         ) from error
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, dict):

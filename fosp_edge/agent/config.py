@@ -63,7 +63,7 @@ class Config:
     state_scaling: str = "standard"
     """`standard`: mean and deviation of the data set; or `symlog`."""
     bin_spacing: str = "symlog"
-    """`symlog`: bins evenly spaced there, where the mean is taken; or `symexp`: bins spread, the mean taken of values."""
+    """`symlog`: bins evenly spaced there, where the mean is taken; or `symexp`: the mean is taken of their values."""
     reachability_form: str = "logit"
     """`logit` of a probability, or `two_hot`: a value, cut off at 0 and 1."""
     has_decoder: bool = True
@@ -197,7 +197,9 @@ class Config:
     def trained_elsewhere(self) -> list[str]:
         """Names of the architecture's fields that are not this project's own."""
         return [
-            item.name for item in fields(Config) if item.name in _ARCHITECTURE and getattr(self, item.name) != item.default
+            item.name
+            for item in fields(Config)
+            if item.name in _ARCHITECTURE and getattr(self, item.name) != item.default
         ]
 
 

@@ -32,7 +32,7 @@ def two_hot(value: Tensor, count: int) -> Tensor:
 
 
 def two_hot_mean(logits: Tensor, spacing: str = "symlog") -> Tensor:
-    """The value that a two-hot distribution stands for, with the bins of `Config.bin_spacing`; [..., count] -> [...]."""
+    """The value that a two-hot distribution stands for, bins as `Config.bin_spacing` has it; [..., count] -> [...]."""
     probability, centres = torch.softmax(logits.float(), -1), bin_centres(logits.shape[-1], logits.device)
     if spacing == "symexp":
         return symmetric_mean(probability, symexp(centres))

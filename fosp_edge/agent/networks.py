@@ -68,9 +68,9 @@ class ChannelNorm(nn.Module):
 class Encoder(nn.Module):
     """Image and state to one feature vector.
 
-    Four convolutions that each halve the picture take 64x64 to 4x4; the state goes through one dense layer after being brought to
-    zero mean and unit deviation with statistics of the data set. (The paper uses symlog for vectors; joint angles
-    and positions in metres differ so little after it that a centimetre is lost in the noise of the first layer.)
+    Four convolutions that each halve the picture take 64x64 to 4x4; the state goes through one dense layer after being
+    brought to zero mean and unit deviation with statistics of the data set. (The paper uses symlog for vectors; joint
+    angles and positions in metres differ so little after it that a centimetre is lost in the noise of the first layer.)
     """
 
     def __init__(self, config: Config) -> None:
@@ -102,7 +102,8 @@ class Encoder(nn.Module):
         pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5
         if not len(self.state):
             # A graph keeps only the inputs that it uses, and a robot always sends its state.
-            return self.image(pixels).flatten(1) + 0.0 * state[:, :1]
+            seen: Tensor = self.image(pixels).flatten(1) + 0.0 * state[:, :1]
+            return seen
         normalised = symlog(state) if self._symlog else (state - self.state_mean) / self.state_deviation
         return torch.cat([self.image(pixels).flatten(1), self.state(normalised)], -1)
 

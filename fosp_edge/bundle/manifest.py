@@ -14,6 +14,10 @@ SIGNATURE_FILE = "manifest.sig"
 GATE_FILE = "gate.safetensors"
 """What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
 
+REACHABILITY = "reachability"
+SCORES = ("reward_value", "cost_value", REACHABILITY, "state_reachability")
+"""Outputs of the step graph that judge."""
+
 CLOSED_LOOP, RECORDED = "closed loop", "recorded"
 """Trajectories a threshold can come from: the bundle's own policy, unfiltered, or whatever else was recorded. Only the
 first kind is exchangeable with what the robot will do, so only there does the level promise anything about it."""
@@ -161,6 +165,8 @@ class Manifest:
     """How the weights are rounded, in both files alike; None in bundles from before this was kept: float32."""
     precision: Conversion | None = None
     """What the step graph computes in; None is float32."""
+    unknown_scores: tuple[str, ...] = ()
+    """Outputs of the step graph that mean nothing, because the agent never learnt them. Reachability then reads 1."""
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, so that equal manifests have equal hashes."""
@@ -192,6 +198,7 @@ class Manifest:
                 "actions": tuple(_build(Channel, item) for item in _list(raw, "actions")),
                 "latent": _build(LatentContract, raw.get("latent")),
                 "candidates": tuple(str(item) for item in _list(raw, "candidates")),
+                "unknown_scores": tuple(str(item) for item in _list({"unknown_scores": [], **raw}, "unknown_scores")),
                 "filter": _build(FilterThresholds, raw.get("filter")),
                 "parity": _build(Parity, raw.get("parity")),
                 **{

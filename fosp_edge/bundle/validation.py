@@ -9,6 +9,7 @@ from fosp_edge.bundle.manifest import (
     CLOSED_LOOP,
     GATE_FILE,
     RECORDED,
+    SCORES,
     SIGNATURE_FILE,
     BundleError,
     CameraContract,
@@ -41,6 +42,8 @@ def validate(manifest: Manifest) -> None:
     for field in ("deterministic", "groups", "classes"):
         _count(f"latent.{field}", getattr(manifest.latent, field), 1)
     _candidates(manifest)
+    if strange := sorted(set(manifest.unknown_scores) - set(SCORES)):
+        raise BundleError(f"manifest.json: unknown_scores names {strange[0]!r}, the scores are {', '.join(SCORES)}")
     _filter(manifest)
     _gate(manifest)
     _parity(manifest)

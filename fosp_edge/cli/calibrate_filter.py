@@ -19,6 +19,7 @@ from fosp_edge.bundle.manifest import (
     CLOSED_LOOP,
     GATE_FILE,
     GRAPH_FILE,
+    REACHABILITY,
     RECORDED,
     BundleError,
     FilterThresholds,
@@ -166,6 +167,11 @@ def calibrate_filter(
     """
     console = Console()
     opened = load_bundle(bundle)
+    if REACHABILITY in opened.manifest.unknown_scores:
+        raise BundleError(
+            f"{opened.manifest.name!r} has nothing to calibrate: its agent never learnt reachability. It drives only "
+            "with --no-filter"
+        )
     with ExperienceStore(dataset) as store, console.status("following the recorded episodes"):
         fingerprint = store.fingerprint()
         if recorded:

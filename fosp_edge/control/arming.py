@@ -2,7 +2,7 @@
 
 import math
 
-from fosp_edge.bundle.manifest import CLOSED_LOOP, BundleError, FilterThresholds, GateThreshold, Manifest
+from fosp_edge.bundle.manifest import CLOSED_LOOP, REACHABILITY, BundleError, FilterThresholds, GateThreshold, Manifest
 
 
 def smallest_sample(level: float) -> int:
@@ -14,6 +14,8 @@ def smallest_sample(level: float) -> int:
 
 def refusals(manifest: Manifest, graph_sha256: str) -> list[str]:
     """Why the filter of a bundle must not be armed, one phrase per reason; empty if it may."""
+    if REACHABILITY in manifest.unknown_scores:
+        return ["its agent never learnt reachability, so nothing in it predicts a violation"]
     found = _of("safety filter", manifest.filter, graph_sha256)
     if manifest.gate is not None:
         found += _of("out-of-distribution gate", manifest.gate, graph_sha256)
@@ -27,10 +29,13 @@ def check_armed(manifest: Manifest, graph_sha256: str) -> None:
         BundleError: with every reason.
     """
     if found := refusals(manifest, graph_sha256):
-        raise BundleError(
-            f"the filter of {manifest.name!r} does not arm: {'; '.join(found)}. "
-            "Calibrate it: fosp-edge calibrate-filter BUNDLE --dataset DATA"
-        )
+        remedy = "Calibrate it: fosp-edge calibrate-filter BUNDLE --dataset DATA"
+        if REACHABILITY in manifest.unknown_scores:
+            remedy = (
+                "No calibration can mend that: it only drives with --no-filter, with nothing to hold it back, or after "
+                "its critics were trained here"
+            )
+        raise BundleError(f"the filter of {manifest.name!r} does not arm: {'; '.join(found)}. {remedy}")
 
 
 def caveats(manifest: Manifest) -> list[str]:

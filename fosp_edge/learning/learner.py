@@ -38,6 +38,11 @@ class Learner:
     """Holds optimisers and scales, and turns batches into updates of an agent."""
 
     def __init__(self, agent: Agent) -> None:
+        if strange := agent.config.trained_elsewhere:
+            raise ValueError(
+                f"this agent has another project's architecture ({', '.join(strange)}): it can be exported and "
+                "driven, but not trained here"
+            )
         self.agent, self.config = agent, agent.config
         config = agent.config
         self.device = next(agent.parameters()).device

@@ -62,8 +62,8 @@ def test_the_graph_is_the_agent(architecture: dict[str, Any]) -> None:
 
 
 def test_an_untrained_reachability_calls_everything_unsafe() -> None:
-    from export.graph_policy import GraphPolicy
     from export.drift import recorded_inputs
+    from export.graph_policy import GraphPolicy
 
     agent = make_foreign(**BLOCKS)
     policy = GraphPolicy(export_step(StepModule(agent)), agent.config)
