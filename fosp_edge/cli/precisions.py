@@ -46,7 +46,8 @@ def safereach_driver(robot: str, episodes: int) -> Driver | None:
 
     def drive(manifest: Manifest, files: dict[str, bytes]) -> list[tuple[float, float]]:
         with tempfile.TemporaryDirectory() as folder:
-            actor = BundleActor(load_bundle(write_bundle(manifest, files, Path(folder))), filter_enabled=True)
+            path = write_bundle(manifest, files, Path(folder))
+            actor = BundleActor(load_bundle(path, check_signature=False), filter_enabled=True)
             results = [evaluate_episode(actor, "standard", FIRST_SEED + index) for index in range(episodes)]
         return [(result.total_reward, result.cost) for result in results]
 
@@ -57,8 +58,11 @@ def print_trials(console: Console, trials: Sequence[Any]) -> None:
     """The precisions that were compared, one row each."""
     if not trials:
         return
-    table = Table(title="precisions on this device", caption="drift: mean change of the policy's action over recorded "
-                  "episodes, its own noise = 1; false alarms: of the filter, at the same miss rate")  # fmt: skip
+    table = Table(box=None, pad_edge=False, header_style="bold", title="precisions on this device")
+    table.caption = (
+        "drift: mean change of the policy's action over recorded episodes, its own sampling noise = 1; "
+        "false alarms: of the filter, at the same miss rate"
+    )
     for name in ("precision", "MB", "median ms", "p99 ms", "drift", "false alarms", "return", "violations", "verdict"):
         table.add_column(name, justify="left" if name in ("precision", "verdict") else "right", overflow="fold")
     for trial in trials:
