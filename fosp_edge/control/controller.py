@@ -15,6 +15,7 @@ from fosp_edge.control.gate import OodGate, explain
 from fosp_edge.control.gate_response import DEFAULT_GATE_SETTINGS, GateSettings, GateState, respond
 from fosp_edge.control.inference import PolicyBundle, PolicyRuntime
 from fosp_edge.control.limits import Limits
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.safety_filter import (
     DEFAULT_SETTINGS,
     FilterSettings,
@@ -81,7 +82,7 @@ class Controller:
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
             self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
-        self.runtime = runtime or PolicyRuntime(bundle, threads)
+        self.runtime = runtime or open_runtime(bundle, threads)
         actions = self.manifest.actions
         self.limits = Limits(
             tuple(channel.low for channel in actions),
