@@ -32,6 +32,7 @@ from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cameras.ring_camera import RingCamera
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.types import Float32Array, Observation
 from fosp_edge.robots.serial_arm import SerialArm
@@ -72,7 +73,7 @@ class TickBench:
     """One bundle on a null device: the control loop's tick with a stopwatch in it."""
 
     def __init__(self, bundle: Bundle, port: str, rings: dict[str, str], threads: int) -> None:
-        self.controller = Controller(bundle, threads=threads)
+        self.controller = Controller(bundle, execution=Execution(threads))
         self.cameras = [RingCamera(camera.name, rings[camera.name]) for camera in bundle.manifest.cameras]
         self.robot = SerialArm(port, watchdog_s=1.0, telemetry_timeout_s=1.0)
         self.robot.connect(5.0)

@@ -23,7 +23,7 @@ from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, Ha
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
-from fosp_edge.cli.run_recording import open_recorder
+from fosp_edge.cli.run_recording import RecordingOptions
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
@@ -59,6 +59,10 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
     headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
+    flight: Annotated[bool, typer.Option(help="Keep the last minutes on disk for `fosp-edge replay`.")] = True,
+    flight_minutes: Annotated[float, typer.Option(min=0.5, help="How many minutes are kept at least.")] = 10.0,
+    view: Annotated[bool, typer.Option("--view", help="Live view in a browser, on this computer only.")] = False,
+    view_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the live view; 0 for any.")] = 8017,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
@@ -90,7 +94,8 @@ def run(
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
-                console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
+                console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
+                recording=RecordingOptions(record, flight, 60.0 * flight_minutes, view_port if view else None),
                 max_steps=max_steps if rig.referee is None else None,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
@@ -119,14 +124,14 @@ def _drive(
     folder: Path,
     *,
     headless: bool,
-    record: bool,
+    recording: RecordingOptions,
     ask: bool,
     max_steps: int | None,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder, store = open_recorder(folder / "experience", bundle) if record else (None, None)
+    recorder = recording.open(folder, bundle, controller)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,
@@ -153,8 +158,6 @@ def _drive(
         summary = session.run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
-    if store is not None:
-        store.close()
     about = {
         "bundle": {"name": bundle.manifest.name, "sha256": bundle.path.name},
         "robot": rig.description,

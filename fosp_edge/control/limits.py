@@ -58,6 +58,10 @@ class Limits:
         """The robot stands still: the next action starts from rest."""
         self._previous = self._rest.copy()
 
+    def restore(self, previous: FloatArray) -> None:
+        """Go on as if this action, physical, shape [A], had just been let through."""
+        self._previous = previous.copy()
+
     def apply(self, normalised: Float32Array) -> LimitedAction:
         """Bring an action, shape [A], normalised, inside range and rate.
 
