@@ -14,7 +14,7 @@ EXPANSION_COST_WEIGHT = 0.1
 
 def policies_of(agent: Agent) -> dict[str, Policy]:
     """The policies of an agent by name: one, or the frozen offline one beside the online one that learns."""
-    online = getattr(agent, "online_policy", None)
+    online = agent.online_policy
     return {"policy": agent.policy} if online is None else {"offline": agent.policy, "online": online}
 
 

@@ -12,9 +12,9 @@ from export.storage import STORAGES, Storage, rounded
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.manifest import Conversion
 
-SHARE_OF_OWN_NOISE = 0.5
-"""A conversion is admitted if it moves actions and reachability, on average, at most half as far as other sampling
-noise in the same agent does: less than what cannot matter."""
+SHARE_OF_OWN_NOISE = 0.75
+"""A conversion is admitted if it moves actions and reachability, on average, at most three quarters as far as other
+sampling noise in the same agent does: less than what cannot matter."""
 EXACT = 1e-4
 """A mean drift that is admitted in any case: what rounding alone may do to an agent without noise."""
 STORAGE_TICKS = 600
@@ -26,11 +26,9 @@ class Yardstick:
 
     def __init__(self, agent: Agent, episodes: Sequence[Steps], *, seed: int = 0) -> None:
         config = agent.config
-        self.agent = agent
+        self.agent, self.rows = agent, Candidates.of(agent)
         self._inputs = list(
-            recorded_inputs(
-                episodes, config.groups, config.classes, Candidates.of(agent).samples, config.action_size, seed
-            )
+            recorded_inputs(episodes, config.groups, config.classes, self.rows.samples, config.action_size, seed)
         )
         self.own: Drift = measure_drift(ReferencePolicy(agent), _Renoised(agent), self._inputs)
 

@@ -2,13 +2,17 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 
 from export.candidates import Candidates
@@ -18,14 +22,19 @@ from export.conversion import Yardstick, choose_storage, enough
 from export.drift import Steps
 from export.graph import export_step
 from export.parity import ParityError, check_parity
+from export.precision import Precision
 from export.reference import recorded_reachability
+from export.restore import agent_of_bundle
 from export.step import StepModule
 from export.storage import Storage, pack
 from export.thresholds import Calibration, calibrate
+from export.trial import Trial, Trials
 from fosp_edge.agent.agent import Agent
-from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import (
+    GATE_FILE,
     GRAPH_FILE,
+    RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
     BundleError,
@@ -37,7 +46,10 @@ from fosp_edge.bundle.manifest import (
 )
 
 INITIAL_FILE, DECODER_FILE, IMAGINATION_FILE = "initial.onnx", "decoder.onnx", "imagination.onnx"
+TRIALS_FILE = "precisions.json"
 PARITY_EPISODES = 3
+Driver = Callable[[Manifest, dict[str, bytes]], Sequence[tuple[float, float]]]
+"""Drives a bundle of this manifest and these files; return and cost of each episode."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,8 @@ class Exported:
     path: Path
     manifest: Manifest
     calibration: Calibration
+    trials: tuple[Trial, ...] = ()
+    """The precisions that were compared, if any were."""
 
 
 def export_bundle(
@@ -71,6 +85,8 @@ def export_bundle(
     provenance: dict[str, Any],
     parent_folder: Path,
     storage: Storage | None = None,
+    precision: Precision | None = "float32",
+    closed_loop: Driver | None = None,
     look_ahead: bool = False,
     decoder: bool = False,
 ) -> Exported:
@@ -86,6 +102,8 @@ def export_bundle(
         provenance: goes into the manifest.
         parent_folder: where bundles are kept.
         storage: of the weights; None takes the smallest that moves the agent less than its own noise does.
+        precision: of the step graph; None takes the fastest on this device within bounds (`export.trial`).
+        closed_loop: drives a bundle that is not yet written; None if there is no simulator.
         look_ahead: add the imagination graph.
         decoder: add the decoder graph.
 
@@ -99,14 +117,15 @@ def export_bundle(
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
     config, rows = agent.config, Candidates.of(agent)
     metadata = _metadata(name, contract, agent)
-    graph = compact(export_step(StepModule(agent), metadata))
+    plain = export_step(StepModule(agent), metadata)
+    graph = compact(plain)
     generator = torch.Generator().manual_seed(0)
     measured = [
         (recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out
     ]
     calibration = calibrate(measured, miss_rate)
     parity = check_parity(agent, graph, held_out[:PARITY_EPISODES])
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = _now()
     manifest = Manifest(
         name=name,
         robot=contract.robot,
@@ -140,8 +159,98 @@ def export_bundle(
         files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))
     if decoder:
         files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
+    if precision != "float32":
+        return _with_precision(
+            manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder
+        )
     path = write_bundle(manifest, files, parent_folder)
     return Exported(path, manifest, calibration)
+
+
+def convert_bundle(
+    bundle: Bundle,
+    held_out: Sequence[Steps],
+    *,
+    precision: Precision | None,
+    miss_rate: float,
+    data_sha256: str,
+    parent_folder: Path,
+    closed_loop: Driver | None = None,
+) -> Exported:
+    """The same agent as another bundle, its step graph in another precision. The out-of-distribution gate is left out:
+    it was fitted to the old graph.
+
+    Raises:
+        ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
+    """
+    if not held_out:
+        raise ParityError("a conversion cannot be judged: there is no recorded episode held out")
+    agent = agent_of_bundle(bundle)
+    manifest = bundle.manifest
+    contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+    plain = export_step(StepModule(agent), _metadata(manifest.name, contract, agent))
+    files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
+    manifest = replace(
+        manifest,
+        gate=None,
+        filter=replace(
+            manifest.filter, level=miss_rate, data_sha256=data_sha256, trajectories=RECORDED, date_utc=_now()
+        ),
+        provenance=manifest.provenance | {"converted_from": bundle.id},
+        created_utc=_now(),
+    )
+    return _with_precision(
+        manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder
+    )
+
+
+def _with_precision(
+    manifest: Manifest,
+    files: dict[str, bytes],
+    plain: bytes,
+    yardstick: Yardstick,
+    held_out: Sequence[Steps],
+    precision: Precision | None,
+    closed_loop: Driver | None,
+    parent_folder: Path,
+) -> Exported:
+    """Choose a precision and write the bundle with it, with thresholds from the graph that will drive."""
+
+    def complete(graph: bytes, calibration: Calibration) -> tuple[Manifest, dict[str, bytes]]:
+        thresholds = replace(
+            manifest.filter,
+            feasible_reachability=calibration.feasible_reachability,
+            stop_reachability=calibration.stop_reachability,
+            sample_size=calibration.sample_size,
+            graph_sha256=hashlib.sha256(graph).hexdigest(),
+        )
+        provenance = manifest.provenance | {"false_alarm_rate": calibration.false_alarm_rate}
+        return replace(manifest, filter=thresholds, provenance=provenance), files | {GRAPH_FILE: graph}
+
+    drive = None if closed_loop is None else lambda graph, calibration: closed_loop(*complete(graph, calibration))
+    trials = Trials(yardstick, plain, held_out, manifest.filter.level, drive)
+    chosen, tried = trials.choose(precision)
+    assert chosen.calibration is not None
+    manifest, files = complete(chosen.graph, chosen.calibration)
+    manifest = replace(manifest, precision=None if chosen.precision == "float32" else chosen.conversion)
+    report = {"device": device(), "trials": [trial.to_json() for trial in tried]}
+    files[TRIALS_FILE] = (json.dumps(report, indent=1) + "\n").encode()
+    path = write_bundle(manifest, files, parent_folder)
+    return Exported(path, manifest, chosen.calibration, tuple(tried))
+
+
+def device() -> dict[str, str | int | None]:
+    """What a latency was measured on."""
+    return {
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "onnxruntime": onnxruntime.__version__,
+        "providers": ", ".join(onnxruntime.get_available_providers()),
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:

@@ -23,9 +23,9 @@ class GraphPolicy:
         self.deterministic: npt.NDArray[np.float32] = np.zeros((1, config.deterministic), np.float32)
         self.stochastic: npt.NDArray[np.int64] = np.zeros((1, config.groups), np.int64)
 
-    def step(self, inputs: Inputs) -> Outputs:
-        """Follow one observation; `is_first` resets inside the graph."""
-        feeds: dict[str, npt.NDArray[np.generic]] = {
+    def feeds(self, inputs: Inputs) -> dict[str, npt.NDArray[np.generic]]:
+        """The graph's inputs for one observation and the state carried so far."""
+        return {
             "image": inputs.image[None],
             "state": inputs.state[None],
             "previous_action": inputs.previous_action[None],
@@ -35,7 +35,10 @@ class GraphPolicy:
             "latent_noise": inputs.latent_noise[None],
             "action_noise": inputs.action_noise,
         }
-        found = dict(zip(OUTPUTS, self.session.run(list(OUTPUTS), feeds), strict=True))
+
+    def step(self, inputs: Inputs) -> Outputs:
+        """Follow one observation; `is_first` resets inside the graph."""
+        found = dict(zip(OUTPUTS, self.session.run(list(OUTPUTS), self.feeds(inputs)), strict=True))
         self.deterministic, self.stochastic = found["next_deterministic"], found["next_stochastic"]
         return Outputs(
             stochastic=self.stochastic[0],

@@ -19,8 +19,9 @@ def agent_of_bundle(bundle: Bundle) -> Agent:
     if not isinstance(raw, dict):
         raise BundleError(f"{bundle.path} carries no training configuration; export it again from its checkpoint")
     try:
-        agent = Agent(Config.from_dict(raw))
-        missing, unexpected = agent.load_state_dict(unpack((bundle.path / WEIGHTS_FILE).read_bytes()), strict=False)
+        weights = unpack((bundle.path / WEIGHTS_FILE).read_bytes())
+        agent = Agent.with_parts_of(Config.from_dict(raw), weights)
+        missing, unexpected = agent.load_state_dict(weights, strict=False)
     except BundleError:
         raise
     except (ValueError, RuntimeError, TypeError) as error:

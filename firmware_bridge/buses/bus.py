@@ -79,7 +79,11 @@ class MotorBus(Protocol):
         ...
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, acknowledged one by one."""
+        """Switch all motors' torque on or off, acknowledged by each."""
+        ...
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this, one limit per motor, acknowledged by each."""
         ...
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
@@ -237,6 +241,14 @@ class ServoBus:
                     f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in position control "
                     f"({self.family.position_mode}): run `fosp-edge motors setup` for it."
                 )
+            if self.family.time_profile_bit and self._drive_mode(motor_id) & self.family.time_profile_bit:
+                raise MotorBusError(
+                    f"Motor {motor_id} on {self.port} takes its profile as a time, not as a speed: run "
+                    "`fosp-edge motors setup` for it."
+                )
+
+    def _drive_mode(self, motor_id: int) -> int:
+        return self.read_register(motor_id, "drive_mode")
 
     def read_states(self) -> list[MotorState | None]:
         """Return one state per motor, None for each that did not answer in time."""
@@ -271,9 +283,49 @@ class ServoBus:
         self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, each read back."""
-        for motor_id in self.motor_ids:
-            self.write_register(motor_id, "torque_enable", int(on))
+        """Switch all motors' torque on or off with one packet, and read all of them back. Tries three times.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        others = self._write_all("torque_enable", [int(on)] * len(self.motor_ids))
+        if others:
+            raise MotorBusError(
+                f"Motors {others} on {self.port} do not switch their torque {'on' if on else 'off'}: one that has shut "
+                "itself down after an overload must be power-cycled."
+            )
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this: the servo's own limit, kept whatever this computer does.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        unit = self.family.velocity_rad_s_per_unit
+        others = self._write_all(self.family.speed_limit_register, [max(1, int(one / unit)) for one in velocity_rad_s])
+        if others:
+            raise MotorBusError(f"Motors {others} on {self.port} do not take a speed limit: check their model.")
+
+    def _write_all(self, name: str, values: Sequence[int]) -> list[int]:
+        """Write one register of all motors with one packet and read them back with another. Tries three times.
+
+        Returns the motors that say otherwise. Raises NoAnswerError for those that say nothing.
+        """
+        register = self.family.registers[name]
+        wanted = {motor_id: register.encode(value) for motor_id, value in zip(self.motor_ids, values, strict=True)}
+        question = sync_read(self.family.form, register.address, register.size, self.motor_ids)
+        silent: list[int] = []
+        others: list[int] = []
+        for _ in range(3):
+            self._transport.write(sync_write(self.family.form, register.address, register.size, list(wanted.items())))
+            answers = self._exchange(question, self.motor_ids, self.register_timeout_s)
+            silent = [motor_id for motor_id in self.motor_ids if motor_id not in answers]
+            others = [motor_id for motor_id, answer in answers.items() if answer.parameters != wanted[motor_id]]
+            if not silent and not others:
+                return []
+        if silent:
+            raise NoAnswerError(
+                f"Motors {silent} on {self.port} do not answer for their {name}: check power and plugs."
+            )
+        return others
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
         """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
@@ -301,6 +353,8 @@ class ServoBus:
                 self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
             if self.read_register(motor_id, self.family.return_delay_register) != delay:
                 self._write_persistent(motor_id, self.family.return_delay_register, delay)
+            if (bit := self.family.time_profile_bit) and (mode := self._drive_mode(motor_id)) & bit:
+                self._write_persistent(motor_id, "drive_mode", mode & ~bit)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
@@ -367,6 +421,19 @@ class ServoBus:
         if "lock" in self.family.registers:
             self.write_register(motor_id, "lock", 1)
 
+    def hold_here(self) -> int:
+        """Make every motor that has torque stay where it is now, read back. Returns how many that were.
+
+        Raises NoAnswerError, or MotorBusError for a motor that does not take its new goal.
+        """
+        holding = 0
+        for motor_id in self.motor_ids:
+            # A goal is given only to a motor with torque: some models switch it on by being given one.
+            if self.read_register(motor_id, "torque_enable"):
+                self.write_register(motor_id, "goal_position", self.read_register(motor_id, "present_position"))
+                holding += 1
+        return holding
+
     def broadcast_torque_off(self) -> None:
         """Switch every motor on the line off in one packet that nobody answers: for leaving in a hurry."""
         register = self.family.registers["torque_enable"]
@@ -389,6 +456,6 @@ def _expected_against_found(bus: ServoBus, wanted: Sequence[int], found: Sequenc
         lines.append(f"  id {motor_id}: expected {expected}, found {one.model_name if one else 'nothing'}")
     return (
         f"The motors on {bus.port} are not those expected:\n"
-        + "\n".join(lines)
-        + "\nCheck power and plugs along the chain; give ids with `motors setup`."
+        + ";\n".join(lines)
+        + ".\nCheck power and plugs along the chain; give ids with `motors setup`."
     )

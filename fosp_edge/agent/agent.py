@@ -1,6 +1,7 @@
 """The whole agent: world model, critics, reachability function and policy."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,11 @@ def log_density(mean: Tensor, deviation: Tensor, action: Tensor) -> Tensor:
 
 
 class Agent(nn.Module):
-    """Everything that is learnt, and the slow copies that learning needs."""
+    """Everything that is learnt, and the slow copies that learning needs.
+
+    `policy` is what offline training gave. Once `expand` was called, it is frozen and `online_policy` learns beside it
+    (safe policy expansion, FOSP section 4.3; Zhang et al., ICLR 2023).
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -79,6 +84,32 @@ class Agent(nn.Module):
         self.slow_critics = copy.deepcopy(self.critics)
         self.slow_critics.requires_grad_(False)
         self.policy = Policy(config)
+        self.online_policy: Policy | None = None
+
+    @staticmethod
+    def with_parts_of(config: Config, names: Iterable[str]) -> "Agent":
+        """An agent that has the parts that weights of these names need: an online policy only if they have one."""
+        agent = Agent(config)
+        if any(name.startswith("online_policy.") for name in names):
+            agent.expand()
+        return agent
+
+    def expand(self) -> None:
+        """Freeze the policy and put a new one with its own parameters, initialised from it, beside it; once only."""
+        self.policy.requires_grad_(False)
+        if self.online_policy is None:
+            self.online_policy = copy.deepcopy(self.policy)
+            self.online_policy.requires_grad_(True)
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All policies that propose actions: the offline one, and the online one if there is one."""
+        return (self.policy,) if self.online_policy is None else (self.policy, self.online_policy)
+
+    @property
+    def learning_policy(self) -> Policy:
+        """The policy that updates change: the online one if there is one."""
+        return self.policies[-1]
 
     @torch.no_grad()
     def update_slow_critics(self) -> None:

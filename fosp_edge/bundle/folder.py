@@ -1,7 +1,8 @@
 """A bundle on the disk: written as a whole or not at all, and refused if a single byte is not the one it was made with.
 
 The folder's name is the SHA-256 of `manifest.json`, and `manifest.json` holds the SHA-256 of every other file: the
-name vouches for all of it. This finds accidents and swapped files; it does not say who made a bundle.
+name vouches for all of it. This finds accidents and swapped files; who made a bundle is said by its signature
+(`fosp_edge.bundle.signature`), the one file that the name does not cover.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, WEIGHTS_FILE, BundleError, Manifest
+from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, SIGNATURE_FILE, WEIGHTS_FILE, BundleError, Manifest
 from fosp_edge.bundle.validation import SHA256, validate
 
 MANIFEST_FILE = "manifest.json"
@@ -21,6 +22,7 @@ _REQUIRED = (GRAPH_FILE, WEIGHTS_FILE)
 _KEPT = (GRAPH_FILE, GATE_FILE)
 """Files whose content stays in memory once verified."""
 _LARGEST_MANIFEST_BYTES = 16 << 20
+_LARGEST_SIGNATURE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def write_bundle(manifest: Manifest, files: Mapping[str, bytes], parent_folder: 
     text = manifest.to_json().encode()
     folder = parent_folder / hashlib.sha256(text).hexdigest()
     if folder.exists():
-        return load_bundle(folder).path
+        return load_bundle(folder, check_signature=False).path
     temporary = parent_folder / f".{folder.name[:12]}.{secrets.token_hex(4)}"
     try:
         temporary.mkdir(parents=True)
@@ -78,8 +80,13 @@ def write_bundle(manifest: Manifest, files: Mapping[str, bytes], parent_folder: 
     return folder
 
 
-def load_bundle(path: Path | str) -> Bundle:
+def load_bundle(path: Path | str, *, check_signature: bool = True) -> Bundle:
     """Read and verify a bundle.
+
+    Args:
+        path: its folder.
+        check_signature: whether the bundle must be signed if this machine trusts keys (`fosp_edge.bundle.signature`).
+            Only for those who look at a bundle, or sign it, and do not run it.
 
     Raises:
         BundleError: anything is missing, added, changed, misnamed, a link, or cannot be meant; the sentence says what.
@@ -99,6 +106,8 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{folder}: the manifest was changed (its SHA-256 is {digest[:12]}..., the folder's name says "
             f"{folder.name[:12]}...); get the bundle again"
         )
+    if check_signature:
+        _check_signature(folder, text, SIGNATURE_FILE in found)
     try:
         manifest = Manifest.from_json(text.decode())
     except UnicodeDecodeError as error:
@@ -108,10 +117,20 @@ def load_bundle(path: Path | str) -> Bundle:
     required = {*_REQUIRED, GATE_FILE} if manifest.gate is not None else set(_REQUIRED)
     if missing := sorted((expected | required) - found):
         raise BundleError(f"{folder} lacks {', '.join(missing)}; get the bundle again")
-    if extra := sorted(found - expected):
+    if extra := sorted(found - expected - {SIGNATURE_FILE}):
         raise BundleError(f"{folder} holds what does not belong to it: {', '.join(extra)}; remove it or get it again")
     contents = {name: _verified(folder / name, manifest.files[name]) for name in sorted(manifest.files)}
     return Bundle(folder, manifest, contents[GRAPH_FILE], contents.get(GATE_FILE))
+
+
+def _check_signature(folder: Path, manifest: bytes, signed: bool) -> None:
+    """Raises BundleError if this machine trusts keys and none of them signed the manifest."""
+    # Imported here: reading keys takes a library that a robot without any need not wait for.
+    from fosp_edge.bundle.signature import configured_keys, verify
+
+    if keys := configured_keys():
+        signature = _read(folder / SIGNATURE_FILE, _LARGEST_SIGNATURE_BYTES) if signed else None
+        verify(manifest, signature, keys, folder)
 
 
 def read_files(bundle: Bundle) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from fosp_edge.bundle.manifest import (
     CLOSED_LOOP,
     GATE_FILE,
     RECORDED,
+    SIGNATURE_FILE,
     BundleError,
     CameraContract,
     Channel,
@@ -58,6 +59,13 @@ def _camera(camera: CameraContract) -> None:
         _text(f"serial number of camera {camera.name}", camera.serial)
     if camera.calibration_sha256 is not None and not _is_sha256(camera.calibration_sha256):
         raise BundleError(f"manifest.json: camera {camera.name} has a calibration hash that is not a SHA-256")
+
+    picture = camera.picture
+    if (picture.width_px, picture.height_px) != (camera.width_px, camera.height_px):
+        raise BundleError(
+            f"manifest.json: camera {camera.name} gives {camera.width_px}x{camera.height_px} pixels, its preprocessing "
+            f"makes {picture.width_px}x{picture.height_px}"
+        )
 
 
 def _channels(field: str, channels: Sequence[Channel]) -> None:
@@ -153,7 +161,7 @@ def _files(files: Any) -> None:
     if not isinstance(files, dict):
         raise BundleError(f"manifest.json: expected an object under 'files', found {type(files).__name__}")
     for name, digest in files.items():
-        if not isinstance(name, str) or not FILE_NAME.fullmatch(name) or name == "manifest.json":
+        if not isinstance(name, str) or not FILE_NAME.fullmatch(name) or name in ("manifest.json", SIGNATURE_FILE):
             raise BundleError(f"manifest.json: {name!r} is not a name that a file of a bundle can have")
         if not _is_sha256(digest):
             raise BundleError(f"manifest.json: the hash of {name} is not a SHA-256: {digest!r}")

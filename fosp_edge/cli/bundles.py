@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fosp_edge.bundle.folder import MANIFEST_FILE, Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, Channel
+from fosp_edge.cli.bundles_sign import signature_line
 from fosp_edge.cli.shipped import SHIPPED_FOLDER, shipped_bundle
 
 BundlePath = Annotated[Path | None, typer.Argument(help="Folder of the bundle; the shipped one if left out.")]
@@ -56,20 +57,26 @@ def ls(
 
 def show(bundle: BundlePath = None, as_json: AsJson = False) -> None:
     """Show what a bundle was made for, what its filter was set to and why, and what was proven of it."""
-    loaded = load_bundle(bundle or shipped_bundle())
+    loaded = load_bundle(bundle or shipped_bundle(), check_signature=False)
     if as_json:
         typer.echo(loaded.manifest.to_json(), nl=False)
         return
     console = Console(highlight=False, soft_wrap=True)
-    for name, text in _lines(loaded).items():
+    for name, text in manifest_lines(loaded).items():
         console.print(f"[bold]{name:<12}[/] {escape(text)}")
 
 
 def verify(bundle: BundlePath = None) -> None:
-    """Check the manifest and every hash of a bundle; a bundle with anything changed is refused with what differs."""
+    """Check every hash of a bundle, and its signature if this machine trusts keys; refused with what differs.
+
+    Trusted are the public keys in FOSP_EDGE_TRUSTED_KEYS (a PEM file or a folder), else in /etc/fosp-edge/trusted-keys.
+
+    Example: fosp-edge bundles verify bundles/4f1c...
+    """
     loaded = load_bundle(bundle or shipped_bundle())
     count = len(loaded.manifest.files) + 1
     typer.secho(f"{loaded.manifest.name} {loaded.id}: {count} files, every hash verified", fg=typer.colors.GREEN)
+    typer.echo(signature_line(loaded.path))
 
 
 def _bundles_below(folder: Path) -> Iterator[Path]:
@@ -102,11 +109,15 @@ def _row_json(path: Path, loaded: Bundle | BundleError) -> dict[str, object]:
     }
 
 
-def _lines(bundle: Bundle) -> dict[str, str]:
+def manifest_lines(bundle: Bundle) -> dict[str, str]:
+    """The manifest in sentences, by subject."""
     manifest = bundle.manifest
     limits, gate, parity, latent = manifest.filter, manifest.gate, manifest.parity, manifest.latent
     cameras = [
-        f"{camera.name} {camera.width_px}x{camera.height_px}" + (f" (serial {camera.serial})" if camera.serial else "")
+        f"{camera.name} {camera.width_px}x{camera.height_px}"
+        + (f" (serial {camera.serial})" if camera.serial else "")
+        + (f" (calibration {camera.calibration_sha256[:12]})" if camera.calibration_sha256 else "")
+        + (f" (pictures: {camera.picture.sentence()})" if camera.preprocessing else "")
         for camera in manifest.cameras
     ]
     provenance = {name: value for name, value in manifest.provenance.items() if not isinstance(value, (dict, list))}

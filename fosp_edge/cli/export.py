@@ -1,5 +1,6 @@
 """`fosp-edge export`: a checkpoint becomes a bundle that a robot accepts."""
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
+from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -37,17 +41,30 @@ def export(
         StorageChoice,
         typer.Option(help="How weights are kept; auto: the smallest that moves the agent less than its own noise."),
     ] = StorageChoice.AUTO,
+    precision: Annotated[
+        PrecisionChoice,
+        typer.Option(help="What the step graph computes in; auto: the fastest here that stays within all bounds."),
+    ] = PrecisionChoice.FLOAT32,
+    closed_loop: Annotated[
+        int, typer.Option(min=0, help="SafeReach episodes that each precision drives before it is taken; 0 for none.")
+    ] = 40,
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Add the decoder graph: what the agent believes it sees.")
     ] = False,
+    any_camera: Annotated[
+        bool, typer.Option("--any-camera", help="Do not tie the bundle to the camera that all recordings are from.")
+    ] = False,
 ) -> None:
     """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
 
-    Weights are rounded to 8 or 16 bits if that moves the agent less than half as far as its own sampling noise does;
+    Weights are rounded to 8 or 16 bits if that moves the agent less than its own sampling noise does;
     what is in the bundle for learning is then exactly what is in the graph.
+
+    With `--precision auto` every precision is converted, timed here, followed through whole recorded episodes, given a
+    filter of its own, and driven in SafeReach; the fastest that stays within the bounds of docs/export.md is taken.
 
     Refused, with nothing written, if the graph differs from the checkpoint by more than the tolerance over recorded
     episodes, or if the held-out data are too few for the filter's level.
@@ -58,7 +75,6 @@ def export(
     import torch
 
     from export.exporter import Contract, export_bundle
-    from fosp_edge.bundle.manifest import CameraContract
     from fosp_edge.learning.checkpoint import load_agent
 
     console = Console()
@@ -66,12 +82,13 @@ def export(
     with ExperienceStore(dataset) as store:
         source = CameraSelection(store, header["notes"]["cameras"])
         recording = source.header
+        recordings = [info.header.recording for info in source.episodes()]
         held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)]
         fingerprint = store.fingerprint()
     contract = Contract(
         robot=recording.robot,
         rate_hz=recording.rate_hz,
-        cameras=tuple(CameraContract(camera.name, camera.width_px, camera.height_px) for camera in recording.cameras),
+        cameras=camera_contracts(recordings, any_camera=any_camera),
         state=recording.state,
         actions=recording.action,
     )
@@ -84,6 +101,8 @@ def export(
             provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]}},
             parent_folder=out,
             storage=None if storage is StorageChoice.AUTO else storage.value,
+            precision=precision_of(precision),
+            closed_loop=safereach_driver(recording.robot, closed_loop),
             look_ahead=look_ahead,
             decoder=decoder,
         )  # fmt: skip
@@ -102,5 +121,32 @@ def export(
                             f"{calibration.stop_reachability:.3f}")  # fmt: skip
     table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} held-out "
                       f"violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
+    print_trials(console, exported.trials)
     console.print(table)
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
+
+
+def camera_contracts(recordings: Sequence[Recording], *, any_camera: bool = False) -> tuple[CameraContract, ...]:
+    """What the bundle asks of each camera, from all recordings it learnt from.
+
+    Serial number and calibration are asked for where every recording states the same one; data from several cameras,
+    or from a simulation beside a real one, tie the bundle to none. Nor does anything with `any_camera`.
+    """
+    contracts = []
+    for seen in zip(*(recording.cameras for recording in recordings), strict=True):
+        stated = [camera.preprocessing for camera in seen if camera.preprocessing is not None]
+        contracts.append(
+            CameraContract(
+                seen[0].name,
+                seen[0].width_px,
+                seen[0].height_px,
+                serial=None if any_camera else _common([camera.serial for camera in seen]),
+                calibration_sha256=None if any_camera else _common([camera.calibration_sha256 for camera in seen]),
+                preprocessing=next((item for item in stated if item.source_px), stated[0] if stated else None),
+            )
+        )
+    return tuple(contracts)
+
+
+def _common(values: Sequence[str | None]) -> str | None:
+    return values[0] if len(set(values)) == 1 else None

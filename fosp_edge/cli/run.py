@@ -131,7 +131,7 @@ def _drive(
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder = recording.open(folder, bundle, controller)
+    recorder = recording.open(folder, bundle, controller, rig.cameras)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,

@@ -2,13 +2,16 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from fosp_edge.bundle.folder import Bundle
+from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.flight.recording import ProcessRecorder
+from fosp_edge.control.recorder import recording_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class RecordingOptions:
     keep_s: float
     view_port: int | None
 
-    def open(self, folder: Path, bundle: Bundle, controller: Controller) -> ProcessRecorder | None:
+    def open(
+        self, folder: Path, bundle: Bundle, controller: Controller, cameras: Sequence[PolicyCamera]
+    ) -> ProcessRecorder | None:
         """The recorder of a run in `folder`, not started yet; None if nothing is to be kept and nobody looks on."""
         if not (self.experience or self.flight or self.view_port is not None):
             return None
@@ -29,7 +34,7 @@ class RecordingOptions:
             bundle.manifest,
             bundle.id,
             flight=self.flight,
-            experience=self.experience,
+            experience=recording_of(bundle.manifest, cameras) if self.experience else None,
             keep_s=self.keep_s,
             view_port=self.view_port,
             about={"controller": settings_of(controller), "machine": machine()},

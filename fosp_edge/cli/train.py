@@ -1,19 +1,16 @@
 """`fosp-edge train`: offline training from recorded experience, with no environment."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, run_with_progress
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -22,7 +19,9 @@ from fosp_edge.experience.store import ExperienceStore
 def train(
     dataset: Annotated[list[Path], typer.Option(help="Folder of recorded experience; may be given several times.")],
     preset: Annotated[str, typer.Option(help="Size: `nano` for two CPU cores, `small` as in the FOSP paper.")] = "nano",
-    method: Annotated[str, typer.Option(help="`fosp`, or `bc` for behaviour cloning on the same latents.")] = "fosp",
+    method: Annotated[
+        str, typer.Option(help="`fosp`; to compare with: `safedreamer`, `dreamerv3`, `bc`, ... (docs/learning.md).")
+    ] = "fosp",
     camera: Annotated[
         list[str] | None, typer.Option(help="Camera that the policy sees; may be given several times. Default: all.")
     ] = None,
@@ -62,13 +61,12 @@ def train(
     from fosp_edge.learning.checkpoint import load_agent
     from fosp_edge.learning.latents import LatentSampler
     from fosp_edge.learning.learner import make_learner
-    from fosp_edge.learning.trainer import Progress as Step
     from fosp_edge.learning.trainer import Trainer
 
     console = Console()
     if threads:
         torch.set_num_threads(threads)
-    chosen_device = _device(device)
+    torch_device = chosen_device(device)
     with ExitStack() as opened:
         stores = [opened.enter_context(ExperienceStore(path)) for path in dataset]
         recordings = [store.header for store in stores]
@@ -89,10 +87,10 @@ def train(
             "action_size": len(recording.action),
             "seed": seed,
         }
-        changes |= _parsed(options or [])
+        changes |= parsed_options(options or [])
         source = None
         if world_model is not None:
-            source, header = load_agent(world_model, chosen_device)
+            source, header = load_agent(world_model, torch_device)
             # The world model stands already: behaviour learns from the first update, the model never.
             changes |= {"behaviour_from": 0, "model_until": 0} | _shape(header["config"])
             changes |= {"critics_until": 0} if critics else {}
@@ -100,7 +98,7 @@ def train(
         folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
         folder.mkdir(parents=True, exist_ok=True)
 
-        learner = make_learner(config, chosen_device)
+        learner = make_learner(config, torch_device)
         sampler: LatentSampler | SequenceSampler
         validation = None
         with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
@@ -125,95 +123,25 @@ def train(
         trainer = Trainer(
             learner, sampler, folder,
             notes=provenance(
-                dataset=[_describe(store) for store in stores], preset=preset, method=method, cameras=cameras
+                dataset=[describe_data(store) for store in stores], preset=preset, method=method, cameras=cameras
             ),
             writer=writer, validation=validation,
         )  # fmt: skip
         done = trainer.resume()
         console.print(
             f"{folder}: {preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters "
-            f"on {chosen_device}, {sampler.episodes} episodes "
+            f"on {torch_device}, {sampler.episodes} episodes "
             f"({sampler.rows} rows, {sampler.memory_bytes / 2**30:.1f} GiB)"
             + (f", going on from update {done}" if done else "")
         )
-        columns = (
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("updates"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
-        with _stop_on_signals() as stop, Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=config.updates, completed=done, note="")
-
-            def show(step: Step) -> None:
-                progress.update(task, completed=step.update, note=_note(step.metrics, step.updates_per_s))
-
-            trainer.run(show, stop)
+        run_with_progress(console, trainer, config.updates)
     state = "stopped at" if trainer.update < config.updates else "finished after"
     console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
     if trainer.update < config.updates:
         raise typer.Exit(130)
 
 
-def _describe(store: ExperienceStore) -> dict[str, Any]:
-    infos = store.episodes()
-    return {
-        "name": store.path.name,
-        "episodes": len(infos),
-        "rows": sum(info.summary.rows for info in infos),
-        "sha256": store.fingerprint(),
-    }
-
-
-def _note(metrics: dict[str, float], speed: float) -> str:
-    shown = {"model/image": "image", "policy/imitation": "imitation", "critic/reachability_mean": "reachability"}
-    parts = [f"{name} {metrics[key]:.3g}" for key, name in shown.items() if key in metrics]
-    return ", ".join([f"{speed:.1f}/s", *parts])
-
-
 def _shape(config: Any) -> dict[str, Any]:
     """The fields that a world model's weights depend on."""
     names = ("image_channels", "state_size", "action_size", "conv_depth", "deterministic", "groups", "classes")
     return {name: getattr(config, name) for name in (*names, "hidden", "head_layers", "bins", "unimix")}
-
-
-def _parsed(options: list[str]) -> dict[str, Any]:
-    from fosp_edge.agent.config import Config
-
-    known = Config().to_dict()
-    changes: dict[str, Any] = {}
-    for option in options:
-        name, _, text = option.partition("=")
-        if name not in known:
-            raise ValueError(f"--set {option}: no field {name!r}; there are: {', '.join(known)}")
-        kind = int if known[name] is None else type(known[name])
-        try:
-            changes[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
-        except ValueError as error:
-            raise ValueError(f"--set {option}: expected {kind.__name__}, found {text!r}") from error
-    return changes
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this torch sees no GPU; use --device cpu, or install a CUDA build of torch")
-    return torch.device(name)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets, so that the update under way ends and is saved."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,7 +15,7 @@ class Verb:
 
 GROUPS: dict[str, str] = {
     "data": "Collect, look at, check, import and export recorded episodes.",
-    "bundles": "List, show and verify the agents at hand.",
+    "bundles": "List, show, verify, sign, compare and convert the agents at hand.",
 }
 """Verbs that are only a roof over others: `data ls` stands below `data`."""
 
@@ -45,6 +45,11 @@ VERBS: dict[str, Verb] = {
         "Train an agent offline from recorded episodes.",
         "fosp-edge train --dataset data/safereach --preset nano",
     ),
+    "finetune": Verb(
+        "fosp_edge.cli.finetune:finetune",
+        "Go on learning from the robot's own experience, without unlearning.",
+        "fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/own",
+    ),
     "export": Verb(
         "fosp_edge.cli.export:export",
         "Turn a checkpoint into a bundle, with a parity check.",
@@ -54,6 +59,11 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.calibrate_filter:calibrate_filter",
         "Calibrate a bundle's safety filter and out-of-distribution gate on its own episodes.",
         "fosp-edge calibrate-filter bundles/4f1c... --dataset data/own --miss-rate 0.1",
+    ),
+    "eval-filter": Verb(
+        "fosp_edge.cli.eval_filter:eval_filter",
+        "Measure the safety filter: failures, interventions, false alarms and success, beside other filters.",
+        "fosp-edge eval-filter --episodes 30 --scenario standard",
     ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
@@ -103,7 +113,7 @@ VERBS: dict[str, Verb] = {
     "motors": Verb(
         "fosp_edge.cli.motors:app",
         "Find, try out and configure motor controllers.",
-        "fosp-edge motors --help",
+        "fosp-edge motors scan --port /dev/serial/by-id/usb-...",
     ),
     "cameras": Verb(
         "fosp_edge.cli.cameras:app",
@@ -127,7 +137,32 @@ VERBS: dict[str, Verb] = {
     ),
     "bundles verify": Verb(
         "fosp_edge.cli.bundles:verify",
-        "Check every hash of a bundle.",
+        "Check every hash of a bundle, and its signature.",
         "fosp-edge bundles verify runs/bundles/4f1c...",
+    ),
+    "bundles inspect": Verb(
+        "fosp_edge.cli.bundles_inspect:inspect",
+        "Everything about a bundle: manifest, signature, what its graphs cost, latency here.",
+        "fosp-edge bundles inspect runs/bundles/4f1c...",
+    ),
+    "bundles diff": Verb(
+        "fosp_edge.cli.bundles_diff:diff",
+        "In what two bundles differ.",
+        "fosp-edge bundles diff runs/bundles/4f1c... runs/bundles/9a02...",
+    ),
+    "bundles sign": Verb(
+        "fosp_edge.cli.bundles_sign:sign",
+        "Sign a bundle with a private key.",
+        "fosp-edge bundles sign runs/bundles/4f1c... --key release.pem",
+    ),
+    "bundles new-key": Verb(
+        "fosp_edge.cli.bundles_sign:new_key",
+        "Make a key pair for signing bundles.",
+        "fosp-edge bundles new-key release.pem",
+    ),
+    "bundles convert": Verb(
+        "fosp_edge.cli.bundles_convert:convert",
+        "The same agent in another precision, judged before it is written.",
+        "fosp-edge bundles convert runs/bundles/4f1c... --dataset data/safereach",
     ),
 }

@@ -62,6 +62,10 @@ class Limits:
         """Go on as if this action, physical, shape [A], had just been let through."""
         self._previous = previous.copy()
 
+    def follow(self, other: "Limits") -> None:
+        """Continue another limiter's motion."""
+        self._previous = other._previous.copy()
+
     def apply(self, normalised: Float32Array) -> LimitedAction:
         """Bring an action, shape [A], normalised, inside range and rate.
 

@@ -67,7 +67,8 @@ def read_header(path: Path) -> dict[str, Any]:
 def load_agent(path: Path, device: torch.device) -> tuple[Agent, dict[str, Any]]:
     """The agent of a checkpoint, ready to use, and the checkpoint's header. Raises CheckpointError."""
     header, tensors = _open(path)
-    agent = Agent(header["config"]).to(device)
+    names = [name.removeprefix("agent/") for name in tensors]
+    agent = Agent.with_parts_of(header["config"], names).to(device)
     _load_agent(agent, tensors, path)
     return agent, header
 

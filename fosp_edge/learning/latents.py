@@ -54,7 +54,7 @@ class LatentSampler:
         chosen = [(source, info) for source in sources for info in source.episodes() if choose(info)]
         self.batch, self.length, self.episodes, self._draws = batch, length, len(chosen), draws
         self._random = np.random.default_rng(seed)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
         parts: list[dict[str, npt.NDArray[np.generic]]] = []
         for start in range(0, len(chosen), _EPISODES_AT_ONCE):
             group = [source.read(info.id) for source, info in chosen[start : start + _EPISODES_AT_ONCE]]
@@ -92,6 +92,17 @@ class LatentSampler:
                 "resume with the same data set"
             )
         self._random.bit_generator.state = state["random"]
+
+
+def encoder_of(agent: Agent, seed: int) -> Callable[[Steps], Steps]:
+    """What turns an episode's columns into latent states and the kept ones, for `OwnExperience`."""
+    generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
+
+    def encode(steps: Steps) -> Steps:
+        (found,) = _follow(agent, [steps], 1, generator)
+        return found | {name: found[name][:, 0] for name in ("deterministic", "stochastic")}
+
+    return encode
 
 
 @torch.no_grad()

@@ -8,28 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, resume, save_checkpoint
 from fosp_edge.learning.learner import Learner, Metrics, NotFiniteLossError
-
-Columns = Mapping[str, npt.NDArray[np.generic]]
-
-
-class Sampler(Protocol):
-    """Where batches come from."""
-
-    def sample(self) -> Columns:
-        """Columns of one batch, [B, T, ...]."""
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs to draw the same batches again, JSON values."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+from fosp_edge.learning.samplers import Sampler
 
 
 class MetricWriter(Protocol):
@@ -91,8 +75,30 @@ class Trainer:
             self._sampler.restore(progress["sampler"])
         return self.update
 
-    def run(self, on_progress: Callable[[Progress], None], stop: threading.Event) -> None:
+    def step(self) -> Metrics:
+        """One update, for callers with a loop of their own; nothing is logged or saved. Raises as `run`."""
+        started = time.monotonic()
+        batch = Batch.from_numpy(self._sampler.sample(), self._learner.device, self._learner.config.classes)
+        try:
+            metrics = self._learner.update(batch, self.update)
+        except NotFiniteLossError as error:
+            raise TrainingDivergedError(self._diagnosis(error)) from error
+        self.update += 1
+        self._seconds += time.monotonic() - started
+        return metrics
+
+    def run(
+        self,
+        on_progress: Callable[[Progress], None],
+        stop: threading.Event,
+        before_update: Callable[[], None] | None = None,
+    ) -> None:
         """Train until the configured number of updates or until `stop` is set; either way ends with a checkpoint.
+
+        Args:
+            on_progress: told at every line of the log.
+            stop: ends training after the update under way.
+            before_update: called before each update, for instance to throttle.
 
         Raises:
             TrainingDivergedError: a loss became NaN or infinite; the last good checkpoint stays untouched.
@@ -101,15 +107,9 @@ class Trainer:
         saved_at = logged_at = time.monotonic()
         logged_update = self.update
         while self.update < updates and not stop.is_set():
-            started = time.monotonic()
-            classes = self._learner.config.classes
-            batch = Batch.from_numpy(self._sampler.sample(), self._learner.device, classes)
-            try:
-                averages.add(self._learner.update(batch, self.update))
-            except NotFiniteLossError as error:
-                raise TrainingDivergedError(self._diagnosis(error)) from error
-            self.update += 1
-            self._seconds += time.monotonic() - started
+            if before_update is not None:
+                before_update()
+            averages.add(self.step())
             if self.update % self._schedule.log_every and self.update != updates:
                 continue
             now = time.monotonic()
@@ -118,15 +118,16 @@ class Trainer:
                 metrics |= self._validate(self._validation)
             saved = now - saved_at > self._schedule.checkpoint_every_s
             if saved:
-                self._save()
+                self.save()
                 saved_at = now
             self._log(metrics)
             speed = (self.update - logged_update) / max(now - logged_at, 1e-9)
             logged_at, logged_update = now, self.update
             on_progress(Progress(self.update, updates, speed, metrics, saved))
-        self._save()
+        self.save()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint from which `resume` goes on."""
         progress = {"update": self.update, "seconds": self._seconds, "sampler": self._sampler.state()}
         save_checkpoint(self._path, self._learner, progress, self._notes)
 

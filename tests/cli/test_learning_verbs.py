@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,3 +148,24 @@ def test_eval_measures_random_actions_beside_a_bundle(data: Path, tmp_path: Path
     assert [item["agent"] for item in report["scores"]] == ["run", "run, no filter", "random"]
     assert report["scores"][1]["intervention"]["mean"] == 0.0
     assert [item["scenario"] for item in report["episodes"]] == ["standard"] * 3
+
+
+def test_fine_tuning_goes_on_from_a_run_and_keeps_the_offline_policy(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert train(data, tmp_path / "run", "--updates", "1").exit_code == 0
+    own = shutil.copytree(data, tmp_path / "own")
+    words = ["finetune", str(tmp_path / "run"), "--dataset", str(data), "--own", str(own), "--device", "cpu"]
+    for expected in ("finished after update 2", "from update 2"):
+        tuned = run_verb(*words, "--run", str(tmp_path / "tuned"), "--updates", "2")
+        assert tuned.exit_code == 0 and expected in " ".join(tuned.output.split()), tuned.output
+    import torch
+
+    from fosp_edge.learning.checkpoint import load_agent
+
+    before, _ = load_agent(tmp_path / "run", torch.device("cpu"))
+    after, header = load_agent(tmp_path / "tuned", torch.device("cpu"))
+    assert after.online_policy is not None and header["notes"]["cameras"] == ["fixed", "wrist"]
+    for one, two in zip(before.policy.parameters(), after.policy.parameters(), strict=True):
+        assert torch.equal(one, two)
+    wrong = run_verb(*words, "--scope", "everything")
+    assert wrong.exit_code == 1 and "unknown scope 'everything'; choose one of: full" in " ".join(wrong.output.split())

@@ -1,7 +1,5 @@
 """The exported graph does what the agent does, output by output, and a graph that does not is found out."""
 
-import copy
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -153,7 +151,8 @@ def test_recorded_reachability_is_what_the_critic_says_along_the_episode() -> No
 def make_expanded_agent() -> Agent:
     """An agent with a frozen offline policy and an online one that has moved away from it."""
     agent = make_agent()
-    agent.online_policy = copy.deepcopy(agent.policy)
+    agent.expand()
+    assert agent.online_policy is not None
     with torch.no_grad():
         for parameter in agent.online_policy.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

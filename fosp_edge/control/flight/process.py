@@ -22,9 +22,9 @@ from fosp_edge.control.flight.channel import Channel
 from fosp_edge.control.flight.log import BEGIN, BUNDLE, CLOSE, END, EVENT, TICK, FlightLog
 from fosp_edge.control.flight.row import Names, record_of
 from fosp_edge.control.flight.view import ViewServer
-from fosp_edge.control.recorder import REASONS, Recorder, Writer, recording_of, sentence_of
+from fosp_edge.control.recorder import REASONS, Recorder, Writer, sentence_of
 from fosp_edge.control.types import TickRecord
-from fosp_edge.experience.episode import EpisodeHeader, StoreError
+from fosp_edge.experience.episode import EpisodeHeader, Recording, StoreError
 from fosp_edge.experience.store import ExperienceStore
 
 POLL_S = 0.01
@@ -46,6 +46,7 @@ class Keeper:
         self._store: ExperienceStore | None = None
         self._recorder: Recorder | None = None
         if order["experience"] is not None:
+            self._recording = Recording.from_raw(order["recording"])
             self._store = ExperienceStore(Path(order["experience"]), "a")
             self._recorder = Recorder(self._open_episode)
             self._recorder.start()
@@ -57,7 +58,7 @@ class Keeper:
         assert self._store is not None
         return self._store.writer(
             EpisodeHeader(
-                recording=recording_of(self._manifest),
+                recording=self._recording,
                 source="bundle",
                 scenario=scenario,
                 seed=seed,

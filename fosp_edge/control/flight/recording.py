@@ -21,6 +21,7 @@ from fosp_edge.control.flight.channel import Channel
 from fosp_edge.control.flight.log import BEGIN, BUNDLE, CLOSE, END, EVENT, TICK
 from fosp_edge.control.flight.row import Names, fill, row_type
 from fosp_edge.control.types import Reason, TickRecord
+from fosp_edge.experience.episode import Recording as ExperienceRecording
 
 SLOTS = 256
 """Ticks that the process may be behind: 13 s at 20 Hz."""
@@ -71,7 +72,7 @@ class ProcessRecorder:
         bundle_id: str,
         *,
         flight: bool = True,
-        experience: bool = True,
+        experience: ExperienceRecording | None = None,
         keep_s: float = 600.0,
         view_port: int | None = None,
         about: dict[str, Any] | None = None,
@@ -84,7 +85,7 @@ class ProcessRecorder:
             manifest: of the bundle that begins; others that follow must have its shapes.
             bundle_id: its id.
             flight: keep every tick of the last `keep_s` seconds.
-            experience: write the experience store.
+            experience: what the episodes have in common, if the experience store is to be written.
             keep_s: how far back the flight recording reaches at least.
             view_port: serve the live view for a browser on this loopback port; 0 for any.
             about: what else belongs into the recording's `meta.json`.
@@ -100,7 +101,8 @@ class ProcessRecorder:
         self._order = {
             "channel": self._channel.descriptor,
             "flight": str(folder / "flight") if flight else None,
-            "experience": str(folder / "experience") if experience else None,
+            "experience": None if experience is None else str(folder / "experience"),
+            "recording": None if experience is None else asdict(experience),
             "keep_s": keep_s,
             "view_port": view_port,
             "meta": {

@@ -262,7 +262,7 @@ def compare(flight: Flight, other: Controller, *, episode: int | None = None) ->
             current, found.episodes = tick.episode, found.episodes + 1
             other.reset(record.memory.latent.seed)
         elif record.memory.latent.tick > 0:
-            other.follow(record.memory.executed)
+            other.correct_executed(record.memory.executed)
         try:
             decision, scores = other.decide(record.observation)
         except (NotFinite, ActionRefused) as error:

@@ -22,6 +22,7 @@ from fosp_edge.control.flight.row import fill, record_of, row_type
 from fosp_edge.control.loop import ControlLoop
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Pacer
+from fosp_edge.control.recorder import recording_of
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.types import Reason, TickRecord
 from fosp_edge.experience.store import ExperienceStore
@@ -41,11 +42,13 @@ def drive(
     *,
     episodes: int = 2,
     at_tick: dict[int, Callable[[ProcessRecorder], object]] | None = None,
+    experience: bool = True,
     **options: object,
 ) -> tuple[RunSummary, ProcessRecorder, list[TickRecord]]:
     """A run on fakes, kept by the real process."""
     clock, records, bundle = FakeClock(), list[TickRecord](), NamedBundle()
-    recorder = ProcessRecorder(folder, bundle.manifest, bundle.id, **options)  # type: ignore[arg-type]
+    recording = recording_of(bundle.manifest) if experience else None
+    recorder = ProcessRecorder(folder, bundle.manifest, bundle.id, experience=recording, **options)  # type: ignore[arg-type]
     robot, danger = FakeRobot(clock), np.random.default_rng(3)
 
     def live() -> None:
@@ -225,7 +228,7 @@ def test_a_recorder_that_is_killed_is_started_again_and_no_tick_is_lost(tmp_path
 
 def test_a_control_loop_that_is_killed_leaves_its_last_ticks_to_the_recorder(tmp_path: Path) -> None:
     manifest = make_manifest()
-    recorder = ProcessRecorder(tmp_path, manifest, "b" * 64, experience=False)
+    recorder = ProcessRecorder(tmp_path, manifest, "b" * 64)
     recorder.start()
     recorder._closing.set()  # nobody watches any more, as after kill -9
     recorder.begin_episode(1, "standard")

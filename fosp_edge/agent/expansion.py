@@ -1,0 +1,64 @@
+"""Safe policy expansion: policies propose, their critics draw lots (FOSP section 4.3; PEX, Zhang et al. 2023)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fosp_edge.agent.agent import Agent, Policy
+from fosp_edge.agent.distributions import two_hot_mean
+
+
+def expansion_probabilities(
+    reward_value: Tensor, cost_value: Tensor, inverse_temperature: float, cost_weight: float
+) -> Tensor:
+    """softmax(k (Q_r - w Q_c)) over the policies, each with the values of its own action; [..., P] -> [..., P]."""
+    return torch.softmax(inverse_temperature * (reward_value - cost_weight * cost_value), -1)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Actions of a batch of states and who they come from."""
+
+    action: Tensor
+    """[N, A], within [-1, 1]."""
+    chosen: Tensor
+    """Index into `Agent.policies`, [N]."""
+
+
+def sample_action(policy: Policy, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One action per state from one policy, [N, F] -> [N, A], within [-1, 1]."""
+    mean, deviation = policy(features)
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    action: Tensor = (mean + deviation * noise).clamp(-1.0, 1.0)
+    return action
+
+
+@torch.no_grad()
+def propose(
+    agent: Agent, features: Tensor, generator: torch.Generator | None = None, *, means: bool = False
+) -> Proposal:
+    """Let every policy propose and draw one action per state, each scored with itself.
+
+    Args:
+        agent: with one policy that one is asked and no critic is.
+        features: latent states, [N, F].
+        generator: of all noise.
+        means: propose the policies' means instead of samples.
+    """
+    candidates = [
+        policy(features)[0] if means else sample_action(policy, features, generator) for policy in agent.policies
+    ]
+    if len(candidates) == 1:
+        return Proposal(candidates[0], torch.zeros(len(features), dtype=torch.long, device=features.device))
+    stacked = torch.stack(candidates, 1)
+    pair = torch.cat([features.unsqueeze(1).expand(-1, len(candidates), -1), stacked], -1)
+    config, critics = agent.config, agent.critics
+    probability = expansion_probabilities(
+        two_hot_mean(critics.reward_action(pair)),
+        two_hot_mean(critics.cost_action(pair)),
+        config.expansion_inverse_temperature,
+        config.expansion_cost_weight,
+    )
+    chosen = torch.multinomial(probability, 1, generator=generator).squeeze(1)
+    return Proposal(stacked[torch.arange(len(features), device=features.device), chosen], chosen)

@@ -1,0 +1,109 @@
+"""`fosp-edge finetune`: going on from an agent with the robot's own experience, offline data kept in every batch."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from fosp_edge.cli.extras import require
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, run_with_progress
+from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.experience.split import is_held_out
+from fosp_edge.experience.store import ExperienceStore
+
+
+def finetune(
+    start: Annotated[Path, typer.Argument(help="Run folder, checkpoint file or bundle to go on from.")],
+    dataset: Annotated[list[Path], typer.Option(help="Offline data that it learnt from; may be given several times.")],
+    own: Annotated[Path, typer.Option(help="Experience of the robot itself; may grow while this runs.")],
+    run: Annotated[Path | None, typer.Option(help="Run folder; by default runs/finetune/NAME-sSEED.")] = None,
+    updates: Annotated[int, typer.Option(min=1, help="Updates in all.")] = 1000,
+    scope: Annotated[
+        str,
+        typer.Option(help="Of the world model learn: `full`, `recurrent`, `heads`, or `behaviour` (nothing)."),
+    ] = "heads",
+    seed: Annotated[int, typer.Option(min=0, help="Decides batches and noise.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
+    device: Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto` for what is there.")] = "auto",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a field of the configuration, e.g. --set expansion=false."),
+    ] = None,
+) -> None:
+    """Fine-tune an agent on the robot's own experience without unlearning what it could.
+
+    The offline policy is frozen and stays; a new one, initialised from it, learns beside it. Every batch is half
+    offline data. Interrupted at any moment, the same command goes on from its last checkpoint.
+
+    Example: fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/run/experience
+    """
+    require("learning")
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
+    from fosp_edge.learning.trainer import Trainer
+
+    console = Console()
+    if threads:
+        torch.set_num_threads(threads)
+    torch_device = chosen_device(device)
+    agent, cameras, scalars, name = _starting_point(start)
+    changes: dict[str, Any] = {"updates": updates, "scope": scope, "seed": seed} | parsed_options(options or [])
+    config = fine_tuning_config(agent.config, **changes)
+    folder = run or Path("runs/finetune") / f"{name}-s{seed}"
+    with ExitStack() as opened:
+        stores = [opened.enter_context(ExperienceStore(path)) for path in dataset]
+        lived = opened.enter_context(ExperienceStore(own))
+        offline = [CameraSelection(store, cameras) for store in stores]
+        source = CameraSelection(lived, cameras)
+        if different := offline[0].header.differences(source.header):
+            raise ValueError(f"{own} and {dataset[0]} were recorded differently: {'; '.join(different)}")
+        learner = begin_fine_tuning(agent.to(torch_device), config, scalars)
+        with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
+            task = progress.add_task("", total=None)
+            sampler = fine_tuning_sampler(
+                learner, offline, source,
+                choose=lambda info: not is_held_out(info),
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+            sampler.own.refresh()
+        folder.mkdir(parents=True, exist_ok=True)
+        writer = SummaryWriter(str(folder))
+        opened.callback(writer.close)
+        notes = provenance(
+            start=name, dataset=[describe_data(store) for store in stores], own=describe_data(lived), cameras=cameras
+        )
+        trainer = Trainer(learner, sampler, folder, notes=notes, writer=writer)
+        done = trainer.resume()
+        console.print(
+            f"{folder}: going on from {name}, {'with' if config.expansion else 'without'} policy expansion, scope "
+            f"{config.scope}; {sampler.own.episodes} own episodes ({sampler.own.rows} rows)"
+            + (f", from update {done}" if done else "")
+        )
+        run_with_progress(console, trainer, config.updates)
+    state = "stopped at" if trainer.update < config.updates else "finished after"
+    console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
+    if trainer.update < config.updates:
+        raise typer.Exit(130)
+
+
+def _starting_point(path: Path) -> tuple[Any, list[str], dict[str, Any] | None, str]:
+    """Agent, its cameras, the learner's scalars if they are known, and a name."""
+    import torch
+
+    from fosp_edge.learning.checkpoint import load_agent
+
+    if not (path / "manifest.json").exists():
+        agent, header = load_agent(path, torch.device("cpu"))
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        return agent, list(header["notes"]["cameras"]), header["learner"], folder.name
+    from export.restore import agent_of_bundle
+    from fosp_edge.bundle.folder import load_bundle
+
+    bundle = load_bundle(path)
+    return agent_of_bundle(bundle), [item.name for item in bundle.manifest.cameras], None, bundle.manifest.name
