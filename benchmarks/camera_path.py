@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fosp_edge.cameras.lens import Lens
-from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor
+from fosp_edge.bundle.picture import Lens, Preprocessing
+from fosp_edge.cameras.preprocess import Preprocessor
 from fosp_edge.cameras.ring import RingFormat, RingReader, RingWriter
 from fosp_edge.cameras.ring_camera import RingCamera
 

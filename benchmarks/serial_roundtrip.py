@@ -1,9 +1,10 @@
 """Latency and rate on the serial line: `python -m benchmarks.serial_roundtrip [--json FILE] [--sdk FOLDER]`.
 
 Every far end is a process of its own on a pseudo-terminal, or a Cortex-M3 under QEMU. Measured: a command (encode and
-write), a request and its answer, a sync read of six servos by this project's bus and, where FOLDER or the environment
-has them, by the vendors' kits (`pip install --target FOLDER dynamixel-sdk feetech-servo-sdk`). A pseudo-terminal has
-no bit rate: beside the measured rate stands what 1 Mbaud would allow for the same bytes.
+write), a request and its answer, and a sync read of six servos by this project's bus and by the vendors' kits, taken in
+turns on the same emulated bus, back to back and paced at 500 Hz or the line's limit. The kits are used where FOLDER or
+the environment has them (`pip install --target FOLDER dynamixel-sdk feetech-servo-sdk`). A pseudo-terminal has no bit
+rate: the line's limit is what 1 Mbaud would allow for the same bytes. On a busy machine only the ratios mean something.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from firmware_bridge.buses.packets import sync_read
 
 LINE_BITS_PER_BYTE = 10
 BAUD_RATE = 1_000_000
+ROUNDS = 5
 
 
 @contextmanager
@@ -69,6 +71,48 @@ def timed(call: Callable[[], object], times: int, pause_s: float = 0.0) -> dict[
     return {"median_us": round(median, 1), "p99_us": round(high, 1), "max_us": round(max(took_us), 1), "calls": times}
 
 
+def sustained(call: Callable[[], object], rate_hz: float, seconds: float) -> dict[str, float]:
+    """Call at a fixed rate, as a control loop does; a deadline that is missed is skipped, not caught up."""
+    period_s = 1.0 / rate_hz
+    start_s = due_s = time.perf_counter()
+    made = missed = 0
+    while due_s < start_s + seconds:
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+        call()
+        made += 1
+        due_s += period_s
+        late_s = time.perf_counter() - due_s
+        if late_s > 0.0:
+            skipped = int(late_s / period_s) + 1
+            missed += skipped
+            due_s += skipped * period_s
+    return {
+        "asked_hz": round(rate_hz, 1),
+        "kept_hz": round(made / (time.perf_counter() - start_s), 1),
+        "missed_percent": round(100.0 * missed / (made + missed), 2),
+    }
+
+
+def middle(rounds: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The median of every figure over the rounds, so that one bad moment of the machine does not decide."""
+    if not rounds:
+        return None
+    return {
+        name: middle([one[name] for one in rounds])
+        if isinstance(value, dict)
+        else round(float(np.median([one[name] for one in rounds])), 2)
+        for name, value in rounds[0].items()
+    }
+
+
+def line_limit_hz(kind: str) -> float:
+    """How often a line of 1 Mbaud can carry a sync read of all joints and its answers, nothing else."""
+    family = FAMILIES[kind]
+    address, length = family.state_span
+    request = len(sync_read(family.form, address, length, tuple(range(1, JOINTS + 1))))
+    return BAUD_RATE / LINE_BITS_PER_BYTE / (request + JOINTS * len(family.form.answer(1, 0, bytes(length))))
+
+
 def measure_link(port: str, times: int) -> dict[str, Any]:
     """A command and a request over one link."""
     with MotorLink(port, expected_joint_count=JOINTS) as link:
@@ -95,13 +139,11 @@ def measure_bus(kind: str, port: str, times: int) -> dict[str, Any]:
         bus.write_goals(goals)
 
     result["read_and_write"] = timed(cycle, times)
+    result["one_register"] = timed(lambda: bus.read_register(1, "present_position"), times)
     result["missing_answers"] = bus.counters.missing_answers
+    result["sustained"] = sustained(bus.read_states, min(500.0, line_limit_hz(kind)), seconds=times / 500)
     bus.close()
-    address, length = family.state_span
-    request = len(sync_read(family.form, address, length, ids))
-    answers = JOINTS * len(family.form.answer(1, 0, bytes(length)))
-    result["bytes"] = request + answers
-    result["line_limit_hz"] = round(BAUD_RATE / LINE_BITS_PER_BYTE / (request + answers))
+    result["line_limit_hz"] = round(line_limit_hz(kind))
     return result
 
 
@@ -130,6 +172,9 @@ def measure_kit(kind: str, port: str, times: int) -> dict[str, Any] | None:
             reader.getData(motor_id, position.address, position.size)
 
     result: dict[str, Any] = timed(read, times)
+    read_one = packets.read4ByteTxRx if position.size == 4 else packets.read2ByteTxRx
+    result["one_register"] = timed(lambda: read_one(handler, 1, position.address), times)
+    result["sustained"] = sustained(read, min(500.0, line_limit_hz(kind)), seconds=times / 500)
     handler.closePort()
     return {**result, "failed_reads": failed}
 
@@ -152,8 +197,12 @@ def main() -> int:
             result[f"firmware ({kind})"] = measure_link(port, arguments.times // 5)
     for kind in FAMILIES:
         with far_end(kind) as port:
-            result[f"{kind}: sync read of {JOINTS}"] = measure_bus(kind, port, arguments.times)
-            result[f"{kind}: sync read of {JOINTS}, vendor's kit"] = measure_kit(kind, port, arguments.times // 5)
+            own, kit = [], []
+            for _ in range(ROUNDS):
+                own.append(measure_bus(kind, port, arguments.times // ROUNDS))
+                kit.append(measure_kit(kind, port, arguments.times // ROUNDS))
+            result[f"{kind}: sync read of {JOINTS}"] = middle(own)
+            result[f"{kind}: sync read of {JOINTS}, vendor's kit"] = middle([one for one in kit if one is not None])
     text = json.dumps(result, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.json:

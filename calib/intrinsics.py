@@ -57,7 +57,7 @@ class Intrinsics:
     warp_sigma_m: Array
     held_out: list[HeldOut]
     agreement: Agreement
-    """Between two solves from separate halves of the views."""
+    """Between two solves from separate halves of the views; of two ways to halve them, the worse."""
     half_cameras: tuple[Camera, Camera]
     coverage: Coverage
     uncertainty_px: Array
@@ -104,7 +104,7 @@ def calibrate(
     covariance = noise_px**2 * inverse_information(solution.shared_information)
     camera = Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px)
     require_determined(camera, noise_px, limits)
-    halves = _halves(lens, views, size_px, solution, with_warp)
+    agreement, halves = _halves(lens, views, size_px, solution, with_warp, noise_px)
     uncertainty = uncertainty_map_px(camera)
     result = Intrinsics(
         camera=camera,
@@ -116,7 +116,7 @@ def calibrate(
         warp_m=problem.warp_m(solution.shared),
         warp_sigma_m=np.sqrt(np.diag(covariance)[-2:]) if with_warp else np.zeros(2),
         held_out=held_out,
-        agreement=compare(*halves),
+        agreement=agreement,
         half_cameras=halves,
         coverage=coverage_of(board, kept, solution.poses, size_px),
         uncertainty_px=uncertainty,
@@ -259,21 +259,31 @@ def _choose(held_out: Sequence[HeldOut]) -> LensModel:
 
 
 def _halves(
-    lens: LensModel, views: Views, size_px: tuple[int, int], whole: Solution, with_warp: bool
-) -> tuple[Camera, Camera]:
-    """The same lens from every second view, and from the others."""
-    cameras = []
-    for parity in (0, 1):
-        index = np.arange(parity, len(views.pixels), 2)
-        part = views.some(index)
-        start = whole.shared[: lens.size], whole.poses[index]
-        solution = fit_lens(lens, part, size_px, with_warp=with_warp, start=start)
-        noise = _noise_px(Reprojection(lens, part, with_warp=with_warp), solution)
-        covariance = noise**2 * inverse_information(solution.shared_information)
-        cameras.append(
-            Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px),
-        )
-    return cameras[0], cameras[1]
+    lens: LensModel, views: Views, size_px: tuple[int, int], whole: Solution, with_warp: bool, noise_px: float
+) -> tuple[Agreement, tuple[Camera, Camera]]:
+    """The same lens from two separate halves of the views, and whether they agree; of two ways to halve, the worse.
+
+    Every second view against the rest finds what differs from view to view; the earlier views against the later ones
+    find a lens that slipped once on the way, which the first way would spread over both halves.
+    """
+    count = len(views.pixels)
+    order = np.arange(count)
+    found = []
+    for first in (order % 2 == 0, order < (count + 1) // 2):
+        cameras = []
+        for index in (order[first], order[~first]):
+            part = views.some(index)
+            start = whole.shared[: lens.size], whole.poses[index]
+            solution = fit_lens(lens, part, size_px, with_warp=with_warp, start=start, noise_px=noise_px)
+            noise = _noise_px(Reprojection(lens, part, with_warp=with_warp), solution)
+            covariance = noise**2 * inverse_information(solution.shared_information)
+            cameras.append(
+                Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px),
+            )
+        found.append((compare(cameras[0], cameras[1]), (cameras[0], cameras[1])))
+    agreement, halves = min(found, key=lambda each: each[0].probability)
+    # the worse of two looks: its chance is up to twice as large
+    return replace(agreement, probability=min(1.0, len(found) * agreement.probability)), halves
 
 
 def middle_uncertainty_px(result: Intrinsics) -> float:

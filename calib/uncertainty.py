@@ -49,9 +49,11 @@ def _derivatives_without_rotation(camera: Camera, pixels: Array) -> tuple[Array,
     usable = np.all(np.isfinite(rays), axis=1)
     rays = np.where(usable[:, None], rays, np.array([0.0, 0.0, 1.0]))
     _, by_point, by_parameters = camera.lens.project_with_derivatives(camera.parameters, rays)
-    weight = usable[:, None, None].astype(float)
-    by_rotation = (-by_point @ cross_matrix(rays) * weight).reshape(-1, 3)
-    by_parameters = (by_parameters * weight).reshape(-1, camera.lens.size)
+    # a rational lens has no derivative at its pole, though a direction may be found there
+    usable = usable & np.all(np.isfinite(by_point), axis=(1, 2)) & np.all(np.isfinite(by_parameters), axis=(1, 2))
+    inside = usable[:, None, None]
+    by_rotation = np.where(inside, -by_point @ cross_matrix(rays), 0.0).reshape(-1, 3)
+    by_parameters = np.where(inside, by_parameters, 0.0).reshape(-1, camera.lens.size)
     fit = np.linalg.lstsq(by_rotation, by_parameters, rcond=None)[0]
     return by_parameters - by_rotation @ fit, usable
 
@@ -107,30 +109,47 @@ class Agreement:
 
 
 def compare(first: Camera, second: Camera, pixels: Array | None = None) -> Agreement:
-    """Whether two independent calibrations agree within their joint uncertainty."""
+    """Whether two independent calibrations agree within their joint uncertainty.
+
+    Two cameras of one lens model are compared to first order about the better known of the two. Each about its own
+    place would be wrong: where half the views leave a corner of the picture open by pixels, the two sets of derivatives
+    differ, and a difference that both statements allow falls into directions that neither seems to.
+    """
     if pixels is None:
         pixels = pixel_grid(first.size_px, 8, 6, margin=0.05).reshape(-1, 2)
     difference = projection_difference_px(first, second, pixels)
-    covariance = np.zeros((2 * len(pixels), 2 * len(pixels)))
-    seen = np.all(np.isfinite(difference), axis=1)
-    for camera in (first, second):
-        derivatives, usable = _derivatives_without_rotation(camera, pixels)
-        seen &= usable
-        covariance += derivatives @ camera.covariance @ derivatives.T
+    if first.lens == second.lens:
+        known = min((first, second), key=lambda each: _spread_px2(each, pixels))
+        derivatives, seen = _derivatives_without_rotation(known, pixels)
+        judged = derivatives @ (second.parameters - first.parameters)
+        covariance = derivatives @ (first.covariance + second.covariance) @ derivatives.T
+    else:
+        seen, judged = np.all(np.isfinite(difference), axis=1), np.nan_to_num(difference).ravel()
+        covariance = np.zeros((2 * len(pixels), 2 * len(pixels)))
+        for camera in (first, second):
+            derivatives, usable = _derivatives_without_rotation(camera, pixels)
+            seen &= usable
+            covariance += derivatives @ camera.covariance @ derivatives.T
     keep = np.repeat(seen, 2)
-    flat = np.where(seen[:, None], difference, 0.0).ravel()[keep]
     covariance = covariance[np.ix_(keep, keep)]
     values, vectors = np.linalg.eigh(covariance)
-    # directions in which the statements allow less than a thousandth of their largest spread decide nothing a robot
-    # could see, and linearisation errors would rule there
-    strong = values > 1e-6 * max(values[-1], 1e-300)
-    chi_square = float(np.sum((vectors[:, strong].T @ flat) ** 2 / values[strong])) if values[-1] > 0 else float("inf")
+    # directions in which the statements allow less than a hundredth of their largest spread decide nothing a robot
+    # could see, and what is left out of a first order would rule there
+    strong = values > 1e-4 * max(values[-1], 1e-300)
+    along = vectors[:, strong].T @ judged[keep]
+    chi_square = float(np.sum(along**2 / values[strong])) if values[-1] > 0 else float("inf")
     degrees = int(strong.sum())
-    count = max(int(seen.sum()), 1)
+    distance = difference[seen & np.all(np.isfinite(difference), axis=1)]
     return Agreement(
-        float(np.sqrt(np.sum(flat**2) / count)),
-        float(np.sqrt(np.trace(covariance) / count)),
+        float(np.sqrt(np.sum(distance**2) / max(len(distance), 1))),
+        float(np.sqrt(np.trace(covariance) / max(int(seen.sum()), 1))),
         chi_square,
         degrees,
         float(chdtrc(degrees, chi_square)),
     )
+
+
+def _spread_px2(camera: Camera, pixels: Array) -> float:
+    """Mean variance of a projected point over the pixels; infinite for a lens that sees nothing there."""
+    traces = np.trace(projection_covariance_px2(camera, pixels), axis1=1, axis2=2)
+    return float(np.nanmean(traces)) if np.any(np.isfinite(traces)) else float("inf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,8 @@ class LinkCounters:
     host: framing.FramingCounters
     host_ignored_frames: int
     commands_sent: int
+    bus: Mapping[str, int]
+    """What went wrong on a servo bus; empty in front of a board."""
 
 
 @dataclass
@@ -258,7 +260,8 @@ class MotorLink:
         if kind != MessageType.COUNTERS:
             raise NoAnswerError(f"The controller on {self.port} gave no counters: update its firmware.")
         host = framing.FramingCounters(**vars(self._decoder.counters))
-        return LinkCounters(messages.Counters.unpack(body), host, self._ignored_frames, self._commands_sent)
+        bus: Mapping[str, int] = getattr(self._transport, "bus_counters", dict)()
+        return LinkCounters(messages.Counters.unpack(body), host, self._ignored_frames, self._commands_sent, bus)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Tell the controller to hold now and latch. True when it has acknowledged; False if no answer came in time.

@@ -271,9 +271,29 @@ class ServoBus:
         self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, each read back."""
-        for motor_id in self.motor_ids:
-            self.write_register(motor_id, "torque_enable", int(on))
+        """Switch all motors' torque on or off with one packet, and read all of them back. Tries three times.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        register, silent, others = self.family.registers["torque_enable"], [], []
+        values = [(motor_id, register.encode(int(on))) for motor_id in self.motor_ids]
+        question = sync_read(self.family.form, register.address, register.size, self.motor_ids)
+        for _ in range(3):
+            self._transport.write(sync_write(self.family.form, register.address, register.size, values))
+            answers = self._exchange(question, self.motor_ids, self.register_timeout_s)
+            silent = [motor_id for motor_id in self.motor_ids if motor_id not in answers]
+            others = [motor_id for motor_id, answer in answers.items() if answer.parameters != register.encode(int(on))]
+            if not silent and not others:
+                return
+        wish = "on" if on else "off"
+        if silent:
+            raise NoAnswerError(
+                f"Motors {silent} on {self.port} do not say whether their torque is {wish}: check power and plugs."
+            )
+        raise MotorBusError(
+            f"Motors {others} on {self.port} do not switch their torque {wish}: one that has shut itself down after an "
+            "overload must be power-cycled."
+        )
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
         """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
@@ -367,6 +387,19 @@ class ServoBus:
         if "lock" in self.family.registers:
             self.write_register(motor_id, "lock", 1)
 
+    def hold_here(self) -> int:
+        """Make every motor that has torque stay where it is now, read back. Returns how many that were.
+
+        Raises NoAnswerError, or MotorBusError for a motor that does not take its new goal.
+        """
+        holding = 0
+        for motor_id in self.motor_ids:
+            # A goal is given only to a motor with torque: some models switch it on by being given one.
+            if self.read_register(motor_id, "torque_enable"):
+                self.write_register(motor_id, "goal_position", self.read_register(motor_id, "present_position"))
+                holding += 1
+        return holding
+
     def broadcast_torque_off(self) -> None:
         """Switch every motor on the line off in one packet that nobody answers: for leaving in a hurry."""
         register = self.family.registers["torque_enable"]
@@ -389,6 +422,6 @@ def _expected_against_found(bus: ServoBus, wanted: Sequence[int], found: Sequenc
         lines.append(f"  id {motor_id}: expected {expected}, found {one.model_name if one else 'nothing'}")
     return (
         f"The motors on {bus.port} are not those expected:\n"
-        + "\n".join(lines)
-        + "\nCheck power and plugs along the chain; give ids with `motors setup`."
+        + ";\n".join(lines)
+        + ".\nCheck power and plugs along the chain; give ids with `motors setup`."
     )

@@ -230,6 +230,10 @@ class VirtualController:
         finally:
             self._bus.close()
 
+    def bus_counters(self) -> dict[str, int]:
+        """Return what went wrong on the bus, and how many cycles were bad or late."""
+        return {**vars(self._bus.counters), "bad_cycles": self.bad_cycles, "late_cycles": self.late_cycles}
+
     def _collect_output(self) -> None:
         self._output += self._controller.controller.take_output()
         if self._output:

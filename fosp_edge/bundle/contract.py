@@ -47,6 +47,7 @@ def _cameras(wanted: Sequence[CameraContract], given: Sequence[CameraContract]) 
         if want.calibration_sha256 is not None and want.calibration_sha256 != have.calibration_sha256:
             wanted_hash, found_hash = want.calibration_sha256[:12], (have.calibration_sha256 or "none")[:12]
             found.append(f"camera {want.name}: calibration {wanted_hash} wanted, {found_hash} found")
+        found += [f"camera {want.name}: {phrase}" for phrase in want.picture.differences(have.picture)]
     return found
 
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from fosp_edge.bundle.picture import Preprocessing, optional_preprocessing
+
 SCHEMA_VERSION = 1
 
 GRAPH_FILE = "step.onnx"
@@ -31,6 +33,15 @@ class CameraContract:
     serial: str | None = None
     """Serial number the bundle is tied to; None accepts any camera of this name."""
     calibration_sha256: str | None = None
+    """Lens and place of the camera the policy was trained with, `calib.storage.CameraRecord.place_sha256`; None takes
+    any."""
+    preprocessing: Preprocessing | None = None
+    """What was done to its pictures; None is the plain one, see `picture`."""
+
+    @property
+    def picture(self) -> Preprocessing:
+        """What is done to this camera's pictures, stated or not: without a statement, the largest centred area."""
+        return self.preprocessing or Preprocessing(self.width_px, self.height_px)
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ class Manifest:
         return Manifest(
             **_known(Manifest, raw)
             | {
-                "cameras": tuple(_build(CameraContract, item) for item in _list(raw, "cameras")),
+                "cameras": tuple(_camera(item) for item in _list(raw, "cameras")),
                 "state": tuple(_build(Channel, item) for item in _list(raw, "state")),
                 "actions": tuple(_build(Channel, item) for item in _list(raw, "actions")),
                 "latent": _build(LatentContract, raw.get("latent")),
@@ -212,6 +223,14 @@ def _known(kind: type, raw: Any) -> dict[str, Any]:
     if unknown := sorted(raw.keys() - names):
         raise BundleError(f"manifest.json: {kind.__name__} has unknown entries {', '.join(unknown)}")
     return dict(raw)
+
+
+def _camera(raw: Any) -> CameraContract:
+    known = _known(CameraContract, raw)
+    try:
+        return CameraContract(**known | {"preprocessing": optional_preprocessing(known.get("preprocessing"))})
+    except (ValueError, AttributeError) as error:
+        raise BundleError(f"manifest.json: camera {known['name']}: {error}; export the bundle again") from error
 
 
 def _build(kind: type, raw: Any) -> Any:

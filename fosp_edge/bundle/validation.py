@@ -60,6 +60,13 @@ def _camera(camera: CameraContract) -> None:
     if camera.calibration_sha256 is not None and not _is_sha256(camera.calibration_sha256):
         raise BundleError(f"manifest.json: camera {camera.name} has a calibration hash that is not a SHA-256")
 
+    picture = camera.picture
+    if (picture.width_px, picture.height_px) != (camera.width_px, camera.height_px):
+        raise BundleError(
+            f"manifest.json: camera {camera.name} gives {camera.width_px}x{camera.height_px} pixels, its preprocessing "
+            f"makes {picture.width_px}x{picture.height_px}"
+        )
+
 
 def _channels(field: str, channels: Sequence[Channel]) -> None:
     if not channels:

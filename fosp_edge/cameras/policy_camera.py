@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from fosp_edge.bundle.picture import Preprocessing
 from fosp_edge.cameras.base import Camera, Frame
-from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor
+from fosp_edge.cameras.preprocess import Preprocessor
 
 
 class PolicyCamera:
@@ -11,10 +12,22 @@ class PolicyCamera:
 
     def __init__(self, camera: Camera, parameters: Preprocessing | None = None) -> None:
         self._camera, self._parameters = camera, parameters or Preprocessing()
+        self.calibration_sha256: str | None = None
+        """Of the calibration that was found for it, if any (`calib.storage.CameraRecord.place_sha256`)."""
         self.name, self.serial = camera.name, camera.serial
         self.width_px, self.height_px = self._parameters.width_px, self._parameters.height_px
         self._preprocess: Preprocessor | None = None
         self._last: Frame | None = None
+
+    @property
+    def source(self) -> Camera:
+        """The camera behind, with its pictures as they are."""
+        return self._camera
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to the pictures of this camera, its picture size included."""
+        return replace(self._parameters, source_px=(self._camera.width_px, self._camera.height_px))
 
     def start(self) -> None:
         """Start the camera and prepare for its picture size. Raises CameraError, ValueError (crop)."""

@@ -5,59 +5,13 @@ Pure numpy on purpose: the result does not depend on which OpenCV a machine has,
 the control loop.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.cameras.lens import Lens, straightening_taps
+from fosp_edge.bundle.picture import Preprocessing
+from fosp_edge.cameras.lens import straightening_taps
 
 Image = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the policy's input; travels in the manifest."""
-
-    width_px: int = 64
-    height_px: int = 64
-    crop: tuple[int, int, int, int] | None = None
-    """Left, top, width, height in source pixels; None is the largest centred area of the output's proportions."""
-    colour_order: Literal["rgb", "bgr"] = "rgb"
-    """Order in which the source delivers its channels; the output is always RGB."""
-
-    lens: Lens | None = None
-    """Straighten the picture first, with these intrinsic parameters; the crop is then one of the result."""
-
-    def __post_init__(self) -> None:
-        if self.width_px < 1 or self.height_px < 1 or self.colour_order not in ("rgb", "bgr"):
-            raise ValueError(f"not a picture size and colour order: {self}")
-
-    def to_json_object(self) -> dict[str, Any]:
-        """The parameters as they stand in a manifest."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json_object(raw: Mapping[str, Any]) -> "Preprocessing":
-        """Read what `to_json_object` wrote.
-
-        Raises:
-            ValueError: an entry is missing, unknown or makes no sense.
-        """
-        try:
-            crop, lens = raw["crop"], raw["lens"]
-            if lens is not None:
-                lens = Lens(**{**lens, "coefficients": tuple(lens["coefficients"])})
-            return Preprocessing(**{**raw, "crop": None if crop is None else _four(crop), "lens": lens})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not the parameters of a preprocessing: {error}") from error
-
-
-def _four(values: Sequence[int]) -> tuple[int, int, int, int]:
-    left, top, width, height = values
-    return int(left), int(top), int(width), int(height)
 
 
 class Preprocessor:
@@ -67,8 +21,15 @@ class Preprocessor:
         """Prepare the weights.
 
         Raises:
-            ValueError: if the crop does not lie within the source, or the lens was calibrated at another size.
+            ValueError: if the source has another size than the parameters name, the crop does not lie within it, or
+                the lens was calibrated at another size.
         """
+        wanted = parameters.source_px
+        if wanted is not None and wanted != (source_width_px, source_height_px):
+            raise ValueError(
+                f"the policy was trained on a camera of {wanted[0]}x{wanted[1]} pixels, this one gives "
+                f"{source_width_px}x{source_height_px}: set the camera to that size"
+            )
         self.parameters = parameters
         self._source_shape = (source_height_px, source_width_px, 3)
         left, top, width, height = parameters.crop or _centred(parameters, source_width_px, source_height_px)
@@ -102,6 +63,8 @@ class Preprocessor:
         """
         if image.shape != self._source_shape or image.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self._source_shape}, found {image.dtype} {image.shape}")
+        if self._is_copy and self._straighten is None and self.parameters.colour_order == "rgb":
+            return np.array(image[self._crop], dtype=np.uint8)  # what the arithmetic below would give
         if self._straighten is not None:
             small = self._straighten(image)
         elif self._is_copy:

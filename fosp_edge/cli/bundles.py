@@ -114,7 +114,10 @@ def manifest_lines(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     limits, gate, parity, latent = manifest.filter, manifest.gate, manifest.parity, manifest.latent
     cameras = [
-        f"{camera.name} {camera.width_px}x{camera.height_px}" + (f" (serial {camera.serial})" if camera.serial else "")
+        f"{camera.name} {camera.width_px}x{camera.height_px}"
+        + (f" (serial {camera.serial})" if camera.serial else "")
+        + (f" (calibration {camera.calibration_sha256[:12]})" if camera.calibration_sha256 else "")
+        + (f" (pictures: {camera.picture.sentence()})" if camera.preprocessing else "")
         for camera in manifest.cameras
     ]
     provenance = {name: value for name, value in manifest.provenance.items() if not isinstance(value, (dict, list))}

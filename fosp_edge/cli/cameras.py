@@ -15,11 +15,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fosp_edge.bundle.picture import Preprocessing
 from fosp_edge.cameras.address import parse_address
 from fosp_edge.cameras.base import Camera, CameraError, FrameStale
 from fosp_edge.cameras.health import collect, judge
 from fosp_edge.cameras.opening import open_camera
-from fosp_edge.cameras.preprocess import Preprocessing, preprocess
+from fosp_edge.cameras.preprocess import preprocess
 from fosp_edge.cameras.realsense import list_realsense
 from fosp_edge.cameras.recorder import FolderRecorder
 from fosp_edge.cameras.video_device import list_video_devices

@@ -1,5 +1,6 @@
 """`fosp-edge export`: a checkpoint becomes a bundle that a robot accepts."""
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.bundles_prepare import report_engine
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
 from fosp_edge.control.device import Device, check_available
+from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -58,6 +61,9 @@ def export(
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Add the decoder graph: what the agent believes it sees.")
     ] = False,
+    any_camera: Annotated[
+        bool, typer.Option("--any-camera", help="Do not tie the bundle to the camera that all recordings are from.")
+    ] = False,
 ) -> None:
     """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
 
@@ -78,7 +84,6 @@ def export(
     import torch
 
     from export.exporter import Contract, export_bundle
-    from fosp_edge.bundle.manifest import CameraContract
     from fosp_edge.learning.checkpoint import load_agent
 
     console = Console()
@@ -86,12 +91,13 @@ def export(
     with ExperienceStore(dataset) as store:
         source = CameraSelection(store, header["notes"]["cameras"])
         recording = source.header
+        recordings = [info.header.recording for info in source.episodes()]
         held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)]
         fingerprint = store.fingerprint()
     contract = Contract(
         robot=recording.robot,
         rate_hz=recording.rate_hz,
-        cameras=tuple(CameraContract(camera.name, camera.width_px, camera.height_px) for camera in recording.cameras),
+        cameras=camera_contracts(recordings, any_camera=any_camera),
         state=recording.state,
         actions=recording.action,
     )
@@ -129,3 +135,29 @@ def export(
     if prepare is not None:
         report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
+
+
+def camera_contracts(recordings: Sequence[Recording], *, any_camera: bool = False) -> tuple[CameraContract, ...]:
+    """What the bundle asks of each camera, from all recordings it learnt from.
+
+    Serial number and calibration are asked for where every recording states the same one; data from several cameras,
+    or from a simulation beside a real one, tie the bundle to none. Nor does anything with `any_camera`.
+    """
+    contracts = []
+    for seen in zip(*(recording.cameras for recording in recordings), strict=True):
+        stated = [camera.preprocessing for camera in seen if camera.preprocessing is not None]
+        contracts.append(
+            CameraContract(
+                seen[0].name,
+                seen[0].width_px,
+                seen[0].height_px,
+                serial=None if any_camera else _common([camera.serial for camera in seen]),
+                calibration_sha256=None if any_camera else _common([camera.calibration_sha256 for camera in seen]),
+                preprocessing=next((item for item in stated if item.source_px), stated[0] if stated else None),
+            )
+        )
+    return tuple(contracts)
+
+
+def _common(values: Sequence[str | None]) -> str | None:
+    return values[0] if len(set(values)) == 1 else None

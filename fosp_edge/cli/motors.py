@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from firmware_bridge import LinkError, MotorLink, Telemetry, Torque
+from firmware_bridge import LinkError, LinkLostError, MotorLink, Telemetry, Torque
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.certificate import Certificate, certify
 from firmware_bridge.files import write_atomically
+from firmware_bridge.link import LinkCounters
 from firmware_bridge.ports import UDEV_RULE, find_ports
 from fosp_edge.cli.motors_access import (
     DEFAULT_CALIBRATION,
@@ -25,25 +26,32 @@ from fosp_edge.cli.motors_access import (
     Ids,
     Port,
     Release,
+    Wire,
     only_port,
     wire,
 )
 from fosp_edge.cli.motors_by_hand import calibrate, jog
 from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.serial_arm import describe_faults
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Find, set up, calibrate, watch, move by hand and prove the motors of a robot.",
 )
-app.command("calibrate")(calibrate)
-app.command("jog")(jog)
+_CALIBRATE = "fosp-edge motors calibrate --bus feetech --port /dev/serial/by-id/usb-... --arm so101"
+app.command("calibrate", epilog=f"Example: {_CALIBRATE}")(calibrate)
+app.command("jog", epilog="Example: fosp-edge motors jog --bus feetech --port /dev/serial/by-id/usb-... --speed 0.2")(
+    jog
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BACK_WITHIN_S = 60.0
+"""How long `watch` waits for a port that has gone away."""
 _BAUD_RATES = (1_000_000, 57_600, 115_200)
 
 
-@app.command("find-port")
+@app.command("find-port", epilog="Example: fosp-edge motors find-port --unplug")
 def find_port(
     unplug: Annotated[bool, typer.Option("--unplug", help="Say which port goes away when you pull its plug.")] = False,
     udev_rule: Annotated[bool, typer.Option("--udev-rule", help="Print a udev rule for short latency.")] = False,
@@ -75,7 +83,7 @@ def find_port(
         typer.echo("no serial port is plugged in; the simulated robot needs none")
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors scan --port /dev/serial/by-id/usb-...")
 def scan(
     port: Port = None,
     highest_id: Annotated[int, typer.Option(help="Look for servo ids 1 to this.")] = 20,
@@ -114,7 +122,7 @@ def _scan_servos(port: str, highest_id: int, rs485: bool) -> list[dict[str, obje
     return found
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors setup --bus feetech --id 3 --centre")
 def setup(
     bus: Annotated[str, typer.Option(help=f"Family of the servo: {', '.join(FAMILIES)}.")],
     new_id: Annotated[int, typer.Option("--id", help="Id the servo shall have.")],
@@ -150,7 +158,7 @@ def setup(
     typer.echo(f"{motor.model_name} on {chosen.port} now has id {motor.motor_id}")
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors watch --bus dynamixel --ids 1,2,4,6,7,8")
 def watch(
     port: Port = None,
     bus: Bus = CONTROLLER,
@@ -165,14 +173,28 @@ def watch(
         handshake = link.connect()
         until_s = None if seconds is None else time.monotonic() + seconds
         while until_s is None or time.monotonic() < until_s:
-            telemetry = link.latest()
+            try:
+                telemetry = link.latest()
+            except LinkLostError as gone:
+                live.update(f"{gone} Waiting for it to come back.")
+                handshake = link.reconnect(BACK_WITHIN_S)
+                continue
             if telemetry is not None:
                 live.update(_table(handshake.name, telemetry))
             time.sleep(0.1)
+        typer.echo(_counted(link.counters()))
+
+
+def _counted(counters: LinkCounters) -> str:
+    """Everything that was dropped or refused or went wrong since the start, at both ends."""
+    ends = (vars(counters.controller), vars(counters.host), counters.bus)
+    good = ("bytes_received", "frames_received", "commands_applied", "telemetry_sent", "requests")
+    bad = {name: count for end in ends for name, count in end.items() if count and name not in good}
+    return "errors: " + (", ".join(f"{name} {count}" for name, count in bad.items()) or "none")
 
 
 def _table(name: str, now: Telemetry) -> Table:
-    faults = f", faults {now.faults!s}" if now.faults else ""
+    faults = f", {describe_faults(now.faults)}" if now.faults else ""
     table = Table(title=f"{name}: {now.state.name}, {now.voltage_v:.1f} V{faults}", box=None)
     for column in ("joint", "position rad", "velocity rad/s", "current A", "temperature °C", "errors"):
         table.add_column(column, justify="right")
@@ -183,7 +205,7 @@ def _table(name: str, now: Telemetry) -> Table:
     return table
 
 
-@app.command("test")
+@app.command("test", epilog="Example: fosp-edge motors test --bus feetech --out certificate.json")
 def prove(
     port: Port = None,
     bus: Bus = CONTROLLER,
@@ -211,7 +233,7 @@ def _certificate_json(port: str, certificate: Certificate) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-@app.command()
+@app.command(epilog="Example: fosp-edge motors stop --bus feetech --release")
 def stop(
     port: Port = None,
     bus: Bus = CONTROLLER,
@@ -221,19 +243,27 @@ def stop(
 ) -> None:
     """Stop the motors and keep them stopped; they hold where they are unless --release is given."""
     chosen = wire(port, bus, ids, rs485=rs485)
-    if bus != CONTROLLER and release:
-        line = chosen.open_bus(chosen.port)
-        try:
-            line.broadcast_torque_off()
-            line.set_torque(False)
-        finally:
-            line.close()
-        typer.echo("torque is off")
+    if bus != CONTROLLER:
+        typer.echo(_stop_servos(chosen, release=release))
         return
-    with chosen.link(calibrated=False) as link:
+    with chosen.link() as link:
         link.connect()
         if not link.stop():
             raise ValueError("the controller did not acknowledge: cut the motors' power")
         if release:
             link.disarm(Torque.OFF)
     typer.echo("stopped" + ("; torque is off" if release else "; holding"))
+
+
+def _stop_servos(chosen: Wire, *, release: bool) -> str:
+    line = chosen.open_bus(chosen.port)
+    try:
+        if release:
+            # All at once first, then one by one to be certain.
+            line.broadcast_torque_off()
+            line.set_torque(False)
+            return "torque is off"
+        holding = line.hold_here()
+        return f"stopped; {holding} of {len(line.motor_ids)} motors hold, the others have no torque"
+    finally:
+        line.close()

@@ -30,6 +30,7 @@ from fosp_edge.cli.motors_access import (
     wire,
 )
 from fosp_edge.robots.catalogue import ARMS, CONTROLLER, arm_named
+from fosp_edge.robots.serial_arm import describe_faults
 
 FIRST_HOLD_S = 0.6
 """A keyboard waits about half a second before it repeats a held key; until then one press counts as holding."""
@@ -194,7 +195,8 @@ def _command(link: MotorLink, velocity_rad_s: np.ndarray) -> None:
     telemetry = link.latest()
     assert telemetry is not None
     if telemetry.faults:
-        raise ValueError(f"the controller has stopped ({telemetry.faults!s}): look at the arm, then start again")
+        reason = describe_faults(telemetry.faults)
+        raise ValueError(f"the controller has stopped ({reason}): look at the arm, then start again")
     link.command_velocity(velocity_rad_s)
 
 

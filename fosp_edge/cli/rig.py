@@ -9,10 +9,9 @@ from firmware_bridge import LinkError, Torque
 from firmware_bridge.buses.calibration import calibrated_arm
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
 from fosp_edge.bundle.manifest import CameraContract, Manifest
-from fosp_edge.cameras.base import Camera, CameraError
+from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.cameras.preprocess import Preprocessing
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
 from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.catalogue import CONTROLLER, ROBOTS, RobotKind, arm_named
@@ -43,7 +42,7 @@ class Rig:
     """What the control loop is given."""
 
     robot: Robot
-    cameras: tuple[Camera, ...]
+    cameras: tuple[PolicyCamera, ...]
     """In the order of the bundle."""
     referee: Referee | None
     """Only a simulation knows reward and cost."""
@@ -69,7 +68,6 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
-    names = [contract.name for contract in manifest.cameras]
     if kind not in KINDS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
@@ -84,7 +82,11 @@ def open_rig(
                     + " or ".join(ROBOTS)
                 )
             device = stack.enter_context(SimulatedRobot(scenario, seed))
-            cameras = tuple(device.cameras[name] for name in names if name in device.cameras)
+            cameras = tuple(
+                PolicyCamera(device.cameras[contract.name], contract.picture)
+                for contract in manifest.cameras
+                if contract.name in device.cameras
+            )
             arm = SerialArm(device.port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
             yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", patience_s)
         else:
@@ -127,7 +129,7 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
     )
 
 
-def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[Camera, ...]:
+def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[PolicyCamera, ...]:
     """The cameras the bundle wants, in its order, brought to its picture size.
 
     They are started here, because a driver knows its camera's serial number only then, and the bundle may ask for it.
@@ -142,8 +144,7 @@ def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: E
     cameras = []
     for contract in wanted:
         source = open_camera(contract.name, by_name[contract.name])
-        size = Preprocessing(width_px=contract.width_px, height_px=contract.height_px)
-        camera = PolicyCamera(source, size)
+        camera = PolicyCamera(source, contract.picture)
         stack.callback(camera.close)
         camera.start()
         cameras.append(camera)

@@ -137,7 +137,7 @@ def _drive(
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder, store = open_recorder(folder / "experience", bundle) if record else (None, None)
+    recorder, store = open_recorder(folder / "experience", bundle, rig.cameras) if record else (None, None)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,

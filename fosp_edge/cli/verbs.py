@@ -55,6 +55,11 @@ VERBS: dict[str, Verb] = {
         "Calibrate a bundle's safety filter and out-of-distribution gate on its own episodes.",
         "fosp-edge calibrate-filter bundles/4f1c... --dataset data/own --miss-rate 0.1",
     ),
+    "eval-filter": Verb(
+        "fosp_edge.cli.eval_filter:eval_filter",
+        "Measure the safety filter: failures, interventions, false alarms and success, beside other filters.",
+        "fosp-edge eval-filter --episodes 30 --scenario standard",
+    ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
         "Make an offline data set with scripted safe, unsafe and random behaviour.",
@@ -103,7 +108,7 @@ VERBS: dict[str, Verb] = {
     "motors": Verb(
         "fosp_edge.cli.motors:app",
         "Find, try out and configure motor controllers.",
-        "fosp-edge motors --help",
+        "fosp-edge motors scan --port /dev/serial/by-id/usb-...",
     ),
     "cameras": Verb(
         "fosp_edge.cli.cameras:app",

@@ -21,7 +21,7 @@ from fosp_edge.control.safety_filter import (
     FilterState,
     filter_action,
 )
-from fosp_edge.control.types import Decision, FilterRecord, Observation, Reason, StepScores
+from fosp_edge.control.types import Decision, FilterRecord, Float32Array, Observation, Reason, StepScores
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ class Controller:
         gate_settings: GateSettings = DEFAULT_GATE_SETTINGS,
         threads: int = 1,
         full_range_s: float = 0.1,
+        runtime: PolicyRuntime | None = None,
     ) -> None:
         """Open the bundle's graph, and arm its filter if that is enabled.
 
         With `gate_enabled` False the out-of-distribution gate measures and does not act; so it is with the filter off.
+        `runtime` scores the candidates in place of the bundle's graph, for comparisons.
 
         Raises:
             BundleError: the graph is not that of the manifest, or the filter does not arm.
@@ -79,7 +81,7 @@ class Controller:
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
             self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
-        self.runtime = PolicyRuntime(bundle, threads)
+        self.runtime = runtime or PolicyRuntime(bundle, threads)
         actions = self.manifest.actions
         self.limits = Limits(
             tuple(channel.low for channel in actions),
@@ -88,6 +90,7 @@ class Controller:
             full_range_s,
         )
         self._hold_index = self.manifest.candidates.index("hold")
+        self._thresholds = self.manifest.filter
         self._filter_state, self._gate_state = FilterState(), GateState()
         self._executed = np.zeros(len(actions), dtype=np.float32)
         self._physical = self.limits.rest
@@ -118,7 +121,7 @@ class Controller:
         self._gate_state = respond(alarm, self._gate_state, self.gate_settings)
         verdict = filter_action(
             scores,
-            self.manifest.filter,
+            self._thresholds,
             self._filter_state,
             self._hold_index,
             enabled=self.filter_enabled,
@@ -141,6 +144,32 @@ class Controller:
             filter_s=(time.perf_counter_ns() - inferred_ns) * 1e-9,
         )
         return replace(verdict.decision, action=limited.normalised), scores
+
+    def tighten(self, ratio: float) -> None:
+        """Leave this share of the feasible threshold, as on probation; 1 is the bundle's own."""
+        feasible = self.manifest.filter.feasible_reachability
+        self._thresholds = replace(self.manifest.filter, feasible_reachability=ratio * feasible)
+
+    def follow(self, observation: Observation, previous_action: Float32Array) -> None:
+        """See a tick that another controller decides, so that the recurrent state is that of the robot.
+
+        Raises:
+            NotFinite: from the graph.
+        """
+        scores = self.runtime.step(observation, previous_action)
+        if self._gate is not None:
+            self._gate.observe(observation, scores.surprise)
+
+    def take_over(self, other: "Controller") -> None:
+        """Go on where another controller of the same robot stands: its motion, its interventions, its noise.
+
+        The recurrent state stays this one's own: let it `follow` what the other saw before.
+        """
+        self._filter_state, self._gate_state = other._filter_state, other._gate_state
+        self._executed, self._physical = other._executed.copy(), other._physical.copy()
+        self.limits.follow(other.limits)
+        clock = other.runtime.latent
+        self.runtime.restore(replace(self.runtime.latent, seed=clock.seed, tick=clock.tick))
 
     @property
     def physical_action(self) -> npt.NDArray[np.float64]:

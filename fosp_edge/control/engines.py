@@ -112,9 +112,7 @@ def find_engine(graph: bytes, device: Device, folder: Path | None = None) -> Eng
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise BundleError(
-            f"the engine in {place} cannot be read ({error}); remove it and prepare it again"
-        ) from error
+        raise BundleError(f"the engine in {place} cannot be read ({error}); remove it and prepare it again") from error
     if not isinstance(record, dict) or hashlib.sha256(data).hexdigest() != record.get("sha256"):
         raise BundleError(
             f"the engine in {place} is not the file that was prepared; remove the folder and prepare it again"
@@ -128,7 +126,7 @@ def _refuse_open_folder(*folders: Path) -> None:
         status = folder.stat()
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             raise BundleError(
-                f"others can write to {folder}, and so decide what drives; mend it with: chmod go-w {folder}, or remove it"
+                f"others can write to {folder}, and so decide what drives; mend it: chmod go-w {folder}, or remove it"
             )
 
 

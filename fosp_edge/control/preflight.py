@@ -1,10 +1,12 @@
 """Before anything moves: is this the robot, and are these the cameras, that the bundle was made for?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fosp_edge.bundle.contract import check_contract
 from fosp_edge.bundle.manifest import BundleError, CameraContract, Channel, Manifest
 from fosp_edge.cameras.base import Camera
+from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.robots.base import Robot
 
 
@@ -18,7 +20,7 @@ def check_fit(manifest: Manifest, robot: Robot, cameras: Sequence[Camera]) -> No
     # Ranges of the state are not compared, so any will do.
     state = [Channel(n, u, 0.0, 1.0) for n, u in zip(robot.state_names, robot.state_units, strict=True)]
     actions = [Channel(*item) for item in zip(space.names, space.units, space.low, space.high, strict=True)]
-    found = [CameraContract(camera.name, camera.width_px, camera.height_px, camera.serial) for camera in cameras]
+    found = [_contract(camera) for camera in cameras]
     differences = check_contract(
         manifest, robot=robot.name, rate_hz=manifest.rate_hz, cameras=found, state=state, actions=actions
     )
@@ -26,3 +28,10 @@ def check_fit(manifest: Manifest, robot: Robot, cameras: Sequence[Camera]) -> No
         raise BundleError(
             f"this bundle does not belong here: {'; '.join(differences)}; choose another one with --bundle"
         )
+
+
+def _contract(camera: Camera) -> CameraContract:
+    known = CameraContract(camera.name, camera.width_px, camera.height_px, camera.serial)
+    if not isinstance(camera, PolicyCamera):
+        return known
+    return replace(known, preprocessing=camera.preprocessing, calibration_sha256=camera.calibration_sha256)

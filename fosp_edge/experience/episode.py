@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fosp_edge.bundle.manifest import Channel
+from fosp_edge.bundle.picture import Preprocessing, optional_preprocessing
 from fosp_edge.experience.schema import Steps
 
 UNFINISHED = "unfinished"
@@ -25,6 +26,24 @@ class Camera:
     name: str
     width_px: int
     height_px: int
+    preprocessing: Preprocessing | None = None
+    """What was done to its pictures; None is the plain one of this size."""
+    serial: str | None = None
+    calibration_sha256: str | None = None
+    """Of lens and place, as the camera stood; None where that was not known."""
+
+    @staticmethod
+    def from_raw(raw: dict[str, Any]) -> "Camera":
+        """Out of JSON values. Raises KeyError, TypeError or ValueError."""
+        return Camera(**raw | {"preprocessing": optional_preprocessing(raw.get("preprocessing"))})
+
+    def differences(self, other: "Camera") -> list[str]:
+        """In what a policy would see through another camera otherwise. Which specimen it was does not count here."""
+        if (self.name, self.width_px, self.height_px) != (other.name, other.width_px, other.height_px):
+            return [f"camera {_short(self)} here, {_short(other)} there"]
+        plain = Preprocessing(self.width_px, self.height_px)
+        differences = (self.preprocessing or plain).differences(other.preprocessing or plain)
+        return [f"camera {self.name}: {phrase}" for phrase in differences]
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class Recording:
         return Recording(
             robot=str(raw["robot"]),
             rate_hz=float(raw["rate_hz"]),
-            cameras=tuple(Camera(**item) for item in raw["cameras"]),
+            cameras=tuple(Camera.from_raw(item) for item in raw["cameras"]),
             state=tuple(Channel(**item) for item in raw["state"]),
             action=tuple(Channel(**item) for item in raw["action"]),
         )
@@ -54,7 +73,10 @@ class Recording:
         found = []
         for item in fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if mine != theirs:
+            if item.name == "cameras" and len(mine) == len(theirs):
+                for camera, counterpart in zip(mine, theirs, strict=True):
+                    found += camera.differences(counterpart)
+            elif mine != theirs:
                 found.append(f"{item.name} {_short(mine)} here, {_short(theirs)} there")
         return found
 

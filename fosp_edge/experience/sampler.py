@@ -127,9 +127,8 @@ def _check_alike(infos: list[EpisodeInfo]) -> None:
         raise StoreError("there are no episodes to learn from; `fosp-edge data collect` makes some")
     reference = infos[0].header.recording
     for info in infos[1:]:
-        if info.header.recording != reference:
-            differences = "; ".join(reference.differences(info.header.recording))
-            raise StoreError(f"these data sets do not fit together: {differences}; train on them separately")
+        if differences := reference.differences(info.header.recording):
+            raise StoreError(f"these data sets do not fit together: {'; '.join(differences)}; train on them separately")
 
 
 def _load(

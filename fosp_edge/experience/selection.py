@@ -26,7 +26,8 @@ class CameraSelection:
             raise StoreError(f"the recording has no camera {missing[0]!r}; it has: {', '.join(known)}")
         self._source = source
         self._channels = np.concatenate([3 * known[name] + np.arange(3) for name in names])
-        self._recording = replace(recording, cameras=tuple(recording.cameras[known[name]] for name in names))
+        self._order = [known[name] for name in names]
+        self._recording = self._chosen(recording)
 
     @property
     def header(self) -> Recording:
@@ -36,8 +37,13 @@ class CameraSelection:
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode of the source."""
         return [
-            replace(info, header=replace(info.header, recording=self._recording)) for info in self._source.episodes()
+            replace(info, header=replace(info.header, recording=self._chosen(info.header.recording)))
+            for info in self._source.episodes()
         ]
+
+    def _chosen(self, recording: Recording) -> Recording:
+        """Episodes may differ in which specimen of a camera they are from, so each keeps its own."""
+        return replace(recording, cameras=tuple(recording.cameras[index] for index in self._order))
 
     def read(self, episode_id: str) -> Steps:
         """All rows of one episode, the images with the chosen cameras' channels."""

@@ -19,6 +19,15 @@ from fosp_edge.simulation.task import ACTION_SPACE, RATE_HZ, judge_step
 Observation = dict[str, Any]
 
 
+def move(plant: ArmPlant, kinematics: ArmKinematics, velocity_m_s: npt.NDArray[np.float64], delay_s: float) -> None:
+    """Physics of one control period (50 ms): a wanted fingertip velocity, [3], takes effect after a delay."""
+    position = plant.positions_rad()
+    plant.advance(delay_s)
+    allowed = limit_to_workspace(kinematics.fingertip(position)[0], velocity_m_s, 1.0 / RATE_HZ)
+    plant.set_velocity_targets(kinematics.resolved_rate(position, allowed))
+    plant.advance(1.0 / RATE_HZ - delay_s)
+
+
 class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):  # type: ignore[misc]
     """Reach the red target past green boxes.
 
@@ -87,11 +96,7 @@ class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):  # type: i
             raise ValueError(f"expected three finite numbers in [-1, 1] as action, found {action!r}")
         velocity = ACTION_SPACE.physical(np.clip(action, -1.0, 1.0))
         delay_s = round(self.np_random.uniform(*self._delay_s) / 0.002) * 0.002
-        position = plant.positions_rad()
-        plant.advance(delay_s)
-        allowed = limit_to_workspace(kinematics.fingertip(position)[0], velocity, 1.0 / RATE_HZ)
-        plant.set_velocity_targets(kinematics.resolved_rate(position, allowed))
-        plant.advance(1.0 / RATE_HZ - delay_s)
+        move(plant, kinematics, velocity, delay_s)
         self._step += 1
         before, self._outcome = self._outcome, plant.judge()
         judgement = judge_step(before, self._outcome, self._step)

@@ -61,13 +61,16 @@ class RandomActor:
 class BundleActor:
     """A bundle behind filter and limits."""
 
-    def __init__(self, source: Path | Bundle, *, filter_enabled: bool) -> None:
+    def __init__(
+        self, source: Path | Bundle, *, filter_enabled: bool, make: Callable[[Bundle], Controller] | None = None
+    ) -> None:
+        """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
-        self.controller = Controller(bundle, filter_enabled=filter_enabled)
+        self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
             raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")
-        self._channels = np.concatenate([3 * known[camera.name] + np.arange(3) for camera in bundle.manifest.cameras])
+        self.channels = np.concatenate([3 * known[camera.name] + np.arange(3) for camera in bundle.manifest.cameras])
 
     def reset(self, seed: int) -> None:
         """Begin anew; the seed decides all noise."""
@@ -80,7 +83,7 @@ class BundleActor:
 
     def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
         """The same with its reasons. `observation` holds all cameras of SafeReach. Raises as `Controller.decide`."""
-        image = np.ascontiguousarray(observation.image[..., self._channels])
+        image = np.ascontiguousarray(observation.image[..., self.channels])
         return self.controller.decide(Observation(image, observation.state))
 
 

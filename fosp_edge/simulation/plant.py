@@ -28,6 +28,15 @@ class Outcome:
     success: bool
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """One moment of a plant."""
+
+    physics: FloatArray
+    target: FloatArray
+    ramp: FloatArray
+
+
 class ArmPlant:
     """MuJoCo physics of one layout. Velocity targets are approached within the joints' acceleration limits."""
 
@@ -75,6 +84,20 @@ class ArmPlant:
         limit = self.arm.velocity_limit_rad_s
         self._target = np.clip(velocity_rad_s, -limit, limit)
 
+    def snapshot(self) -> "Snapshot":
+        """Everything that decides how the physics goes on."""
+        size = mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION)
+        physics = np.empty(size)
+        mujoco.mj_getState(self._model, self._data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        return Snapshot(physics, self._target.copy(), self._ramp.copy())
+
+    def restore(self, snapshot: "Snapshot") -> None:
+        """Go back to a snapshot of this very plant."""
+        mujoco.mj_setState(self._model, self._data, snapshot.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._target, self._ramp = snapshot.target.copy(), snapshot.ramp.copy()
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
     def set_hold(self) -> None:
         """Brake to a standstill within the acceleration limits and stay."""
         self._target = np.zeros(self._count)
@@ -101,6 +124,19 @@ class ArmPlant:
     def observe(self) -> npt.NDArray[np.uint8]:
         """Both cameras, concatenated on channels, shape [64, 64, 6]."""
         return np.concatenate([self.render(camera) for camera in CAMERAS], axis=-1)
+
+    def away_from_obstacle(self) -> FloatArray:
+        """Unit vector from the nearest obstacle to where the arm comes nearest to it, shape [3]; zero beyond 0.2 m."""
+        nearest, direction, points = 0.2, np.zeros(3), np.zeros(6)
+        for arm in self._arm_geoms[2:]:
+            for obstacle in self._obstacle_geoms:
+                distance = mujoco.mj_geomDistance(self._model, self._data, arm, obstacle, 0.2, points)
+                if distance < nearest:
+                    nearest = distance
+                    # Points of the arm and of the obstacle; inside each other they have changed places.
+                    direction = (points[:3] - points[3:]) * (1.0 if distance > 0.0 else -1.0)
+        length = float(np.linalg.norm(direction))
+        return direction / length if length > 1e-9 else np.zeros(3)
 
     def judge(self) -> Outcome:
         """Distances, violation and success in the present state."""

@@ -11,7 +11,13 @@ from fosp_edge.bundle.manifest import (
     Manifest,
     Parity,
 )
+from fosp_edge.bundle.picture import Lens, Preprocessing
 
+PICTURE = Preprocessing(
+    crop=(80, 0, 480, 480),
+    source_px=(640, 480),
+    lens=Lens(640, 480, 600.0, 601.0, 320.0, 240.0, "fisheye", (0.1, 0.0, 0.0, 0.0)),
+)
 FILES = {"step.onnx": b"a graph", "weights.safetensors": b"some weights", "report.md": b"# how it went\n"}
 
 
@@ -20,7 +26,7 @@ def make_manifest() -> Manifest:
         name="tiny",
         robot="test-arm",
         rate_hz=20.0,
-        cameras=(CameraContract("fixed", 64, 64), CameraContract("wrist", 64, 64, serial="123")),
+        cameras=(CameraContract("fixed", 64, 64, preprocessing=PICTURE), CameraContract("wrist", 64, 64, serial="123")),
         state=(Channel("joint-1", "rad", -3.0, 3.0), Channel("joint-2", "rad", -3.0, 3.0)),
         actions=(Channel("vx", "m/s", -0.25, 0.25), Channel("vy", "m/s", -0.25, 0.25)),
         latent=LatentContract(deterministic=8, groups=4, classes=4),

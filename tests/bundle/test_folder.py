@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fosp_edge.bundle.folder import load_bundle, write_bundle
 from fosp_edge.bundle.manifest import RECORDED, BundleError, GateThreshold, Manifest
+from fosp_edge.bundle.picture import Preprocessing
 from tests.bundle.manifests import FILES, make_bundle, make_manifest
 
 
@@ -27,6 +28,15 @@ def test_what_is_written_is_read_back(tmp_path):
     assert bundle.id == hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
     assert bundle.manifest.files["report.md"] == hashlib.sha256(FILES["report.md"]).hexdigest()
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_cameras_from_before_preprocessing_was_kept_have_the_plain_one():
+    raw = json.loads(make_manifest().to_json())
+    del raw["cameras"][1]["preprocessing"]
+    manifest = Manifest.from_json(json.dumps(raw))
+    assert manifest.cameras[1].preprocessing is None
+    assert manifest.cameras[1].picture == Preprocessing(64, 64)
+    assert manifest.cameras[0] == make_manifest().cameras[0], "crop and lens survive"
 
 
 def test_the_same_content_is_the_same_bundle_and_any_change_is_another(tmp_path):
@@ -152,6 +162,10 @@ def put(*path):
         (put("cameras", []), "camera"),
         (put("cameras", 0, "width_px", 6.5), "width"),
         (put("cameras", 0, "calibration_sha256", "abc"), "calibration"),
+        (put("cameras", 0, "preprocessing", {"crop": None}), "preprocessing"),
+        (put("cameras", 0, "preprocessing", 3), "camera fixed"),
+        (put("cameras", 0, "preprocessing", "width_px", 32), "its preprocessing makes 32x64"),
+        (put("cameras", 0, "preprocessing", "crop", [1, 2]), "4 whole numbers"),
         (put("actions", 0, "low", 0.5), "upside down"),
         (put("actions", 0, "high", None), "actions.vx.high"),
         (put("actions", 1, "name", "vx"), "twice"),

@@ -14,12 +14,13 @@ from tests.cameras.recordings import HEIGHT, SERIAL, WIDTH, record_realsense, wr
 
 pytest.importorskip("cv2")
 
+from fosp_edge.bundle.picture import Preprocessing
 from fosp_edge.cameras.address import CameraAddress
 from fosp_edge.cameras.base import CameraError, CameraLost, FrameStale
 from fosp_edge.cameras.fed_camera import FedCamera, Patience
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.cameras.preprocess import Preprocessing, preprocess
+from fosp_edge.cameras.preprocess import preprocess
 from fosp_edge.cameras.ring import FOLDER
 
 

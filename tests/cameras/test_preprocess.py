@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fosp_edge.cameras.lens import Lens
-from fosp_edge.cameras.preprocess import Preprocessing, Preprocessor, preprocess
+from fosp_edge.bundle.picture import Lens, Preprocessing
+from fosp_edge.cameras.preprocess import Preprocessor, preprocess
 
 sizes = st.integers(1, 200)
 
@@ -101,7 +101,7 @@ def test_nonsense_parameters_are_refused():
     "parameters",
     [
         Preprocessing(),
-        Preprocessing(32, 48, (1, 2, 30, 40), "bgr"),
+        Preprocessing(32, 48, (1, 2, 30, 40), "bgr", source_px=(64, 48)),
         Preprocessing(lens=Lens(64, 64, 60.0, 61.0, 32.0, 31.0, "fisheye", (0.1, 0.0, 0.0, 0.0))),
     ],
 )
@@ -118,3 +118,10 @@ def test_damaged_parameters_are_refused(change):
         Preprocessing.from_json_object(Preprocessing().to_json_object() | change)
     with pytest.raises(ValueError):
         Preprocessing.from_json_object({})
+
+
+def test_a_camera_of_another_size_than_in_training_is_refused():
+    parameters = Preprocessing(source_px=(640, 480))
+    assert Preprocessor(parameters, 640, 480)(noise(480, 640)).shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="trained on a camera of 640x480 pixels, this one gives 1280x720"):
+        Preprocessor(parameters, 1280, 720)

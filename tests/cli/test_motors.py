@@ -60,7 +60,8 @@ def test_scan_finds_a_board() -> None:
 
 def test_watch_and_stop_a_board() -> None:
     with running_emulator() as (line, emulator):
-        assert "position rad" in run("watch", "--port", line.path, "--seconds", "0.3")
+        output = run("watch", "--port", line.path, "--seconds", "0.3")
+        assert "position rad" in output and "errors: " in output
         assert "stopped" in run("stop", "--port", line.path)
         assert emulator.controller.faults
 
@@ -71,6 +72,19 @@ def test_a_board_gets_its_certificate(tmp_path: Path) -> None:
         run("test", "--port", line.path, "--out", str(out))
         certificate = json.loads(out.read_text())
         assert certificate["passed"] and len(certificate["checks"]) == 9
+
+
+def test_stopping_servos_gives_up_their_goals_and_leaves_limp_ones_limp() -> None:
+    with chain_on_a_line(FAMILIES["feetech"], joints=2) as chain:
+        for name, value in (("goal_position", 3000), ("torque_enable", 1)):
+            chain.chain.servos[0].write(name, value)
+        assert "1 of 2 motors hold" in run("stop", "--bus", "feetech", "--ids", "1-2", "--port", chain.line.path)
+        goal = chain.chain.servos[0].read("goal_position")
+        assert goal < 3000 and chain.chain.servos[1].read("torque_enable") == 0
+        assert "torque is off" in run(
+            "stop", "--bus", "feetech", "--ids", "1-2", "--port", chain.line.path, "--release"
+        )
+        assert chain.chain.servos[0].read("torque_enable") == 0
 
 
 def test_a_servo_is_set_up() -> None:

@@ -1,11 +1,13 @@
 """Some of a recording's cameras, and which episodes are held back."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fosp_edge.experience.episode import EpisodeInfo, EpisodeSummary, StoreError
+from fosp_edge.bundle.picture import Lens, Preprocessing
+from fosp_edge.experience.episode import Camera, EpisodeHeader, EpisodeInfo, EpisodeSummary, StoreError
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import HELD_OUT_SHARE, is_held_out
 from tests.experience.episodes import RECORDING, make_header, make_steps
@@ -67,3 +69,35 @@ def test_two_runs_of_one_bundle_over_the_same_seed_are_told_apart() -> None:
     moments = [f"2026-01-01T00:00:{second:02d}Z" for second in range(60)]
     held = {is_held_out(info_of(bundle="b" * 64, created_utc=moment)) for moment in moments}
     assert held == {True, False}
+
+
+def test_recordings_through_other_eyes_do_not_fit_together() -> None:
+    seen = Preprocessing(crop=(80, 0, 480, 480), source_px=(640, 480))
+    fixed, wrist = RECORDING.cameras
+    plain = Preprocessing(fixed.width_px, fixed.height_px)
+    same = replace(RECORDING, cameras=(replace(fixed, serial="123", preprocessing=plain), wrist))
+    assert RECORDING.differences(same) == [], "another specimen of the same camera, the same done to its pictures"
+    cropped = replace(RECORDING, cameras=(replace(fixed, preprocessing=seen), wrist))
+    assert RECORDING.differences(cropped) == ["camera fixed: crop none here, (80, 0, 480, 480) there"]
+
+
+def test_headers_keep_what_is_known_of_a_camera_and_older_ones_load() -> None:
+    lens = Lens(640, 480, 600.0, 600.0, 320.0, 240.0, "brown-conrady", (0.1, 0.0, 0.0, 0.0))
+    camera = Camera("fixed", 8, 8, Preprocessing(8, 8, lens=lens, source_px=(640, 480)), "123", "a" * 64)
+    header = make_header(recording=replace(RECORDING, cameras=(camera,)))
+    assert EpisodeHeader.from_json(header.to_json()) == header
+    raw = json.loads(header.to_json())
+    for name in ("preprocessing", "serial", "calibration_sha256"):
+        del raw["recording"]["cameras"][0][name]
+    assert EpisodeHeader.from_json(json.dumps(raw)).recording.cameras == (Camera("fixed", 8, 8),)
+    raw["recording"]["cameras"][0]["preprocessing"] = {"crop": 5}
+    with pytest.raises(StoreError, match="unreadable"):
+        EpisodeHeader.from_json(json.dumps(raw))
+
+
+def test_a_selection_leaves_every_episode_its_own_cameras() -> None:
+    source = Source()
+    theirs = replace(RECORDING, cameras=tuple(replace(each, serial=each.name + "-7") for each in RECORDING.cameras))
+    source.episodes = lambda: [EpisodeInfo("e1", make_header(recording=theirs), EpisodeSummary(rows=5))]  # type: ignore[method-assign]
+    (info,) = CameraSelection(source, ["wrist"]).episodes()
+    assert [camera.serial for camera in info.header.recording.cameras] == ["wrist-7"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from firmware_bridge import Fault, HandshakeMismatchError, State
+from firmware_bridge import Fault, HandshakeMismatchError, LinkLostError, State
 from firmware_bridge.buses import calibration as calibrations
 from firmware_bridge.buses.bus import MotorBusError, ServoBus
 from firmware_bridge.buses.emulator import ServoChainEmulator
@@ -17,7 +18,7 @@ from firmware_bridge.buses.families import DYNAMIXEL_X, FAMILIES, FEETECH_STS, S
 from firmware_bridge.buses.virtual import STATE_MAX_AGE_S, ServoPlant, VirtualController, servo_link
 from firmware_bridge.link import MotorLink
 from tests.firmware_bridge.plants import IntegratorPlant
-from tests.firmware_bridge.test_buses import LIMITS, MODEL, eventually, families
+from tests.firmware_bridge.test_buses import LIMITS, MODEL, chain_on_a_line, eventually, families, patient
 
 
 class ChainTransport:
@@ -69,7 +70,7 @@ def test_an_adapter_that_echoes_is_understood(family: ServoFamily) -> None:
     bus.set_torque(True)
     bus.write_goals([2048, 2048])
     assert all(state is not None and state.position_ticks == 2048 for state in bus.read_states())
-    assert bus.counters.missing_answers == 0 and bus.counters.stray_packets <= 1
+    assert bus.counters.missing_answers == 0 and bus.counters.stray_packets <= 2
     # A servo that is gone stays gone, whatever the adapter says back.
     assert bus.ping(9) is None
 
@@ -180,6 +181,32 @@ def test_bad_packets_now_and_then_are_counted_and_end_nothing(family: ServoFamil
         # A machine that stands still for longer than feedback may be missing is not the bus's fault.
         assert now is not None and not now.faults & ~(Fault.WATCHDOG | Fault.FEEDBACK_LOST)
         eventually(lambda: controller.bad_cycles > 0)
+        assert link.counters().bus["bad_cycles"] and link.counters().bus["missing_answers"]
+
+
+def test_a_bus_that_was_unplugged_shakes_hands_again_but_is_not_armed(tmp_path: Path) -> None:
+    port = tmp_path / "usb-adapter"
+    link = servo_link(
+        str(port), lambda name: patient(name, FEETECH_STS, (1, 2)), calibrations.centred((1, 2)), bus_watchdog_s=2.0
+    )
+    with link:
+        with chain_on_a_line(FEETECH_STS, joints=2) as first:
+            port.symlink_to(first.line.path)
+            link.connect(20.0)
+            link.upload_limits([LIMITS] * 2)
+            link.configure_watchdog(1.0)
+            link.arm()
+        with pytest.raises(LinkLostError):
+            eventually(lambda: link.latest() is None)
+        port.unlink()
+        with chain_on_a_line(FEETECH_STS, joints=2) as second:
+            port.symlink_to(second.line.path)
+            link.reconnect(20.0)
+            assert link.latest().state is State.DISARMED  # type: ignore[union-attr]
+            assert second.chain.servos[0].read("torque_enable") == 0
+            link.arm()
+            link.command_velocity([0.0, 0.0])
+            eventually(lambda: second.chain.servos[0].read("torque_enable") == 1)
 
 
 def test_a_rate_of_bad_packets_becomes_a_fault() -> None:
