@@ -17,10 +17,11 @@ from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.run_recording import machine
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.device import Device
 from fosp_edge.control.flight.log import FlightError
 from fosp_edge.control.flight.replay import Comparison, Flight, Verification, compare, open_flight, verify
 from fosp_edge.control.gate_response import GateSettings
-from fosp_edge.control.inference import Execution
+from fosp_edge.control.inference import Execution, PolicyRuntime
 from fosp_edge.control.safety_filter import FilterSettings
 
 
@@ -89,13 +90,17 @@ def _controller(flight: Flight, bundle: Path) -> Controller:
     """As the run had it."""
     about: dict[str, Any] = flight.meta["controller"]
     execution = about["execution"]
-    return Controller(
+    loaded, settings = (
         load_bundle(bundle),
+        Execution(execution["threads"], tuple(execution["cores"]), execution["spin"]),
+    )
+    return Controller(
+        loaded,
         filter_enabled=about["filter_enabled"],
         gate_enabled=about["gate_enabled"],
         settings=FilterSettings(**about["filter"]),
         gate_settings=GateSettings(**about["gate"]),
-        execution=Execution(execution["threads"], tuple(execution["cores"]), execution["spin"]),
+        runtime=PolicyRuntime(loaded, execution, device=Device(about["provider"])),
         full_range_s=about["full_range_s"],
     )
 

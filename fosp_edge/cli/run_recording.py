@@ -49,7 +49,8 @@ def settings_of(controller: Controller) -> dict[str, object]:
         "gate_enabled": controller.gate_enabled,
         "filter": asdict(controller.settings),
         "gate": asdict(controller.gate_settings),
-        "execution": asdict(controller.execution),
+        "execution": asdict(controller.runtime.execution),
+        "provider": controller.runtime.device.provider,
         "full_range_s": controller.full_range_s,
     }
 

@@ -80,7 +80,7 @@ class Controller:
             check_armed(self.manifest, hashlib.sha256(bundle.graph_bytes).hexdigest())
         self.filter_enabled = filter_enabled
         self.settings, self.gate_settings = settings, gate_settings
-        self.execution, self.full_range_s = execution, full_range_s
+        self.full_range_s = full_range_s
         self.gate_enabled = gate_enabled
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
@@ -118,7 +118,14 @@ class Controller:
 
     def memory(self) -> Memory:
         """What `restore` needs to go on from here, in this controller or in another of the same latent shape."""
-        return Memory(self.runtime.latent, self._filter_state, self._gate_state, self._executed, self._physical)
+        return Memory(
+            self.runtime.latent,
+            self._filter_state,
+            self._gate_state,
+            self._executed,
+            self._physical,
+            self._thresholds.feasible_reachability,
+        )
 
     def restore(self, memory: Memory) -> None:
         """Go on from what another controller, or this one, remembered.
@@ -131,6 +138,7 @@ class Controller:
         if self._gate is not None:
             self._gate.resume(memory.latent.tick)
         self._executed, self._physical = memory.executed.copy(), memory.physical.copy()
+        self.tighten_to(memory.feasible_reachability)
         self._insight = None
 
     def correct_executed(self, executed: Float32Array) -> None:
@@ -177,8 +185,11 @@ class Controller:
 
     def tighten(self, ratio: float) -> None:
         """Leave this share of the feasible threshold, as on probation; 1 is the bundle's own."""
-        feasible = self.manifest.filter.feasible_reachability
-        self._thresholds = replace(self.manifest.filter, feasible_reachability=ratio * feasible)
+        self.tighten_to(ratio * self.manifest.filter.feasible_reachability)
+
+    def tighten_to(self, feasible_reachability: float) -> None:
+        """This feasible threshold in place of the bundle's own."""
+        self._thresholds = replace(self.manifest.filter, feasible_reachability=feasible_reachability)
 
     def follow(self, observation: Observation, previous_action: Float32Array) -> None:
         """See a tick that another controller decides, so that the recurrent state is that of the robot.

@@ -9,6 +9,8 @@ import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.bundle.validation import validate
+from fosp_edge.control.device import CPU_DEVICE, Device
+from fosp_edge.control.engines import open_prepared
 from fosp_edge.control.types import Float32Array, Observation, StepScores
 
 AnyArray = npt.NDArray[np.generic]
@@ -151,13 +153,16 @@ class PolicyRuntime:
     docs), so one is the default and idle threads do not spin.
     """
 
-    def __init__(self, bundle: PolicyBundle, execution: Execution = DEFAULT_EXECUTION) -> None:
+    def __init__(
+        self, bundle: PolicyBundle, execution: Execution = DEFAULT_EXECUTION, *, device: Device = CPU_DEVICE
+    ) -> None:
         """Open the graph and compare it with the manifest.
 
         Raises:
-            BundleError: it does not load, or its inputs and outputs are not those of the manifest.
+            BundleError: it does not load, the device is not there or wants an engine that was not prepared, or inputs
+                and outputs are not those of the manifest.
         """
-        self.manifest = bundle.manifest
+        self.manifest, self.execution, self.device = bundle.manifest, execution, device
         self._check_manifest()
         options = ort.SessionOptions()
         options.intra_op_num_threads = execution.threads
@@ -169,11 +174,7 @@ class PolicyRuntime:
             places = ";".join(str(core + 1) for core in execution.cores)
             options.add_session_config_entry("session.intra_op_thread_affinities", places)
         options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(bundle.graph_bytes, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises a family of its own without a public base
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BundleError(f"the step graph does not load ({first_line}); export the bundle again") from error
+        self._session = open_prepared(bundle.graph_bytes, device, options)
         inputs, outputs = expected_ports(self.manifest)
         _check("input", inputs, self._session.get_inputs())
         _check("output", outputs, self._session.get_outputs())

@@ -22,3 +22,5 @@ class Memory:
     """The action that was executed in the tick before, normalised, shape [A]."""
     physical: npt.NDArray[np.float64]
     """The same in the robot's units, from which the rate limit counts, shape [A]."""
+    feasible_reachability: float
+    """Feasible threshold in force: the bundle's own, or tighter while it is on probation."""

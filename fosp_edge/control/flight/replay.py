@@ -149,6 +149,7 @@ def verify(flight: Flight, controllers: dict[int, Controller], *, episode: int |
                 continue
             else:
                 controller.restore(memory)
+        controller.tighten_to(memory.feasible_reachability)  # from outside: probation begins and ends
         found.difference = _compare_memory(tick, controller) if follows else None
         found.difference = found.difference or _compare_decision(tick, controller)
         if found.difference is not None:

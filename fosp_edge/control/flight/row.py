@@ -67,6 +67,7 @@ def row_type(manifest: Manifest) -> np.dtype[np.void]:
             ("gate_memory", "<f8", (len(fields(GateState)),)),
             ("executed", "<f4", (actions,)),
             ("physical", "<f8", (actions,)),
+            ("threshold", "<f8"),
         ]
     )
 
@@ -103,6 +104,7 @@ def fill(row: Rows, record: TickRecord, episode: int, bundle: int) -> None:
             for index, name in enumerate(_names(kept)):
                 item[place][index] = getattr(kept, name)
         item["executed"][...], item["physical"][...] = memory.executed, memory.physical
+        item["threshold"] = memory.feasible_reachability
 
 
 def record_of(item: Any, names: Names = Names()) -> TickRecord:
@@ -160,6 +162,7 @@ def _memory_of(item: Any) -> Memory:
         GateState(**gate),
         item["executed"].copy(),
         item["physical"].copy(),
+        float(item["threshold"]),
     )
 
 
