@@ -21,7 +21,7 @@ from fosp_edge.control.safety_filter import (
     FilterState,
     filter_action,
 )
-from fosp_edge.control.types import Decision, FilterRecord, Observation, Reason, StepScores
+from fosp_edge.control.types import Decision, FilterRecord, Float32Array, Observation, Reason, StepScores
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class Controller:
             full_range_s,
         )
         self._hold_index = self.manifest.candidates.index("hold")
+        self._thresholds = self.manifest.filter
         self._filter_state, self._gate_state = FilterState(), GateState()
         self._executed = np.zeros(len(actions), dtype=np.float32)
         self._physical = self.limits.rest
@@ -120,7 +121,7 @@ class Controller:
         self._gate_state = respond(alarm, self._gate_state, self.gate_settings)
         verdict = filter_action(
             scores,
-            self.manifest.filter,
+            self._thresholds,
             self._filter_state,
             self._hold_index,
             enabled=self.filter_enabled,
@@ -143,6 +144,32 @@ class Controller:
             filter_s=(time.perf_counter_ns() - inferred_ns) * 1e-9,
         )
         return replace(verdict.decision, action=limited.normalised), scores
+
+    def tighten(self, ratio: float) -> None:
+        """Leave this share of the feasible threshold, as on probation; 1 is the bundle's own."""
+        feasible = self.manifest.filter.feasible_reachability
+        self._thresholds = replace(self.manifest.filter, feasible_reachability=ratio * feasible)
+
+    def follow(self, observation: Observation, previous_action: Float32Array) -> None:
+        """See a tick that another controller decides, so that the recurrent state is that of the robot.
+
+        Raises:
+            NotFinite: from the graph.
+        """
+        scores = self.runtime.step(observation, previous_action)
+        if self._gate is not None:
+            self._gate.observe(observation, scores.surprise)
+
+    def take_over(self, other: "Controller") -> None:
+        """Go on where another controller of the same robot stands: its motion, its interventions, its noise.
+
+        The recurrent state stays this one's own: let it `follow` what the other saw before.
+        """
+        self._filter_state, self._gate_state = other._filter_state, other._gate_state
+        self._executed, self._physical = other._executed.copy(), other._physical.copy()
+        self.limits.follow(other.limits)
+        clock = other.runtime.latent
+        self.runtime.restore(replace(self.runtime.latent, seed=clock.seed, tick=clock.tick))
 
     @property
     def physical_action(self) -> npt.NDArray[np.float64]:

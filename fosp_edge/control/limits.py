@@ -70,6 +70,10 @@ class Limits:
         """The robot stands still: the next action starts from rest."""
         self._previous = self._rest.copy()
 
+    def follow(self, other: "Limits") -> None:
+        """Continue another limiter's motion."""
+        self._previous = other._previous.copy()
+
     def apply(self, normalised: Float32Array) -> LimitedAction:
         """Bring an action, shape [A], normalised, inside range and rate.
 
