@@ -97,6 +97,7 @@ def open_rig(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
                 )
             robot = _robot(ROBOTS[kind], motors, motors.port, period_s, patience_s)
+            names = [camera.name for camera in manifest.cameras]
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
             opened = _open_cameras(manifest.cameras, camera_sources or beside, stack)
             yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", patience_s)
