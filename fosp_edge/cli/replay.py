@@ -89,11 +89,8 @@ def _find(identity: str, path: Path, bundles: Path | None) -> Path:
 def _controller(flight: Flight, bundle: Path) -> Controller:
     """As the run had it."""
     about: dict[str, Any] = flight.meta["controller"]
-    execution = about["execution"]
-    loaded, settings = (
-        load_bundle(bundle),
-        Execution(execution["threads"], tuple(execution["cores"]), execution["spin"]),
-    )
+    kept, loaded = about["execution"], load_bundle(bundle)
+    execution = Execution(kept["threads"], tuple(kept["cores"]), kept["spin"])
     return Controller(
         loaded,
         filter_enabled=about["filter_enabled"],
