@@ -13,37 +13,42 @@ import numpy as np
 import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import IMAGINATION_FILE, BundleError, Manifest
-from fosp_edge.control.inference import NotFinite, PolicyBundle, PolicyRuntime
+from fosp_edge.control.device import CPU_DEVICE, Device
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, NotFinite, PolicyBundle, PolicyRuntime
 from fosp_edge.control.types import Float32Array, Observation, StepScores
 
 _STREAM = 1
 """Second word of the noise's key: the step graph's noise has 0 there."""
 
 
-def open_runtime(bundle: PolicyBundle, threads: int = 1) -> PolicyRuntime:
+def open_runtime(
+    bundle: PolicyBundle, execution: Execution = DEFAULT_EXECUTION, *, device: Device = CPU_DEVICE
+) -> PolicyRuntime:
     """The runtime that a bundle's filter was calibrated with. Raises BundleError."""
     if bundle.manifest.filter.look_ahead_sha256 is None:
-        return PolicyRuntime(bundle, threads)
-    return LookAheadRuntime(bundle, threads)
+        return PolicyRuntime(bundle, execution, device=device)
+    return LookAheadRuntime(bundle, execution, device=device)
 
 
 class LookAheadRuntime(PolicyRuntime):
     """The step graph, its reachability raised to the largest one that is imagined behind each candidate."""
 
-    def __init__(self, bundle: PolicyBundle, threads: int = 1) -> None:
-        """Open both graphs.
+    def __init__(
+        self, bundle: PolicyBundle, execution: Execution = DEFAULT_EXECUTION, *, device: Device = CPU_DEVICE
+    ) -> None:
+        """Open both graphs; imagination runs on the CPU wherever the step does.
 
         Raises:
             BundleError: either does not load, or is not what the manifest promises.
         """
-        super().__init__(bundle, threads)
+        super().__init__(bundle, execution, device=device)
         if bundle.imagination_bytes is None:
             raise BundleError(
                 f"the filter of {bundle.manifest.name!r} looks ahead, and the bundle has no {IMAGINATION_FILE}; "
                 "calibrate it again without --look-ahead, or export it with --look-ahead"
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = execution.threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3

@@ -110,3 +110,9 @@ def test_another_imagination_graph_than_the_calibrated_one_does_not_arm() -> Non
 
 def test_the_fake_is_a_valid_graph() -> None:
     onnx.checker.check_model(onnx.load_from_string(imagination_graph()))
+
+
+def test_a_runtime_that_does_not_look_ahead_is_refused_by_a_filter_that_does() -> None:
+    bundle = make_bundle(imagination_graph())
+    with pytest.raises(BundleError, match="would now not look ahead"):
+        Controller(bundle, runtime=PolicyRuntime(bundle))
