@@ -17,6 +17,7 @@ from firmware_bridge import Torque
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
+from fosp_edge.cli.bundles_prepare import parse_options
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
@@ -28,6 +29,8 @@ from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.device import CPU, Device
+from fosp_edge.control.inference import PolicyRuntime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
@@ -57,6 +60,12 @@ def run(
     ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
+    provider: Annotated[
+        str, typer.Option(help="What computes the step graph: cpu, cuda, tensorrt, as this onnxruntime offers.")
+    ] = CPU,
+    provider_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE for the provider, as given to `bundles prepare`.")
+    ] = None,
     headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
@@ -82,7 +91,9 @@ def run(
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     try:
         loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
-        controller = Controller(loaded, filter_enabled=not no_filter)
+        device = Device(provider, parse_options(provider_option))
+        runtime = PolicyRuntime(loaded, device=device)
+        controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
             robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed

@@ -155,6 +155,11 @@ VERBS: dict[str, Verb] = {
         "Make a key pair for signing bundles.",
         "fosp-edge bundles new-key release.pem",
     ),
+    "bundles prepare": Verb(
+        "fosp_edge.cli.bundles_prepare:prepare_bundle",
+        "Compile a bundle's step graph for this machine, before it drives.",
+        "fosp-edge bundles prepare runs/bundles/4f1c... --provider tensorrt",
+    ),
     "bundles convert": Verb(
         "fosp_edge.cli.bundles_convert:convert",
         "The same agent in another precision, judged before it is written.",

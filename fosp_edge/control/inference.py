@@ -9,6 +9,8 @@ import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.bundle.validation import validate
+from fosp_edge.control.device import CPU_DEVICE, Device
+from fosp_edge.control.engines import open_prepared
 from fosp_edge.control.types import Float32Array, Observation, StepScores
 
 AnyArray = npt.NDArray[np.generic]
@@ -137,11 +139,12 @@ class PolicyRuntime:
     tail loses (see docs), so one is the default and idle threads do not spin.
     """
 
-    def __init__(self, bundle: PolicyBundle, threads: int = 1) -> None:
+    def __init__(self, bundle: PolicyBundle, threads: int = 1, *, device: Device = CPU_DEVICE) -> None:
         """Open the graph and compare it with the manifest.
 
         Raises:
-            BundleError: it does not load, or its inputs and outputs are not those of the manifest.
+            BundleError: it does not load, the device is not there or wants an engine that was not prepared, or inputs
+                and outputs are not those of the manifest.
         """
         self.manifest = bundle.manifest
         self._check_manifest()
@@ -151,11 +154,7 @@ class PolicyRuntime:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(bundle.graph_bytes, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises a family of its own without a public base
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BundleError(f"the step graph does not load ({first_line}); export the bundle again") from error
+        self._session = open_prepared(bundle.graph_bytes, device, options)
         inputs, outputs = expected_ports(self.manifest)
         _check("input", inputs, self._session.get_inputs())
         _check("output", outputs, self._session.get_outputs())
