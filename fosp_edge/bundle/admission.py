@@ -217,9 +217,7 @@ def _alarms(evidence: Evidence, thresholds: GateThresholds) -> Check:
     return Check("known violations", enough and share <= running + thresholds.missed_more, figures)
 
 
-def _compared(
-    name: str, what: str, found: dict[str, Paired], margin: float, thresholds: GateThresholds
-) -> list[Check]:
+def _compared(name: str, what: str, found: dict[str, Paired], margin: float, thresholds: GateThresholds) -> list[Check]:
     if not found:
         return [Check(name, False, "not measured")]
     checks = []
