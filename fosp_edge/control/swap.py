@@ -186,6 +186,8 @@ class Swapper:
         ready, episode = self._ready, self._episode
         if ready is None or episode is None or not (self._calm or ready.urgent):
             return present
+        if ready.controller.manifest.candidates != present.manifest.candidates:
+            return present  # an episode's rows have one shape; it takes over at the next one
         if not self._lock.acquire(blocking=False):
             return present
         try:

@@ -210,3 +210,20 @@ def test_the_log_tells_the_story(rig, tmp_path):
     rig.background()
     rig.run(2)
     assert "took over from" in (tmp_path / "log").read_text()
+
+
+def test_a_bundle_with_other_candidates_waits_for_the_next_episode(rig):
+    """The rows of an episode have one shape, and a row has one score per candidate."""
+    wider = replace(rig.loop.controller.manifest, candidates=(*rig.loop.controller.manifest.candidates, "more"))
+    name = put(rig.versions, 9)
+    rig.actions[4] = lambda: rig.versions.propose(rig.versions.load(name), {})
+    build = rig.swapper._build
+
+    def widened(bundle):
+        controller = build(bundle)
+        controller.manifest = wider
+        return controller
+
+    rig.swapper._build = widened
+    rig.run(2)
+    assert len(set(rig.drivers[:13])) == 1 and rig.drivers[13] == name
