@@ -22,7 +22,6 @@ from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.admission import HeldOut, measure
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
-from fosp_edge.cli.run_recording import SOURCE
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out, share_of
@@ -32,6 +31,8 @@ from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config,
 from fosp_edge.learning.pace import MODES, Throttle, choose_mode
 from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
+SOURCE = "bundle"
+"""Source of the episodes that a bundle drove, as the recorder writes it."""
 OWN_HELD_OUT = 0.25
 """Share of the robot's own episodes kept from learning. More than of offline data: there are few, and the gate compares
 on them."""

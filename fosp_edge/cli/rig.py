@@ -69,6 +69,7 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
+    names = [contract.name for contract in manifest.cameras]
     if kind not in KINDS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz

@@ -151,13 +151,23 @@ class Beside:
         return (("bundle", self.swapper.line()), ("learner", self.learner.line()))
 
 
-def make_swapper(options: LearnOptions, bundle: Bundle, controller: Controller, *, judged: bool) -> Swapper:
-    """A swapper over the home's bundles, for a loop that begins with this one."""
-    filter_enabled = controller.filter_enabled
+def make_swapper(
+    options: LearnOptions, bundle: Bundle, controller: Controller, *, judged: bool, speed: float = 1.0
+) -> Swapper:
+    """A swapper over the home's bundles, for a loop that begins with this one; whoever follows is as slow."""
+    settings = controller.settings, controller.gate_settings, controller.filter_enabled
+
+    def build(other: Bundle) -> Controller:
+        following = Controller(
+            other, filter_enabled=settings[2], settings=settings[0], gate_settings=settings[1],
+            execution=controller.runtime.execution, full_range_s=controller.full_range_s,
+        )  # fmt: skip
+        following.limits.slow(speed)
+        return following
+
     return Swapper(
-        options.home.versions(options.first), bundle.id, controller,
-        lambda other: Controller(other, filter_enabled=filter_enabled), log=options.home.events, judged=judged,
-    )  # fmt: skip
+        options.home.versions(options.first), bundle.id, controller, build, log=options.home.events, judged=judged
+    )
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def labelled_rows(
     rows, labels = [], []
     for steps in episodes:
         count = len(steps["reward"])
-        label = steps["violation"] > 0.5 if outcome == "violation" else np.zeros(count, np.bool_)
+        label = steps["violation"].astype(np.float32) > 0.5 if outcome == "violation" else np.zeros(count, np.bool_)
         if outcome == "success" and bool(np.any(steps["is_terminal"])):
             label = np.arange(count) >= count - 2
         pairs = zip(steps["image"].astype(np.uint8), steps["state"].astype(np.float32), strict=True)
