@@ -91,7 +91,7 @@ def _controller(flight: Flight, bundle: Path) -> Controller:
     about: dict[str, Any] = flight.meta["controller"]
     kept, loaded = about["execution"], load_bundle(bundle)
     execution = Execution(kept["threads"], tuple(kept["cores"]), kept["spin"])
-    return Controller(
+    controller = Controller(
         loaded,
         filter_enabled=about["filter_enabled"],
         gate_enabled=about["gate_enabled"],
@@ -100,6 +100,8 @@ def _controller(flight: Flight, bundle: Path) -> Controller:
         runtime=PolicyRuntime(loaded, execution, device=Device(about["provider"])),
         full_range_s=about["full_range_s"],
     )
+    controller.limits.slow(about["speed"])
+    return controller
 
 
 def _show_verification(console: Console, flight: Flight, found: Verification) -> None:

@@ -37,7 +37,9 @@ from fosp_edge.control.device import CPU, Device
 from fosp_edge.control.inference import PolicyRuntime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
+from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
@@ -90,6 +92,9 @@ def run(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
     learn: Annotated[
@@ -146,7 +151,8 @@ def run(
                     store=None if learning is None else learning.home.experience,
                     quota_bytes=None if learning is None else size_of("--quota", quota),
                 ),
-                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, learning=learning,
+                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, realtime=realtime,
+                learning=learning,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
         _refuse(console, str(error))
@@ -194,6 +200,7 @@ def _drive(
     max_steps: int | None,
     seen: list[CameraState],
     speed: float,
+    realtime: bool,
     learning: LearnOptions | None,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
@@ -218,6 +225,7 @@ def _drive(
             # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
             max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
             max_steps=max_steps,
+            thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
         ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
@@ -226,6 +234,9 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
+    measures = Realtime()
+    if realtime:
+        session.on_ready = lambda: _take(console, measures)
     more: Callable[[], Sequence[tuple[str, str]]] = tuple
     with ExitStack() as stack:
         stack.enter_context(_signals(session, caught))
@@ -235,6 +246,7 @@ def _drive(
             Reporter(View(loop, log, title, more), console, headless=headless or ask or not console.is_terminal)
         )
         summary = session.run(plan)
+    measures.release()
     for event in () if swapper is None else swapper.events:
         console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)
     if reporter.failure is not None:
@@ -247,6 +259,7 @@ def _drive(
         "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
         "cameras": [vars(state) for state in seen],
         "speed": speed,
+        "realtime": {item.name: item.had for item in measures.measures},
         "started_utc": folder.name,
     }
     if swapper is not None:
@@ -259,6 +272,13 @@ def _drive(
     if caught:
         return 128 + caught[0]
     return 0 if summary.planned else 1
+
+
+def _take(console: Console, measures: Realtime) -> None:
+    """Take the measures of `--realtime`, and say what became of each."""
+    for measure in measures.acquire():
+        style = "dim" if measure.had else "yellow"
+        console.print(measure.sentence(), style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _report(
