@@ -10,9 +10,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
 from export.latent_step import LatentStep, Reachability, TwoHotMean
 from export.layers import Dense, FirstLayers, laid_out, linear_bias, linear_weight
+=======
+from export.candidates import Candidates, policies_of
+from export.latent_step import LatentStep, TwoHotMean
+from export.layers import Dense, FirstLayers, laid_out, linear_weight
+>>>>>>> main
 from fosp_edge.agent.agent import Agent
 
 INPUTS = (
@@ -112,7 +118,7 @@ class StepModule(nn.Module):
         reachability = self.reachability(reach_rest(reach + by_reach))
         state_reachability = self.reachability(reach_state_rest(reach_state))
         if len(proposals) > 1:
-            merit = EXPANSION_TEMPERATURE * (reward_value - EXPANSION_COST_WEIGHT * cost_value)
+            merit = reward_value - self.config.expansion_cost_weight * cost_value
             best = merit[: len(proposals)].argmax(0, keepdim=True)
             candidates, reward_value, cost_value, reachability = (
                 torch.cat([rows.index_select(0, best), rows])

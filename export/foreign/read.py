@@ -69,7 +69,7 @@ def read_foreign(path: Path, *, family: str | None, groups: int | None, state_si
     if not fitting:
         some = ", ".join(sorted(names)[:3])
         raise ForeignCheckpointError(
-            f"{path} is of no family that can be read ({', '.join(FAMILIES)}): among its {len(names)} entries are {some}"
+            f"{path} is of no family that can be read ({', '.join(FAMILIES)}); among its {len(names)} entries: {some}"
         )
     found = fitting[0]
     if family is not None and family != found:

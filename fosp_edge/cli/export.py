@@ -9,11 +9,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+<<<<<<< HEAD
 from fosp_edge.bundle.manifest import REACHABILITY, CameraContract
 from fosp_edge.cli import foreign as foreign_checkpoints
+=======
+from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.bundle.manifest import CameraContract
+from fosp_edge.cli.bundles_prepare import report_engine
+>>>>>>> main
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.foreign import Family, is_foreign
 from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
+from fosp_edge.control.device import Device, check_available
 from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
@@ -59,6 +66,10 @@ def export(
     closed_loop: Annotated[
         int, typer.Option(min=0, help="SafeReach episodes that each precision drives before it is taken; 0 for none.")
     ] = 40,
+    prepare: Annotated[
+        str | None,
+        typer.Option(help="Compile the step graph for a provider of this machine too: tensorrt, ..."),
+    ] = None,
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
@@ -103,6 +114,8 @@ def export(
     Another project's: fosp-edge export checkpoint.ckpt --groups 48 --dataset data/my-robot --camera front --camera back
     """
     require("export")
+    if prepare is not None:
+        check_available(prepare)  # before the work, not after it
     import torch
 
     from export.exporter import Contract, export_bundle
@@ -173,6 +186,7 @@ def export(
                           f"held-out violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
     print_trials(console, exported.trials)
     console.print(table)
+<<<<<<< HEAD
     drive = f"fosp-edge run --bundle {exported.path}" + ("" if armable else " --no-filter")
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   {drive}")
 
@@ -180,6 +194,11 @@ def export(
 def recorded_cameras(store: ExperienceStore) -> list[str]:
     """All cameras of a recording, in its order."""
     return [] if store.header is None else [camera.name for camera in store.header.cameras]
+=======
+    if prepare is not None:
+        report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
+    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
+>>>>>>> main
 
 
 def camera_contracts(recordings: Sequence[Recording], *, any_camera: bool = False) -> tuple[CameraContract, ...]:
