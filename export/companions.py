@@ -86,6 +86,8 @@ class ImaginationModule(nn.Module):
     def __init__(self, agent: Agent, horizon: int = HORIZON) -> None:
         super().__init__()
         config, model = agent.config, agent.world_model
+        if config.trained_elsewhere:
+            raise ValueError("looking ahead needs an agent of this project's own architecture; leave out --look-ahead")
         self.config, self.horizon, self.rows = config, horizon, len(Candidates.of(agent).names)
         self.latent = LatentStep.of(model.rssm)
         policy = list(policies_of(agent).values())[-1]

@@ -34,11 +34,8 @@ from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import (
     GATE_FILE,
     GRAPH_FILE,
-<<<<<<< HEAD
-    REACHABILITY,
-=======
     IMAGINATION_FILE,
->>>>>>> main
+    REACHABILITY,
     RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,

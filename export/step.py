@@ -10,15 +10,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-<<<<<<< HEAD
-from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
+from export.candidates import Candidates, policies_of
 from export.latent_step import LatentStep, Reachability, TwoHotMean
 from export.layers import Dense, FirstLayers, laid_out, linear_bias, linear_weight
-=======
-from export.candidates import Candidates, policies_of
-from export.latent_step import LatentStep, TwoHotMean
-from export.layers import Dense, FirstLayers, laid_out, linear_weight
->>>>>>> main
 from fosp_edge.agent.agent import Agent
 
 INPUTS = (

@@ -20,11 +20,8 @@ from fosp_edge.bundle.manifest import (
     CLOSED_LOOP,
     GATE_FILE,
     GRAPH_FILE,
-<<<<<<< HEAD
-    REACHABILITY,
-=======
     IMAGINATION_FILE,
->>>>>>> main
+    REACHABILITY,
     RECORDED,
     BundleError,
     FilterThresholds,
@@ -182,18 +179,15 @@ def calibrate_filter(
     """
     console = Console()
     opened = load_bundle(bundle)
-<<<<<<< HEAD
     if REACHABILITY in opened.manifest.unknown_scores:
         raise BundleError(
             f"{opened.manifest.name!r} has nothing to calibrate: its agent never learnt reachability. It drives only "
             "with --no-filter"
         )
-=======
     files = {name: data for name, data in read_files(opened).items() if name != GATE_FILE}
     if look_ahead and recorded:
         raise ValueError("recorded actions cannot be looked ahead from: give --look-ahead or --recorded")
     opened = _looking_ahead(opened, files) if look_ahead else _not_looking_ahead(opened)
->>>>>>> main
     with ExperienceStore(dataset) as store, console.status("following the recorded episodes"):
         fingerprint = store.fingerprint()
         if recorded:

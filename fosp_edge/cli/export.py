@@ -9,14 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-<<<<<<< HEAD
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import REACHABILITY, CameraContract
 from fosp_edge.cli import foreign as foreign_checkpoints
-=======
-from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.bundles_prepare import report_engine
->>>>>>> main
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.foreign import Family, is_foreign
 from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
@@ -186,7 +182,8 @@ def export(
                           f"held-out violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
     print_trials(console, exported.trials)
     console.print(table)
-<<<<<<< HEAD
+    if prepare is not None:
+        report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
     drive = f"fosp-edge run --bundle {exported.path}" + ("" if armable else " --no-filter")
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   {drive}")
 
@@ -194,11 +191,6 @@ def export(
 def recorded_cameras(store: ExperienceStore) -> list[str]:
     """All cameras of a recording, in its order."""
     return [] if store.header is None else [camera.name for camera in store.header.cameras]
-=======
-    if prepare is not None:
-        report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
-    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
->>>>>>> main
 
 
 def camera_contracts(recordings: Sequence[Recording], *, any_camera: bool = False) -> tuple[CameraContract, ...]:
