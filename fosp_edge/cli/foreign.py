@@ -22,17 +22,13 @@ class Family(str, Enum):
     OWN = "fosp-edge"
     FOSP = "fosp"
     SAFEDREAMER = "safedreamer"
-    DREAMERV3 = "dreamerv3"
     DREAMERV3_TORCH = "dreamerv3-torch"
-    R2DREAMER = "r2dreamer"
 
 
 def is_foreign(path: Path, family: Family) -> bool:
     """Whether a checkpoint is another project's: as told, or by what it looks like from outside."""
     if family is not Family.AUTO:
         return family is not Family.OWN
-    if path.is_dir():
-        return (path / "agent.pkl").is_file() or (path / "latest").is_file()
     if not path.is_file():
         return False
     with path.open("rb") as file:
