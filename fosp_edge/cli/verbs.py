@@ -105,6 +105,11 @@ VERBS: dict[str, Verb] = {
         "Remove the least telling episodes until a store keeps to a size.",
         "fosp-edge data prune data/own --to 4G",
     ),
+    "service": Verb(
+        "fosp_edge.cli.service:app",
+        "Install `run` as a systemd service with watchdog and restarts; release a latched stop.",
+        "fosp-edge service install -- --robot serial --port /dev/serial/by-id/usb-arm --yes --realtime",
+    ),
     "doctor": Verb(
         "fosp_edge.cli.doctor:doctor",
         "Say what this machine has and lacks, and how to mend it.",
