@@ -105,6 +105,12 @@ def device() -> Iterator[Device]:
         device.close()
 
 
+@pytest.fixture(autouse=True)
+def latches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pseudo-terminals get the same numbers again: a stop that one test leaves latched is not the next one's."""
+    monkeypatch.setitem(ENVIRONMENT, "XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     files = {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}
