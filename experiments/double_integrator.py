@@ -1,8 +1,8 @@
 """The reachability function against a closed form: a double integrator in front of a wall.
 
 A mass on a line is accelerated by a in [-1, 1]. Past x = 1 is the wall. From (x, v) with v > 0 the wall cannot be
-avoided any more once x + v^2 / 2 > 1, the braking distance. The same critics and the same update that train on a robot's
-latent states learn here from recorded (x, v), never told the dynamics or the braking distance.
+avoided any more once x + v^2 / 2 > 1, the braking distance. The same critics and the same update that train on a
+robot's latent states learn here from recorded (x, v), never told the dynamics or the braking distance.
 
     python -m experiments.double_integrator --seeds 3 --out experiments/results/double-integrator
 """
@@ -33,7 +33,7 @@ def unavoidable(x: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def record(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Transitions of a mass that is pushed, let go and braked at random: [count] each, `state` and `next` [count, 2]."""
+    """Transitions of a mass that is pushed, let go and braked at random; `state` and `next` are [count, 2]."""
     state = np.stack([random.uniform(-1.0, 1.3, count), random.uniform(-SPEED, SPEED, count)], -1)
     action = random.choice([-1.0, -1.0, 0.0, 1.0, np.nan], count)
     action = np.where(np.isnan(action), random.uniform(-1.0, 1.0, count), action)
@@ -47,7 +47,7 @@ def make_config(seed: int) -> Config:
     """Two numbers as latent state, and critics of the usual kind."""
     return Config(
         state_size=1, action_size=1, image_channels=3, conv_depth=1, deterministic=2, groups=1, classes=1, hidden=64,
-        bins=3, horizon=0, reachability_expectile=0.03, reachability_discount=0.99, reachability_learning_rate=3e-3,
+        bins=3, horizon=0, reachability_expectile=0.03, reachability_discount=0.99, reachability_learning_rate=6e-3,
         slow_rate=0.1, seed=seed,
     )  # fmt: skip
 

@@ -149,9 +149,8 @@ def test_a_gradient_that_is_not_finite_is_refused_and_nothing_is_applied() -> No
     assert unchanged(learner, before)
 
 
-@pytest.mark.parametrize("free", [0.0, 1.0, 1e6])
+@pytest.mark.parametrize("free", [0.0, 0.05, 1e6])
 def test_below_the_free_nats_the_divergence_has_no_gradient(free: float) -> None:
-    # A fresh model's divergence is a few nats: none is free, some are, or all.
     config = tiny_config(free_nats=free, kl_dynamics=0.5, kl_representation=0.1)
     learner, batch = make_learner(config, CPU), make_batch(config)
     latents, posterior, prior = learner.observe(batch)
