@@ -7,10 +7,6 @@ from fosp_edge.agent.agent import Agent, Policy
 SAMPLES = 6
 """Samples of the policies among the candidates."""
 
-EXPANSION_TEMPERATURE = 5.0
-"""FOSP, section 5: of the offline and the online policy, the one with the larger 5 (Q_r - 0.1 Q_c) ..."""
-EXPANSION_COST_WEIGHT = 0.1
-
 
 def policies_of(agent: Agent) -> dict[str, Policy]:
     """The policies of an agent by name: one, or the frozen offline one beside the online one that learns."""
@@ -22,8 +18,9 @@ def policies_of(agent: Agent) -> dict[str, Policy]:
 class Candidates:
     """The rows in their order.
 
-    Row 0, `policy`, is what the robot does if the filter lets it. With several policies it repeats the mean of the
-    one that scores best, and each policy's own mean follows.
+    Row 0, `policy`, is what the robot does if the filter lets it. With several policies it repeats the mean of the one
+    that is most probable under safe policy expansion, hence the one with the largest Q_r - 0.1 Q_c (the weight is the
+    configuration's), and each policy's own mean follows. Learning draws between them; a robot does what is best.
     """
 
     policies: tuple[str, ...]

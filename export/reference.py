@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 
-from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
+from export.candidates import Candidates, policies_of
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
 from fosp_edge.agent.rssm import Latent
@@ -76,7 +76,7 @@ class ReferencePolicy:
         rewards, costs = two_hot_mean(critics.reward_action(pair)), two_hot_mean(critics.cost_action(pair))
         rows = torch.arange(len(candidates))
         if len(means) > 1:
-            merit = EXPANSION_TEMPERATURE * (rewards - EXPANSION_COST_WEIGHT * costs)
+            merit = rewards - agent.config.expansion_cost_weight * costs
             rows = torch.cat([merit[: len(means)].argmax().reshape(1), rows])
         return Outputs(
             stochastic=index[0].numpy(),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from export.candidates import EXPANSION_COST_WEIGHT, EXPANSION_TEMPERATURE, Candidates, policies_of
+from export.candidates import Candidates, policies_of
 from export.latent_step import LatentStep, TwoHotMean
 from export.layers import Dense, FirstLayers, laid_out, linear_weight
 from fosp_edge.agent.agent import Agent
@@ -102,7 +102,7 @@ class StepModule(nn.Module):
         reachability = torch.sigmoid(reach_rest(reach + by_reach)).squeeze(-1)
         state_reachability = torch.sigmoid(reach_state_rest(reach_state)).squeeze(-1)
         if len(proposals) > 1:
-            merit = EXPANSION_TEMPERATURE * (reward_value - EXPANSION_COST_WEIGHT * cost_value)
+            merit = reward_value - self.config.expansion_cost_weight * cost_value
             best = merit[: len(proposals)].argmax(0, keepdim=True)
             candidates, reward_value, cost_value, reachability = (
                 torch.cat([rows.index_select(0, best), rows])

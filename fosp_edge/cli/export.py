@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import CameraContract
+from fosp_edge.cli.bundles_prepare import report_engine
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
+from fosp_edge.control.device import Device, check_available
 from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
@@ -48,6 +51,10 @@ def export(
     closed_loop: Annotated[
         int, typer.Option(min=0, help="SafeReach episodes that each precision drives before it is taken; 0 for none.")
     ] = 40,
+    prepare: Annotated[
+        str | None,
+        typer.Option(help="Compile the step graph for a provider of this machine too: tensorrt, ..."),
+    ] = None,
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
@@ -72,6 +79,8 @@ def export(
     Example: fosp-edge export runs/train/nano-fosp-s0 --dataset data/safereach
     """
     require("export")
+    if prepare is not None:
+        check_available(prepare)  # before the work, not after it
     import torch
 
     from export.exporter import Contract, export_bundle
@@ -123,6 +132,8 @@ def export(
                       f"violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
     print_trials(console, exported.trials)
     console.print(table)
+    if prepare is not None:
+        report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
     console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
 
 

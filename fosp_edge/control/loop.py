@@ -10,21 +10,33 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from fosp_edge.cameras.base import Camera, CameraError, FrameStale
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.failures import StopRun, reason_of
+from fosp_edge.control.flight.recording import Recording
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Clock, Pacer, Sleep
-from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.telemetry import Telemetry
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
 
 Observer = Callable[[TickRecord, Insight | None], None]
 """Sees every completed record, in the control thread, so it must be quick. An episode's last row has no insight."""
+
+
+class Relay(Protocol):
+    """May hand the robot from one controller to another (`fosp_edge.control.swap`). Neither call waits for anything."""
+
+    def at_rest(self, present: Controller, seed: int) -> Controller:
+        """The controller of the episode that is about to begin."""
+
+    def between_ticks(self, present: Controller) -> Controller:
+        """The controller of the coming tick."""
+
 
 _FILTER_TO_MACHINE = {
     Reason.POLICY: Reason.FEASIBLE_AGAIN,
@@ -90,8 +102,9 @@ class ControlLoop:
         machine: Machine,
         *,
         referee: Referee | None = None,
-        recorder: Recorder | None = None,
+        recorder: Recording | None = None,
         observer: Observer | None = None,
+        relay: Relay | None = None,
         settings: LoopSettings = LoopSettings(),
         pacer: Pacer | None = None,
         clock: Clock = time.monotonic_ns,
@@ -99,6 +112,7 @@ class ControlLoop:
     ) -> None:
         self.robot, self.cameras, self.controller, self.machine = robot, tuple(cameras), controller, machine
         self.referee, self.recorder, self.observer, self.settings = referee, recorder, observer, settings
+        self.relay = relay
         self.pacer = pacer or Pacer(1.0 / controller.manifest.rate_hz)
         self.telemetry = Telemetry()
         self._clock, self._sleep = clock, sleep
@@ -128,6 +142,8 @@ class ControlLoop:
         """
         self._totals = dict.fromkeys(self._totals, 0.0)
         self._pending = self._last_row = None
+        if self.relay is not None:
+            self.controller = self.relay.at_rest(self.controller, seed)
         self.controller.reset(seed)
         if self.recorder is not None:
             self.recorder.begin_episode(seed, scenario)
@@ -217,6 +233,8 @@ class ControlLoop:
         if judgement.finished or (limit is not None and self._totals["steps"] >= limit):
             self._emit(replace(row, success=judgement.success, is_terminal=judgement.success), None)
             return Reason.EPISODE_END, judgement.success
+        if self.relay is not None:
+            self.controller = self.relay.between_ticks(self.controller)
         self._decide_and_command(row, observe_ns)
         self.telemetry.add("tick", (self._clock() - begin_ns) * 1e-9)
         self._tick += 1
@@ -263,6 +281,7 @@ class ControlLoop:
         return Observation(image, robot_state.state), age_s
 
     def _decide_and_command(self, row: TickRecord, observe_ns: int) -> None:
+        memory = self.controller.memory()
         decision, scores = self.controller.decide(row.observation)
         insight = self.controller.insight
         self.telemetry.add("inference", insight.inference_s)
@@ -286,6 +305,8 @@ class ControlLoop:
             scores=scores,
             latency_s=latency_s,
             filter=insight.judged,
+            memory=memory,
+            bundle=self.controller.bundle_id,
         )
         self._pending = _Pending(record, insight)
 
