@@ -1,7 +1,7 @@
 """Fine-tuning on SafeReach's unseen families: success and violations before, while learning, and after.
 
-Methods: `fosp` (expansion, offline data kept), `no-expansion` (the policy itself learns), `frozen` (nothing learns), and
-any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. Cells are
+Methods: `fosp` (expansion, offline data kept), `no-expansion` (the policy itself learns), `frozen` (nothing learns),
+and any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. Cells are
 (family, method, seed); each is written as soon as it is done, and a second start goes on with those that are missing.
 
     python -m experiments.safereach_finetune --agent fosp=runs/train/nano-fosp-s0 \
@@ -142,16 +142,10 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--agent", action="append", required=True, metavar="NAME=RUN", help="`fosp` must be one of them"
-    )
-    parser.add_argument(
-        "--dataset", type=Path, action="append", required=True, help="offline data, kept in the batches"
-    )
+    parser.add_argument("--agent", action="append", required=True, metavar="NAME=RUN", help="one must be `fosp`")
+    parser.add_argument("--dataset", type=Path, action="append", required=True, help="offline data")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES))
-    parser.add_argument(
-        "--methods", nargs="+", default=None, help="default: frozen, no-expansion and every agent's name"
-    )
+    parser.add_argument("--methods", nargs="+", default=None, help="default: all, and every agent's name")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=40, help="online episodes")
     parser.add_argument("--updates", type=int, default=20, help="updates after each episode")
