@@ -9,8 +9,6 @@ rate: the line's limit is what 1 Mbaud would allow for the same bytes. On a busy
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serial_far_end import JOINTS
+from experiments.wire_origin import wire_origin
 from firmware_bridge import JointLimits, MotorLink
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.families import FAMILIES
@@ -134,7 +133,7 @@ def measure_link(port: str, times: int) -> dict[str, Any]:
 def measure_bus(kind: str, port: str, times: int) -> dict[str, Any]:
     """Sync reads of six servos by this project's bus."""
     family, ids = FAMILIES[kind], tuple(range(1, JOINTS + 1))
-    bus = ServoBus(port, family, ids, state_timeout_s=1.0)
+    bus = ServoBus(port, family, ids, state_timeout_s=1.0, register_timeout_s=2.0)
     bus.handshake()
     result: dict[str, Any] = timed(bus.read_states, times)
     goals = [2048] * JOINTS
@@ -192,9 +191,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.sdk:
         sys.path.append(str(arguments.sdk))
-    result: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
-    # Who else wanted the processor: above the number of cores, the tails below are theirs.
-    result["load_average"] = [round(os.getloadavg()[0], 1), f"{os.cpu_count()} cores"]
+    # The load says who else wanted the processor: above the number of cores, the tails below are theirs.
+    result: dict[str, Any] = {"origin": wire_origin("benchmarks.serial_roundtrip")}
     with far_end("controller") as port:
         result["emulated controller (Python)"] = measure_link(port, arguments.times)
     for kind in ("host", "qemu"):

@@ -69,6 +69,7 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
+    names = [contract.name for contract in manifest.cameras]
     if kind not in KINDS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
@@ -116,7 +117,9 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
         try:
             name = calibrated_arm(motors.calibration_file, chosen.adapter) or kind.arm
             ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
-            link = chosen.link(at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s))
+            link = chosen.link(
+                at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
+            )
         except LinkError as error:
             raise RobotError(str(error)) from error
     arm, workspace = arm_named(name)
