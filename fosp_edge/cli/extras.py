@@ -9,6 +9,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("torch", "onnx", "onnxscript"),
     "calibration": ("cv2", "scipy", "matplotlib", "PIL", "yaml"),
     "cameras": ("cv2",),
+    "mcap": ("mcap", "mcap_ros2", "mcap_protobuf"),
     "realsense": ("pyrealsense2",),
     "datasets": ("pyarrow", "PIL", "av"),
 }
