@@ -29,7 +29,9 @@ class Candidates:
     @staticmethod
     def of(agent: Agent) -> "Candidates":
         """The rows that an agent's graph has."""
-        return Candidates(tuple(policies_of(agent)))
+        names = tuple(policies_of(agent))
+        # As many rows whatever the policies: one bundle can then follow another while the robot moves and records.
+        return Candidates(names, SAMPLES if len(names) == 1 else SAMPLES - len(names))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -19,22 +19,27 @@ from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
+from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.home import DEFAULT_HOME
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
+from fosp_edge.cli.run_learning import LearnOptions, beside, both, learn_options, make_swapper
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
-from fosp_edge.cli.run_recording import open_recorder
+from fosp_edge.cli.run_recording import RecordingOptions
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
-from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
+from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
@@ -79,12 +84,31 @@ def run(
     ] = None,
     headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
+    flight: Annotated[bool, typer.Option(help="Keep the last minutes on disk for `fosp-edge replay`.")] = True,
+    flight_minutes: Annotated[float, typer.Option(min=0.5, help="How many minutes are kept at least.")] = 10.0,
+    view: Annotated[bool, typer.Option("--view", help="Live view in a browser, on this computer only.")] = False,
+    view_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the live view; 0 for any.")] = 8017,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Keep learning beside it; what passes the gate takes over, on probation.")
+    ] = False,
+    home: Annotated[Path, typer.Option(help="With --learn: folder of the robot, kept over runs.")] = DEFAULT_HOME,
+    dataset: Annotated[
+        list[Path] | None, typer.Option(help="With --learn: offline data that the first bundle learnt from.")
+    ] = None,
+    quota: Annotated[str, typer.Option(help="With --learn: what the robot's own episodes may take.")] = "4G",
+    learn_option: Annotated[
+        list[str] | None,
+        typer.Option(help="With --learn: NAME=VALUE for `fosp-edge learn`, such as mode=light or memory=1G."),
+    ] = None,
 ) -> None:
     """Drive a robot with a bundle: verified, filtered, recorded.
 
@@ -101,9 +125,15 @@ def run(
     plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds)
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     try:
-        loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
+        learning = learn_options(home, bundle, dataset, learn_option, record=record) if learn else None
+        if learning is None:
+            loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
+        else:
+            loaded, complaints = learning.home.versions(bundle).start()
+            for complaint in complaints:
+                console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        runtime = PolicyRuntime(loaded, device=device)
+        runtime = open_runtime(loaded, device=device)
         controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
@@ -115,8 +145,14 @@ def run(
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
-                console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
-                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed,
+                console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
+                recording=RecordingOptions(
+                    record, flight, 60.0 * flight_minutes, view_port if view else None,
+                    store=None if learning is None else learning.home.experience,
+                    quota_bytes=None if learning is None else size_of("--quota", quota),
+                ),
+                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, realtime=realtime,
+                learning=learning,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
         _refuse(console, str(error))
@@ -159,16 +195,22 @@ def _drive(
     folder: Path,
     *,
     headless: bool,
-    record: bool,
+    recording: RecordingOptions,
     ask: bool,
     max_steps: int | None,
     seen: list[CameraState],
     speed: float,
+    realtime: bool,
+    learning: LearnOptions | None,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
-    log = RunLog()
-    recorder, store = open_recorder(folder / "experience", bundle, rig.cameras) if record else (None, None)
+    log, swapper = RunLog(), None
+    if learning is not None:
+        swapper = make_swapper(learning, bundle, controller, judged=rig.referee is not None, speed=speed)
+    recorder = recording.open(
+        folder, bundle, controller, rig.cameras, None if swapper is None else swapper.versions.path_of
+    )
     loop = ControlLoop(
         rig.robot,
         rig.cameras,
@@ -176,12 +218,14 @@ def _drive(
         Machine(),
         referee=rig.referee,
         recorder=recorder,
-        observer=log,
+        observer=log if swapper is None else both(log, swapper.record),
+        relay=swapper,
         settings=LoopSettings(
             max_frame_age_s=rig.patience_s,
             # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
             max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
             max_steps=max_steps,
+            thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
         ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
@@ -190,15 +234,23 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
-    with (
-        _signals(session, caught),
-        Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
-    ):
+    measures = Realtime()
+    if realtime:
+        session.on_ready = lambda: _take(console, measures)
+    more: Callable[[], Sequence[tuple[str, str]]] = tuple
+    with ExitStack() as stack:
+        stack.enter_context(_signals(session, caught))
+        if learning is not None and swapper is not None:
+            more = stack.enter_context(beside(learning, loop, swapper)).lines
+        reporter = stack.enter_context(
+            Reporter(View(loop, log, title, more), console, headless=headless or ask or not console.is_terminal)
+        )
         summary = session.run(plan)
+    measures.release()
+    for event in () if swapper is None else swapper.events:
+        console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
-    if store is not None:
-        store.close()
     about = {
         "bundle": {"name": bundle.manifest.name, "sha256": bundle.path.name},
         "robot": rig.description,
@@ -207,12 +259,26 @@ def _drive(
         "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
         "cameras": [vars(state) for state in seen],
         "speed": speed,
+        "realtime": {item.name: item.had for item in measures.measures},
         "started_utc": folder.name,
     }
+    if swapper is not None:
+        about["bundles"] = {
+            "at_the_end": swapper.bundle_id,
+            "swaps": swapper.swaps,
+            "events": [{"time_ns": event.time_ns, "sentence": event.sentence} for event in swapper.events],
+        }
     _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)
     if caught:
         return 128 + caught[0]
     return 0 if summary.planned else 1
+
+
+def _take(console: Console, measures: Realtime) -> None:
+    """Take the measures of `--realtime`, and say what became of each."""
+    for measure in measures.acquire():
+        style = "dim" if measure.had else "yellow"
+        console.print(measure.sentence(), style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _report(

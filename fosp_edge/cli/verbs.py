@@ -30,6 +30,11 @@ VERBS: dict[str, Verb] = {
         "Put a simulated arm behind an emulated motor bus on a pseudo-terminal, with cameras.",
         "fosp-edge simulate --robot so101",
     ),
+    "replay": Verb(
+        "fosp_edge.cli.replay:replay",
+        "Compute a recorded run again bit for bit, show it to another bundle, or write it as MCAP.",
+        "fosp-edge replay runs/2026-11-25T10-00-00Z --with bundles/4f1c...",
+    ),
     "eval": Verb(
         "fosp_edge.cli.evaluate:evaluate",
         "Measure a bundle over seeds and scenario families, with confidence intervals.",
@@ -59,6 +64,11 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.eval_filter:eval_filter",
         "Measure the safety filter: failures, interventions, false alarms and success, beside other filters.",
         "fosp-edge eval-filter --episodes 30 --scenario standard",
+    ),
+    "learn": Verb(
+        "fosp_edge.cli.learn:learn",
+        "Keep learning beside a running robot; what passes the gate is proposed to it.",
+        "fosp-edge learn --home robot --dataset data/safereach",
     ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
