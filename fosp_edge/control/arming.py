@@ -45,10 +45,7 @@ def check_armed(manifest: Manifest, graph_sha256: str) -> None:
     if found := refusals(manifest, graph_sha256):
         remedy = "Calibrate it: fosp-edge calibrate-filter BUNDLE --dataset DATA"
         if REACHABILITY in manifest.unknown_scores:
-            remedy = (
-                "No calibration can mend that: it only drives with --no-filter, with nothing to hold it back, or after "
-                "its critics were trained here"
-            )
+            remedy = "No calibration can mend that: it only drives with --no-filter, with nothing to hold it back"
         raise BundleError(f"the filter of {manifest.name!r} does not arm: {'; '.join(found)}. {remedy}")
 
 
