@@ -32,6 +32,7 @@ from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cameras.ring_camera import RingCamera
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.types import Float32Array, Observation
 from fosp_edge.robots.serial_arm import SerialArm
@@ -39,6 +40,8 @@ from fosp_edge.robots.serial_arm import SerialArm
 PHASES = ("observe", "inference", "filter and limits", "command", "tick")
 MAX_FRAME_AGE_S = 5.0
 WARM_UP = 100
+TURN = 500
+"""Ticks after which ours and eager ones change places."""
 EagerStep = Callable[[Observation, Float32Array], object]
 
 
@@ -70,7 +73,7 @@ class TickBench:
     """One bundle on a null device: the control loop's tick with a stopwatch in it."""
 
     def __init__(self, bundle: Bundle, port: str, rings: dict[str, str], threads: int) -> None:
-        self.controller = Controller(bundle, threads=threads)
+        self.controller = Controller(bundle, execution=Execution(threads))
         self.cameras = [RingCamera(camera.name, rings[camera.name]) for camera in bundle.manifest.cameras]
         self.robot = SerialArm(port, watchdog_s=1.0, telemetry_timeout_s=1.0)
         self.robot.connect(5.0)
@@ -95,20 +98,14 @@ class TickBench:
         spans = (observed - begin, end - decided, end - begin)
         return spans[0] * 1e-9, insight.inference_s, insight.filter_s, spans[1] * 1e-9, spans[2] * 1e-9
 
-    def back_to_back(self, ticks: int) -> np.ndarray:
-        """Seconds, shape [ticks, phases], one tick straight after the other."""
-        for _ in range(WARM_UP):
-            self.tick()
-        return np.array([self.tick() for _ in range(ticks)])
-
-    def paced(self, ticks: int, rate_hz: float) -> tuple[np.ndarray, int]:
-        """Seconds, shape [ticks, phases], at a rate; and the deadlines missed."""
-        pacer = Pacer(1.0 / rate_hz)
+    def run(self, ticks: int, pacer: Pacer | None) -> np.ndarray:
+        """Seconds, shape [ticks, phases]: one tick straight after the other, or when the pacer says so."""
         rows = []
         for _ in range(ticks):
-            pacer.wait()
+            if pacer is not None:
+                pacer.wait()
             rows.append(self.tick())
-        return np.array(rows), pacer.missed
+        return np.array(rows)
 
     def close(self) -> None:
         self.robot.stop(1.0)
@@ -117,14 +114,9 @@ class TickBench:
             camera.close()
 
 
-def time_eager(
-    step: EagerStep, observation: Observation, actions: int, ticks: int, rate_hz: float | None
-) -> np.ndarray:
+def time_eager(step: EagerStep, observation: Observation, actions: int, ticks: int, pacer: Pacer | None) -> np.ndarray:
     """Seconds per eager step, shape [ticks]."""
     previous = np.zeros(actions, np.float32)
-    for _ in range(20):
-        step(observation, previous)
-    pacer = None if rate_hz is None else Pacer(1.0 / rate_hz)
     seconds = []
     for _ in range(ticks):
         if pacer is not None:
@@ -147,10 +139,8 @@ def describe(seconds: np.ndarray) -> dict[str, float]:
     }
 
 
-def measure(
-    path: Path, ticks: int, rates_hz: list[float], paced_seconds: float, threads: int, eager: str | None
-) -> dict[str, object]:
-    """All figures of one bundle."""
+def measure(path: Path, ticks: int, rates_hz: list[float], threads: int, eager: str | None) -> dict[str, object]:
+    """All figures of one bundle: `ticks` of each kind, ours and eager ones in turns of `TURN`."""
     bundle = load_bundle(path)
     step: EagerStep | None = None
     if eager is not None:
@@ -163,28 +153,40 @@ def measure(
         gc.freeze()
         try:
             for rate_hz in (None, *rates_hz):
-                if rate_hz is None:
-                    seconds, missed = bench.back_to_back(ticks), 0
-                else:
-                    seconds, missed = bench.paced(round(paced_seconds * rate_hz), rate_hz)
                 name = "back to back" if rate_hz is None else f"paced {rate_hz:g} Hz"
-                entry: dict[str, object] = {p: describe(seconds[:, i]) for i, p in enumerate(PHASES)}
-                entry["missed deadlines"] = missed
-                if step is not None:
-                    assert bench.observation is not None
-                    bench.robot.stop(1.0)
-                    count = min(ticks, 2000) if rate_hz is None else round(paced_seconds * rate_hz)
-                    actions = len(bundle.manifest.actions)
-                    entry["eager PyTorch step"] = describe(time_eager(step, bench.observation, actions, count, rate_hz))
-                    bench.robot.arm()
-                modes[name] = entry
+                modes[name] = _measure_mode(bench, step, ticks, rate_hz)
         finally:
             bench.close()
     return {"name": bundle.manifest.name, "sha256": path.name, "graph_bytes": len(bundle.graph_bytes), "modes": modes}
 
 
+def _measure_mode(bench: TickBench, step: EagerStep | None, ticks: int, rate_hz: float | None) -> dict[str, object]:
+    """Turn and turn about, so that what else runs on the machine meets both alike."""
+    ours, eager, missed = [], [], 0
+    actions = len(bench.controller.manifest.actions)
+    bench.robot.arm()
+    bench.run(WARM_UP, None)
+    for begin in range(0, ticks, TURN):
+        count = min(TURN, ticks - begin)
+        pacer = None if rate_hz is None else Pacer(1.0 / rate_hz)
+        bench.robot.arm()
+        ours.append(bench.run(count, pacer))
+        missed += 0 if pacer is None else pacer.missed
+        if step is not None:
+            assert bench.observation is not None
+            bench.robot.stop(1.0)
+            time_eager(step, bench.observation, actions, 10, None)
+            pacer = None if rate_hz is None else Pacer(1.0 / rate_hz)
+            eager.append(time_eager(step, bench.observation, actions, count, pacer))
+    seconds = np.concatenate(ours)
+    entry: dict[str, object] = {phase: describe(seconds[:, i]) for i, phase in enumerate(PHASES)}
+    if eager:
+        entry["eager PyTorch step"] = describe(np.concatenate(eager))
+    return entry | {"missed deadlines": missed}
+
+
 def print_table(console: Console, report: list[dict[str, object]]) -> None:
-    table = Table("bundle", "mode", "what", "median ms", "p99 ms", "max ms", "count", "missed")
+    table = Table("bundle", "threads", "mode", "what", "median ms", "p99 ms", "max ms", "count", "missed")
     for entry in report:
         modes = entry["modes"]
         assert isinstance(modes, dict)
@@ -196,6 +198,7 @@ def print_table(console: Console, report: list[dict[str, object]]) -> None:
                 cells = [f"{values[key]:.3f}" for key in ("median_ms", "p99_ms", "max_ms")]
                 table.add_row(
                     str(entry["name"]),
+                    str(entry["threads"]),
                     mode,
                     phase,
                     *cells,
@@ -206,27 +209,52 @@ def print_table(console: Console, report: list[dict[str, object]]) -> None:
     console.print(table)
 
 
+def commit() -> str:
+    """The commit that was measured."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", type=Path, help="bundle folders; the shipped one if left out")
-    parser.add_argument("--ticks", type=int, default=10_000, help="back-to-back ticks")
+    parser.add_argument("--ticks", type=int, default=10_000, help="of each kind and at each rate")
     parser.add_argument("--paced-hz", type=float, nargs="*", default=[20.0, 50.0])
-    parser.add_argument("--paced-seconds", type=float, default=20.0, help="at each rate")
-    parser.add_argument("--threads", type=int, default=1, help="intra-op threads of ONNX Runtime")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="intra-op threads of ONNX Runtime")
+    parser.add_argument("--floor", action="store_true", help="measure what no graph of this size can be faster than")
+    parser.add_argument("--note", default="", help="what a reader should know of the machine, kept in the results")
     parser.add_argument("--eager", help="MODULE:FUNCTION, see above")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
-    bundles = options.bundles or [shipped_bundle()]
-    report = [
-        measure(path, options.ticks, options.paced_hz, options.paced_seconds, options.threads, options.eager)
-        for path in bundles
-    ]
+    bundles, load_before = options.bundles or [shipped_bundle()], os.getloadavg()[0]
+    report = []
+    for path in bundles:
+        for threads in options.threads:
+            eager = options.eager if threads == 1 else None
+            report.append(measure(path, options.ticks, options.paced_hz, threads, eager) | {"threads": threads})
+        if options.floor:
+            from benchmarks.floor import floor_of
+
+            report[-1]["floor"] = floor_of(load_bundle(path).graph_bytes)
     print_table(Console(width=110), report)
     document = {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "commit": commit(),
+        "machine": {
+            "architecture": platform.machine(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "load_before": load_before,
+            "load_after": os.getloadavg()[0],
+        },
         "versions": {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__},
-        "threads": options.threads,
+        "note": options.note,
         "bundles": report,
     }
     text = json.dumps(document, indent=2) + "\n"

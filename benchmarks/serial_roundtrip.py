@@ -123,7 +123,12 @@ def measure_link(port: str, times: int) -> dict[str, Any]:
         velocity = np.zeros(JOINTS)
         command = timed(lambda: link.command_velocity(velocity), times, pause_s=0.001)
         request = timed(link.counters, times)
-        return {"command_encode_and_write": command, "request_and_answer": request}
+        before = link.counters()
+        rate = sustained(lambda: link.command_velocity(velocity), 500.0, seconds=times / 500)
+        after = link.counters()
+        applied = after.controller.commands_applied - before.controller.commands_applied
+        rate["commands_not_applied"] = after.commands_sent - before.commands_sent - applied
+        return {"command_encode_and_write": command, "request_and_answer": request, "sustained_commands": rate}
 
 
 def measure_bus(kind: str, port: str, times: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 `<folder>/<serial>.json` is the current state; what it replaces moves to `<folder>/history/<serial>.r0001.json` and so
 on.
-The file's `sha256` is over its own content without that field, in canonical JSON: bundles carry it, control compares
-it.
+The file's `sha256` is over its own content without that field, in canonical JSON. Bundles carry, and control compares,
+`place_sha256`: over the lens and the camera's place alone, so that remembering a scene changes nothing for a bundle.
 """
 
 import hashlib
@@ -45,6 +45,18 @@ class CameraRecord:
     def sha256(self) -> str:
         """Hash of the content, 64 hexadecimal digits."""
         return _hash(_content(self))
+
+    @property
+    def place_sha256(self) -> str:
+        """Hash of what a policy depends on: which camera, its lens, and where it is; 64 hexadecimal digits."""
+        places = {
+            f"{name}.{key}": value
+            for name, section in self.sections.items()
+            for key, value in section.items()
+            if "_from_" in key
+        }
+        lens = {"model": self.camera.lens.name, "parameters": self.camera.parameters.tolist()}
+        return _hash({"serial": self.serial, "size_px": list(self.camera.size_px), "lens": lens, "places": places})
 
 
 def record_path(folder: Path, serial: str) -> Path:

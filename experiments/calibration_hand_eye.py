@@ -1,6 +1,6 @@
 """Hand-eye error in millimetres and degrees against the robot's noise: ours, and the closed forms alone.
 
-    python experiments/calibration_hand_eye.py --trials 30
+    python -m experiments.calibration_hand_eye --trials 30
 
 Sixteen views, 0.1 px of corner noise, a lens that is itself only known to its calibration's uncertainty. The closed
 forms get what they would get in practice: board poses fitted view by view through the calibrated lens. Where this
@@ -25,6 +25,7 @@ from calib.hand_eye import calibrate_hand_eye, simulated_robot_noise
 from calib.lens import PINHOLE
 from calib.simulate import board_poses, simulated_detections
 from calib.uncertainty import Camera
+from experiments.origin import origin
 
 SIZE = (640, 480)
 BOARD = Charuco(8, 6, 0.028, 0.017)
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    about = origin(vars(options))
     report: list[dict[str, object]] = []
     for sigma_rad, sigma_m in NOISES:
         errors: dict[str, list[Array]] = {}
@@ -103,7 +105,7 @@ def main() -> None:
         report.append(row)
         print(json.dumps(row), flush=True)
         options.out.mkdir(parents=True, exist_ok=True)
-        document = {"opencv": cv2.__version__, "rows": report}
+        document = {"origin": about, "rows": report}
         (options.out / "calibration_hand_eye.json").write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -2,7 +2,7 @@
 take?
 
     sudo apt-get install mrcal
-    python experiments/calibration_mrcal.py --trials 5
+    python -m experiments.calibration_mrcal --trials 5
 
 Corners are simulated (noise 0.1 px, the truth is known). mrcal runs as its own command, start-up included; ours runs in
 this process, once per trial, after one warm-up. Writes experiments/results/calibration_mrcal.json.
@@ -26,6 +26,7 @@ from calib.intrinsics import Limits, calibrate
 from calib.lens import PINHOLE, RATIONAL, LensModel
 from calib.simulate import board_poses, simulated_detections
 from calib.uncertainty import Camera, compare, pixel_grid, projection_difference_px
+from experiments.origin import origin
 
 SIZE = (640, 480)
 BOARD = Charuco(8, 6, 0.028, 0.017)
@@ -86,7 +87,7 @@ def main() -> None:
     if shutil.which("mrcal-calibrate-cameras") is None:
         raise SystemExit("mrcal is not installed: apt-get install mrcal")
     cv2.setNumThreads(1)
-    report: dict[str, object] = {}
+    report: dict[str, object] = {"origin": origin(vars(options))}
     grid = pixel_grid(SIZE, 8, 6, margin=0.05).reshape(-1, 2)
     limits = Limits(uncertainty_px=1e3, agreement_probability=0.0)
     for lens in MODELS.values():

@@ -5,7 +5,8 @@ The host is a real `MotorLink` in a forked process; SIGKILL and SIGSTOP reach it
 frame. What is asked of every trial is in `wire_faults`.
 
 Servos have no controller that survives the host. Asked of them: Dynamixel stand still within their bus watchdog,
-Feetech within the lead that a goal may have, which is how the manual of this project describes them.
+Feetech within the lead that a goal may have, which is how the manual of this project describes them; and no servo ever
+goes faster than the limit that it was given for itself.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import RADIANS_PER_TICK, centred
 from firmware_bridge.buses.emulator import POSITION_GAIN_PER_S, ServoChainEmulator
 from firmware_bridge.buses.families import FAMILIES
-from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, LEAD_MAX_RAD, servo_link
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, LEAD_MAX_RAD, SPEED_MARGIN, servo_link
 from firmware_bridge.codes import Fault, State
 from firmware_bridge.emulator import PseudoTerminal
 from firmware_bridge.nonblocking import read_available, write_available
@@ -283,6 +284,9 @@ class ServoTrial:
             allowed_ms = round(1e3 * (BUS_WATCHDOG_S + self.family.watchdog_unit_s)) + 2
         if still_after_ms > allowed_ms or still_after_ms >= 800:
             self.violations.append(f"still only after {still_after_ms} ms, allowed were {allowed_ms}")
+        fastest_rad_s = SPEED_MARGIN * LIMITS.velocity_max_urad_s / 1e6
+        if self.joints.fastest > fastest_rad_s + 1e-9:
+            self.violations.append(f"a servo went {self.joints.fastest:.3f} rad/s, its limit was {fastest_rad_s:.3f}")
         if way_rad > allowed_rad:
             self.violations.append(f"{way_rad:.3f} rad on, allowed were {allowed_rad:.3f}")
         return {

@@ -122,6 +122,11 @@ class Controller:
         own = {name: value & 0xFFFFFFFF for name, value in (vars(self._decoder.counters) | self._count).items()}
         return messages.Counters(**own)
 
+    @property
+    def armed_limits(self) -> tuple[messages.WireLimits, ...]:
+        """The limits that were in force at the last arming; empty before it."""
+        return self._armed_limits
+
     def _bump(self, name: str) -> None:
         self._count[name] = self._count.get(name, 0) + 1
 

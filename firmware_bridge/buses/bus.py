@@ -79,7 +79,11 @@ class MotorBus(Protocol):
         ...
 
     def set_torque(self, on: bool) -> None:
-        """Switch all motors' torque on or off, acknowledged one by one."""
+        """Switch all motors' torque on or off, acknowledged by each."""
+        ...
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this, one limit per motor, acknowledged by each."""
         ...
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
@@ -237,6 +241,14 @@ class ServoBus:
                     f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in position control "
                     f"({self.family.position_mode}): run `fosp-edge motors setup` for it."
                 )
+            if self.family.time_profile_bit and self._drive_mode(motor_id) & self.family.time_profile_bit:
+                raise MotorBusError(
+                    f"Motor {motor_id} on {self.port} takes its profile as a time, not as a speed: run "
+                    "`fosp-edge motors setup` for it."
+                )
+
+    def _drive_mode(self, motor_id: int) -> int:
+        return self.read_register(motor_id, "drive_mode")
 
     def read_states(self) -> list[MotorState | None]:
         """Return one state per motor, None for each that did not answer in time."""
@@ -275,25 +287,45 @@ class ServoBus:
 
         Raises NoAnswerError or MotorBusError that names the motors in doubt.
         """
-        register, silent, others = self.family.registers["torque_enable"], [], []
-        values = [(motor_id, register.encode(int(on))) for motor_id in self.motor_ids]
+        others = self._write_all("torque_enable", [int(on)] * len(self.motor_ids))
+        if others:
+            raise MotorBusError(
+                f"Motors {others} on {self.port} do not switch their torque {'on' if on else 'off'}: one that has shut "
+                "itself down after an overload must be power-cycled."
+            )
+
+    def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let no motor go to its goal faster than this: the servo's own limit, kept whatever this computer does.
+
+        Raises NoAnswerError or MotorBusError that names the motors in doubt.
+        """
+        unit = self.family.velocity_rad_s_per_unit
+        others = self._write_all(self.family.speed_limit_register, [max(1, int(one / unit)) for one in velocity_rad_s])
+        if others:
+            raise MotorBusError(f"Motors {others} on {self.port} do not take a speed limit: check their model.")
+
+    def _write_all(self, name: str, values: Sequence[int]) -> list[int]:
+        """Write one register of all motors with one packet and read them back with another. Tries three times.
+
+        Returns the motors that say otherwise. Raises NoAnswerError for those that say nothing.
+        """
+        register = self.family.registers[name]
+        wanted = {motor_id: register.encode(value) for motor_id, value in zip(self.motor_ids, values, strict=True)}
         question = sync_read(self.family.form, register.address, register.size, self.motor_ids)
+        silent: list[int] = []
+        others: list[int] = []
         for _ in range(3):
-            self._transport.write(sync_write(self.family.form, register.address, register.size, values))
+            self._transport.write(sync_write(self.family.form, register.address, register.size, list(wanted.items())))
             answers = self._exchange(question, self.motor_ids, self.register_timeout_s)
             silent = [motor_id for motor_id in self.motor_ids if motor_id not in answers]
-            others = [motor_id for motor_id, answer in answers.items() if answer.parameters != register.encode(int(on))]
+            others = [motor_id for motor_id, answer in answers.items() if answer.parameters != wanted[motor_id]]
             if not silent and not others:
-                return
-        wish = "on" if on else "off"
+                return []
         if silent:
             raise NoAnswerError(
-                f"Motors {silent} on {self.port} do not say whether their torque is {wish}: check power and plugs."
+                f"Motors {silent} on {self.port} do not answer for their {name}: check power and plugs."
             )
-        raise MotorBusError(
-            f"Motors {others} on {self.port} do not switch their torque {wish}: one that has shut itself down after an "
-            "overload must be power-cycled."
-        )
+        return others
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
         """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
@@ -321,6 +353,8 @@ class ServoBus:
                 self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
             if self.read_register(motor_id, self.family.return_delay_register) != delay:
                 self._write_persistent(motor_id, self.family.return_delay_register, delay)
+            if (bit := self.family.time_profile_bit) and (mode := self._drive_mode(motor_id)) & bit:
+                self._write_persistent(motor_id, "drive_mode", mode & ~bit)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.

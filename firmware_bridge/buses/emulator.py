@@ -87,7 +87,8 @@ class ServoChainEmulator:
             if servo.read("torque_enable"):
                 goal = servo.read("goal_position") - self._homing(servo)
                 error = (goal - TICKS_PER_TURN // 2) * RADIANS_PER_TICK - position
-                velocity = max(-VELOCITY_MAX_RAD_S, min(VELOCITY_MAX_RAD_S, POSITION_GAIN_PER_S * error))
+                fastest = self._fastest_rad_s(servo)
+                velocity = max(-fastest, min(fastest, POSITION_GAIN_PER_S * error))
                 velocities.append(velocity if abs(error) > RADIANS_PER_TICK / 2 else 0.0)
             else:
                 velocities.append(0.0)
@@ -98,6 +99,10 @@ class ServoChainEmulator:
             self._plant.set_hold()
         self._moving = moving
         self._measure()
+
+    def _fastest_rad_s(self, servo: _Servo) -> float:
+        own = servo.read(self._family.speed_limit_register) * self._family.velocity_rad_s_per_unit
+        return min(VELOCITY_MAX_RAD_S, own) if own > 0.0 else VELOCITY_MAX_RAD_S
 
     def _measure(self) -> None:
         readings = zip(self.servos, self._plant.positions_rad(), self._plant.velocities_rad_s(), strict=True)

@@ -75,6 +75,10 @@ class ServoFamily:
     return_delay_register: str
     position_mode: int
     """Value of `operating_mode` for position control."""
+    speed_limit_register: str
+    """How fast the servo goes to its goal, in the unit of its velocity; 0 is as fast as it can."""
+    time_profile_bit: int
+    """Bit of `drive_mode` that turns that register into a time; 0 where there is none."""
     homing_sign: int
     """present_position = encoder + homing_sign * homing_offset."""
     alert_mask: int
@@ -101,6 +105,7 @@ DYNAMIXEL_X = ServoFamily(
             "id": Register(7, 1),
             "baud_rate": Register(8, 1),
             "return_delay": Register(9, 1),
+            "drive_mode": Register(10, 1),
             "operating_mode": Register(11, 1),
             "homing_offset": Register(20, 4, signed=True),
             "torque_enable": Register(64, 1),
@@ -136,6 +141,8 @@ DYNAMIXEL_X = ServoFamily(
     baud_codes=MappingProxyType({9_600: 0, 57_600: 1, 115_200: 2, 1_000_000: 3, 2_000_000: 4, 3_000_000: 5}),
     return_delay_register="return_delay",
     position_mode=3,
+    speed_limit_register="profile_velocity",
+    time_profile_bit=0x04,
     homing_sign=1,
     alert_mask=0x80,
 )
@@ -154,6 +161,7 @@ FEETECH_STS = ServoFamily(
             "torque_enable": Register(40, 1),
             "acceleration": Register(41, 1),
             "goal_position": Register(42, 2, signed=True, sign_bit=15),
+            "goal_velocity": Register(46, 2, signed=True, sign_bit=15),
             "lock": Register(55, 1),
             "present_position": Register(56, 2, signed=True, sign_bit=15),
             "present_velocity": Register(58, 2, signed=True, sign_bit=15),
@@ -173,6 +181,8 @@ FEETECH_STS = ServoFamily(
     baud_codes=MappingProxyType({1_000_000: 0, 500_000: 1, 250_000: 2, 128_000: 3, 115_200: 4, 57_600: 6}),
     return_delay_register="return_delay",
     position_mode=0,
+    speed_limit_register="goal_velocity",
+    time_profile_bit=0,
     homing_sign=-1,
     # Supply voltage, magnetic encoder, temperature, current, overload.
     alert_mask=0x2F,

@@ -27,6 +27,10 @@ FASTEST_RAD_S = 15.0
 """No servo of these families turns faster: a reading that says so is a damaged packet with a lucky check sum."""
 BUS_WATCHDOG_S = 0.2
 """After this long without a packet the servos stop by themselves, where they can."""
+SPEED_MARGIN = 1.25
+"""The servos' own speed limit above the joint's, so that a servo that lags behind its goal can catch up."""
+LONGEST_STEP_S = 0.05
+"""Goals move on by at most this long's worth of velocity in a cycle: a stall is not made up for with a leap."""
 LEAD_MAX_RAD = 0.15
 """A goal runs ahead of its joint by at most this: a blocked arm does not leap when it comes free."""
 
@@ -34,7 +38,19 @@ LEAD_MAX_RAD = 0.15
 class ServoPlant:
     """Servos in position control, driven by velocities: each goal is the integral of its velocity setpoint."""
 
-    def __init__(self, bus: MotorBus, calibration: Sequence[MotorCalibration]) -> None:
+    def __init__(
+        self,
+        bus: MotorBus,
+        calibration: Sequence[MotorCalibration],
+        speed_limits_rad_s: Callable[[], Sequence[float]] = tuple,
+    ) -> None:
+        """Put servos behind the controller's idea of motors.
+
+        Args:
+            bus: the servos.
+            calibration: one per servo, in the order of the bus.
+            speed_limits_rad_s: asked on switching torque on for the joints' speed limits; empty for none.
+        """
         if tuple(one.motor_id for one in calibration) != tuple(bus.motor_ids):
             raise ValueError("the calibration names other motors than the bus, or in another order")
         self._bus = bus
@@ -42,6 +58,7 @@ class ServoPlant:
         self._states: list[MotorState | None] = [None] * len(calibration)
         self._seen_s = [0.0] * len(calibration)
         self._alerts = 0
+        self._speed_limits_rad_s = speed_limits_rad_s
         self._goals_rad: list[float] | None = None
         self._velocities_rad_s = [0.0] * len(calibration)
         self._torque_on = False
@@ -83,7 +100,7 @@ class ServoPlant:
             return
         positions = self.positions_rad()
         for joint, velocity in enumerate(self._velocities_rad_s):
-            goal = self._goals_rad[joint] + velocity * dt_s
+            goal = self._goals_rad[joint] + velocity * min(dt_s, LONGEST_STEP_S)
             if math.isfinite(positions[joint]) and velocity != 0.0:
                 goal = max(positions[joint] - LEAD_MAX_RAD, min(positions[joint] + LEAD_MAX_RAD, goal))
             self._goals_rad[joint] = goal
@@ -143,6 +160,9 @@ class ServoPlant:
         # The goal goes first: a servo that is switched on moves to whatever goal it remembers.
         self._goals_rad = positions
         self._send_goals()
+        limits = self._speed_limits_rad_s()
+        if limits:
+            self._bus.limit_speed([SPEED_MARGIN * limit for limit in limits])
         self._torque_doubtful = True
         self._bus.set_torque(True)
         self._torque_on, self._torque_doubtful = True, False
@@ -169,7 +189,7 @@ class VirtualController:
         at_exit: Torque = Torque.HOLD,
     ) -> None:
         self._bus = bus
-        self._plant = ServoPlant(bus, calibration)
+        self._plant = ServoPlant(bus, calibration, self._speed_limits_rad_s)
         self._controller = ControllerEmulator(self._plant, name=f"virtual-{name}"[:24], serial=name[:16])
         self._period_s = period_s
         self._at_exit = at_exit
@@ -229,6 +249,9 @@ class VirtualController:
             pass
         finally:
             self._bus.close()
+
+    def _speed_limits_rad_s(self) -> list[float]:
+        return [limits.velocity_max_urad_s / 1e6 for limits in self._controller.controller.armed_limits]
 
     def bus_counters(self) -> dict[str, int]:
         """Return what went wrong on the bus, and how many cycles were bad or late."""

@@ -5,6 +5,8 @@ from typing import Any
 
 SCOPES = ("full", "recurrent", "heads", "behaviour")
 """What of the world model learns, from the slowest update to the fastest."""
+ACTORS = ("regression", "imagined_return", "imagined_value")
+"""What the policy learns by."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,18 @@ class Config:
     # What is switched on; the presets of the comparisons.
     safety: bool = True
     """Cost critics, reachability gate and Lagrangian."""
+    in_sample: bool = True
+    """Critics learn from the data's own actions. False: from imagined trajectories of the policy alone."""
+    reachability_guidance: bool = True
+    """The policy heeds reachability. False: every state and action counts as feasible, p = 0; it is still learnt, for
+    the safety filter."""
+    reachability_grounded: bool = True
+    """It is grounded in observed violations. False: in the sign of its own output, as the released code has it."""
+    lagrangian: bool = True
+    """The policy's loss carries the augmented Lagrangian of the cost constraint."""
+    actor: str = "regression"
+    """What the policy learns by: `regression` onto the data's actions by their weights; `imagined_return`, gradients of
+    the lambda-return through imagined trajectories, as DreamerV3; `imagined_value`, of Q_r, as in the released code."""
     advantage_weighting: bool = True
     """False imitates every action of the data alike: behaviour cloning."""
 
@@ -128,6 +142,10 @@ class Config:
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise ValueError(f"unknown scope {self.scope!r}; choose one of: {', '.join(SCOPES)}")
+        if self.actor not in ACTORS:
+            raise ValueError(f"unknown actor {self.actor!r}; choose one of: {', '.join(ACTORS)}")
+        if self.horizon < 1 and not (self.in_sample and self.actor == "regression"):
+            raise ValueError("without in-sample critics or regression, it takes a horizon of 1 or more")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for a checkpoint's metadata."""
@@ -168,10 +186,45 @@ SIZES: dict[str, dict[str, Any]] = {
         "model_until": 5_000,
     },
     "small": {},
+    # DreamerV3's M, with FOSP's categoricals: for a GPU.
+    "medium": {"conv_depth": 48, "deterministic": 1024, "hidden": 640, "head_layers": 3},
 }
 METHODS: dict[str, dict[str, Any]] = {
     "fosp": {},
-    "bc": {"safety": False, "advantage_weighting": False},
+    # Where the authors' code departs from their paper: the policy follows -A_r by its gradient and the weights are
+    # thrown away; no data set's action enters the critics; both values take the lower expectile; reachability never
+    # sees a cost; the two expanded policies are one. (Its values regress on Q of imagined actions, ours on their
+    # lambda-return.)
+    "fosp-as-released": {
+        "actor": "imagined_value",
+        "in_sample": False,
+        "reward_expectile": 0.2,
+        "cost_expectile": 0.2,
+        "reachability_grounded": False,
+        "expansion": False,
+    },
+    # Huang et al. 2024, the variant without planning: DreamerV3 with the augmented Lagrangian.
+    "safedreamer": {
+        "actor": "imagined_return",
+        "in_sample": False,
+        "reward_expectile": 0.5,
+        "cost_expectile": 0.5,
+        "reachability_guidance": False,
+        "expansion": False,
+    },
+    "dreamerv3": {
+        "safety": False,
+        "actor": "imagined_return",
+        "in_sample": False,
+        "reward_expectile": 0.5,
+        "expansion": False,
+    },
+    "bc": {"safety": False, "advantage_weighting": False, "expansion": False},
+    # Ablations: the method with one part taken out.
+    "fosp-minus-in-sample": {"in_sample": False, "reward_expectile": 0.5, "cost_expectile": 0.5},
+    "fosp-minus-reachability": {"reachability_guidance": False},
+    "fosp-minus-expansion": {"expansion": False},
+    "fosp-minus-lagrangian": {"lagrangian": False},
 }
 
 

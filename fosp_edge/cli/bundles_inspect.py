@@ -19,7 +19,7 @@ from fosp_edge.cli.bundles import manifest_lines
 from fosp_edge.cli.bundles_sign import signature_line
 from fosp_edge.cli.extras import install_command, installed
 from fosp_edge.cli.shipped import shipped_bundle
-from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.inference import Execution, PolicyRuntime
 from fosp_edge.control.types import Observation
 
 
@@ -110,7 +110,7 @@ def _print_graphs(console: Console, summaries: dict[str, Any]) -> None:
 
 
 def _latency(loaded: Bundle, ticks: int, threads: int) -> dict[str, Any]:
-    runtime, manifest = PolicyRuntime(loaded, threads), loaded.manifest
+    runtime, manifest = PolicyRuntime(loaded, Execution(threads)), loaded.manifest
     runtime.reset(0)
     camera = manifest.cameras[0]
     random = np.random.default_rng(0)

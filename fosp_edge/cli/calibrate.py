@@ -25,6 +25,7 @@ from calib.report import compare_with_factory, hand_eye_section, intrinsics_page
 from calib.sources import images_in, read_depth_m, read_image, read_poses
 from calib.storage import CameraRecord, load, pose_as_lists, record_path, save
 from calib.urdf import load_chain
+from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE as DEFAULT_STORE
 
 app = typer.Typer(help="Where the cameras are, and how far that can be trusted.", no_args_is_help=True)
 
@@ -33,7 +34,6 @@ BoardText = Annotated[
 ]
 Serial = Annotated[str, typer.Option("--serial", help="The camera's serial number; names its file")]
 Store = Annotated[Path, typer.Option("--store", help="Folder of the cameras' files")]
-DEFAULT_STORE = Path("calibrations")
 DEFAULT_BOARD = "charuco:8x6:28:17:5X5_100"
 P = ParamSpec("P")
 

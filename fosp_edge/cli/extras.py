@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "cameras": ("cv2",),
     "realsense": ("pyrealsense2",),
     "datasets": ("pyarrow", "PIL", "av"),
+    "mcap": ("mcap",),
 }
 """Importable modules that each extra of pyproject.toml brings."""
 

@@ -13,6 +13,7 @@ from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
+from fosp_edge.cli.simulated_ports import cameras_beside
 from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.catalogue import CONTROLLER, ROBOTS, RobotKind, arm_named
 from fosp_edge.robots.serial_arm import SerialArm
@@ -68,6 +69,7 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
+    names = [contract.name for contract in manifest.cameras]
     if kind not in KINDS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
@@ -95,7 +97,9 @@ def open_rig(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
                 )
             robot = _robot(ROBOTS[kind], motors, motors.port, period_s, patience_s)
-            opened = _open_cameras(manifest.cameras, camera_sources, stack)
+            names = [camera.name for camera in manifest.cameras]
+            beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
+            opened = _open_cameras(manifest.cameras, camera_sources or beside, stack)
             yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", patience_s)
 
 

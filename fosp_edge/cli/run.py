@@ -15,16 +15,17 @@ from rich.console import Console
 
 from firmware_bridge import Torque
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
+from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
-from fosp_edge.cli.run_recording import open_recorder
+from fosp_edge.cli.run_recording import RecordingOptions
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
@@ -58,6 +59,16 @@ def run(
             help="NAME=ADDRESS, once per camera, for a real robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
         ),
     ] = None,
+    camera_store: Annotated[
+        Path, typer.Option(help="Folder of the cameras' calibrations, each SERIAL.json.")
+    ] = DEFAULT_CAMERA_STORE,
+    camera_moved: Annotated[
+        OnMoved,
+        typer.Option(help="When a camera has moved, was refocused, or does not recognise its scene: what to do."),
+    ] = OnMoved.REFUSE,
+    slow_to: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Part of the full speed that `--camera-moved slow` leaves.")
+    ] = 0.25,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
     provider: Annotated[
@@ -68,6 +79,10 @@ def run(
     ] = None,
     headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
+    flight: Annotated[bool, typer.Option(help="Keep the last minutes on disk for `fosp-edge replay`.")] = True,
+    flight_minutes: Annotated[float, typer.Option(min=0.5, help="How many minutes are kept at least.")] = 10.0,
+    view: Annotated[bool, typer.Option("--view", help="Live view in a browser, on this computer only.")] = False,
+    view_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the live view; 0 for any.")] = 8017,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
@@ -98,11 +113,15 @@ def run(
         with open_rig(
             robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
         ) as rig:
+            seen = _cameras_checked(console, rig, loaded.manifest, camera_store, camera_moved)
+            speed = 1.0 if all(state.trustworthy for state in seen) else slow_to
+            controller.limits.slow(speed)
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
-                console, loaded, controller, rig, plan, folder, headless=headless, record=record, ask=_asks(robot, yes),
-                max_steps=max_steps if rig.referee is None else None,
+                console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
+                recording=RecordingOptions(record, flight, 60.0 * flight_minutes, view_port if view else None),
+                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
         _refuse(console, str(error))
@@ -121,6 +140,21 @@ def _refuse(console: Console, sentence: str) -> None:
     raise typer.Exit(2)
 
 
+def _cameras_checked(
+    console: Console, rig: Rig, manifest: Manifest, store: Path, on_moved: OnMoved
+) -> list[CameraState]:
+    """Every camera beside its calibration, said aloud. Raises CameraError where one has moved and that is to refuse."""
+    states = examine(rig.cameras, manifest.cameras, store, look=on_moved is not OnMoved.IGNORE)
+    for state in states:
+        style = "dim" if state.trustworthy else "bold yellow"
+        console.print(f"camera {state.name} ({state.serial}): {state.sentence}", style=style, soft_wrap=True,
+                      highlight=False, markup=False)  # fmt: skip
+    doubtful = [f"camera {state.name} ({state.serial}): {state.sentence}" for state in states if not state.trustworthy]
+    if doubtful and on_moved is OnMoved.REFUSE:
+        raise CameraError(f"{'; '.join(doubtful)}. To drive slowly all the same: --camera-moved slow")
+    return states
+
+
 def _drive(
     console: Console,
     bundle: Bundle,
@@ -130,14 +164,16 @@ def _drive(
     folder: Path,
     *,
     headless: bool,
-    record: bool,
+    recording: RecordingOptions,
     ask: bool,
     max_steps: int | None,
+    seen: list[CameraState],
+    speed: float,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
     log = RunLog()
-    recorder, store = open_recorder(folder / "experience", bundle, rig.cameras) if record else (None, None)
+    recorder = recording.open(folder, bundle, controller, rig.cameras)
     loop = ControlLoop(
         rig.robot,
         rig.cameras,
@@ -157,6 +193,8 @@ def _drive(
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
+    if speed < 1.0:
+        console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
     with (
         _signals(session, caught),
         Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
@@ -164,14 +202,14 @@ def _drive(
         summary = session.run(plan)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
-    if store is not None:
-        store.close()
     about = {
         "bundle": {"name": bundle.manifest.name, "sha256": bundle.path.name},
         "robot": rig.description,
         "scenario": plan.scenario,
         "first_seed": plan.first_seed,
         "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
+        "cameras": [vars(state) for state in seen],
+        "speed": speed,
         "started_utc": folder.name,
     }
     _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)

@@ -1,64 +1,69 @@
-"""The experience store of a run, opened for the recorder."""
+"""What of a run is kept, and who may look on: the options of `fosp-edge run` around the recorder's process."""
 
+import os
+import platform
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from fosp_edge.bundle.folder import Bundle
-from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.control.recorder import REASONS, Recorder, Writer
-from fosp_edge.experience.episode import Camera, EpisodeHeader, Recording
-from fosp_edge.experience.store import ExperienceStore
-
-SOURCE = "bundle"
+from fosp_edge.control.controller import Controller
+from fosp_edge.control.flight.recording import ProcessRecorder
+from fosp_edge.control.recorder import recording_of
 
 
-def recording_of(manifest: Manifest, cameras: Sequence[PolicyCamera] = ()) -> Recording:
-    """What all episodes of a bundle's robot have in common, with what is known of the cameras that are there."""
-    there = {camera.name: camera for camera in cameras}
-    return Recording(
-        robot=manifest.robot,
-        rate_hz=manifest.rate_hz,
-        cameras=tuple(
-            Camera(camera.name, camera.width_px, camera.height_px, camera.preprocessing)
-            if camera.name not in there
-            else Camera(
-                camera.name,
-                camera.width_px,
-                camera.height_px,
-                there[camera.name].preprocessing,
-                there[camera.name].serial,
-                there[camera.name].calibration_sha256,
-            )
-            for camera in manifest.cameras
-        ),
-        state=manifest.state,
-        action=manifest.actions,
-    )
+@dataclass(frozen=True)
+class RecordingOptions:
+    """As the command line gives them."""
 
+    experience: bool
+    flight: bool
+    keep_s: float
+    view_port: int | None
 
-def open_recorder(
-    folder: Path, bundle: Bundle, cameras: Sequence[PolicyCamera] = ()
-) -> tuple[Recorder, ExperienceStore]:
-    """A recorder that writes into the store at `folder`; close the store after the recorder.
-
-    Raises:
-        StoreError: the store cannot be made or opened there.
-    """
-    store = ExperienceStore(folder, "a")
-    recording = recording_of(bundle.manifest, cameras)
-    reasons = tuple(reason.name for reason in REASONS)
-
-    def open_episode(seed: int, scenario: str) -> Writer:
-        return store.writer(
-            EpisodeHeader(
-                recording=recording,
-                source=SOURCE,
-                scenario=scenario,
-                seed=seed,
-                bundle=bundle.path.name,
-                reasons=reasons,
-            )
+    def open(
+        self, folder: Path, bundle: Bundle, controller: Controller, cameras: Sequence[PolicyCamera]
+    ) -> ProcessRecorder | None:
+        """The recorder of a run in `folder`, not started yet; None if nothing is to be kept and nobody looks on."""
+        if not (self.experience or self.flight or self.view_port is not None):
+            return None
+        return ProcessRecorder(
+            folder,
+            bundle.manifest,
+            bundle.id,
+            flight=self.flight,
+            experience=recording_of(bundle.manifest, cameras) if self.experience else None,
+            keep_s=self.keep_s,
+            view_port=self.view_port,
+            about={"controller": settings_of(controller), "machine": machine()},
+            bundle_path=lambda identity: str(bundle.path.parent / identity),
         )
 
-    return Recorder(open_episode), store
+
+def settings_of(controller: Controller) -> dict[str, object]:
+    """What beside the bundle decides how a controller decides: kept for `fosp-edge replay`."""
+    return {
+        "filter_enabled": controller.filter_enabled,
+        "gate_enabled": controller.gate_enabled,
+        "filter": asdict(controller.settings),
+        "gate": asdict(controller.gate_settings),
+        "execution": asdict(controller.runtime.execution),
+        "provider": controller.runtime.device.provider,
+        "full_range_s": controller.full_range_s,
+    }
+
+
+def machine() -> dict[str, object]:
+    """What a recomputation has to share to agree bit for bit."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return {
+        "processor": name,
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "onnxruntime": version("onnxruntime"),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }

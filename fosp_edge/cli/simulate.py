@@ -11,6 +11,7 @@ from rich.console import Console
 from firmware_bridge.buses.calibration import centred, forget_calibration, save_calibration
 from firmware_bridge.ports import lasting_name
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, parse_ids
+from fosp_edge.cli.simulated_ports import forget_cameras, note_cameras
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.catalogue import ARMS, CONTROLLER, ROBOTS
@@ -45,33 +46,36 @@ def simulate(
     ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
     with SimulatedRobot(scenario, seed, wire=kind.wire, arm=arm, motor_ids=ids) as device:
         adapter = Path(lasting_name(device.port)).name
+        cameras = {name: f"ring:{one.ring}" for name, one in device.cameras.items()}
+        note_cameras(device.port, cameras)
         if kind.wire != CONTROLLER:
             save_calibration(calibration_file, adapter, centred(ids), arm)
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.default_int_handler)
-            _introduce(console, robot, arm, device.port, {name: one.ring for name, one in device.cameras.items()})
+            _introduce(console, robot, arm, device.port, cameras)
             _wait(device, seconds)
         except KeyboardInterrupt:
             pass
         finally:
+            forget_cameras(device.port)
             if kind.wire != CONTROLLER:
                 forget_calibration(calibration_file, adapter)
 
 
-def _introduce(console: Console, robot: str, arm: str, port: str, rings: dict[str, str]) -> None:
+def _introduce(console: Console, robot: str, arm: str, port: str, cameras: dict[str, str]) -> None:
     kind = ROBOTS[robot]
     motors = f"--bus {kind.wire} --ids {kind.motor_ids} " if kind.wire != CONTROLLER else ""
-    about = f"{robot} ({kind.about}) on {port} moves the simulated {arm}; in another terminal:"
-    console.print(about, highlight=False, soft_wrap=True)
-    cameras = " ".join(f"--camera {name}=ring:{ring}" for name, ring in rings.items() if name == "fixed")
-    console.print(f"  fosp-edge run --robot {robot} --port {port} {cameras}", highlight=False, soft_wrap=True)
-    console.print(f"  fosp-edge motors watch {motors}--port {port}", highlight=False, soft_wrap=True)
-    if "wrist" in rings:
-        console.print(f"the wrist camera is ring:{rings['wrist']}", highlight=False, soft_wrap=True)
+    lines = [
+        f"{robot} ({kind.about}) on {port} moves the simulated {arm}; in another terminal, in this folder:",
+        f"  fosp-edge run --robot {robot} --port {port}",
+        f"  fosp-edge motors watch {motors}--port {port}",
+        "cameras: " + " ".join(f"--camera {name}={address}" for name, address in cameras.items()) + " (run finds them)",
+    ]
     if arm != DESKTOP_ARM.name:
-        console.print(f"no agent for {arm} is shipped: run needs --bundle", highlight=False)
-    console.print("Ctrl-C ends it", highlight=False)
+        lines.append(f"no agent for {arm} is shipped: run needs --bundle")
+    for line in [*lines, "Ctrl-C ends it"]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _wait(device: "SimulatedRobot", seconds: float | None) -> None:

@@ -19,7 +19,9 @@ from fosp_edge.experience.store import ExperienceStore
 def train(
     dataset: Annotated[list[Path], typer.Option(help="Folder of recorded experience; may be given several times.")],
     preset: Annotated[str, typer.Option(help="Size: `nano` for two CPU cores, `small` as in the FOSP paper.")] = "nano",
-    method: Annotated[str, typer.Option(help="`fosp`, or `bc` for behaviour cloning on the same latents.")] = "fosp",
+    method: Annotated[
+        str, typer.Option(help="`fosp`; to compare with: `safedreamer`, `dreamerv3`, `bc`, ... (docs/learning.md).")
+    ] = "fosp",
     camera: Annotated[
         list[str] | None, typer.Option(help="Camera that the policy sees; may be given several times. Default: all.")
     ] = None,

@@ -30,6 +30,11 @@ VERBS: dict[str, Verb] = {
         "Put a simulated arm behind an emulated motor bus on a pseudo-terminal, with cameras.",
         "fosp-edge simulate --robot so101",
     ),
+    "replay": Verb(
+        "fosp_edge.cli.replay:replay",
+        "Compute a recorded run again bit for bit, show it to another bundle, or write it as MCAP.",
+        "fosp-edge replay runs/2026-11-25T10-00-00Z --with bundles/4f1c...",
+    ),
     "eval": Verb(
         "fosp_edge.cli.evaluate:evaluate",
         "Measure a bundle over seeds and scenario families, with confidence intervals.",

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from fosp_edge.control.arming import check_armed
 from fosp_edge.control.gate import OodGate, explain
 from fosp_edge.control.gate_response import DEFAULT_GATE_SETTINGS, GateSettings, GateState, respond
-from fosp_edge.control.inference import PolicyBundle, PolicyRuntime
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime
 from fosp_edge.control.limits import Limits
+from fosp_edge.control.memory import Memory
 from fosp_edge.control.safety_filter import (
     DEFAULT_SETTINGS,
     FilterSettings,
@@ -60,7 +61,7 @@ class Controller:
         gate_enabled: bool = True,
         settings: FilterSettings = DEFAULT_SETTINGS,
         gate_settings: GateSettings = DEFAULT_GATE_SETTINGS,
-        threads: int = 1,
+        execution: Execution = DEFAULT_EXECUTION,
         full_range_s: float = 0.1,
         runtime: PolicyRuntime | None = None,
     ) -> None:
@@ -73,15 +74,18 @@ class Controller:
             BundleError: the graph is not that of the manifest, or the filter does not arm.
         """
         self.manifest = bundle.manifest
+        self.bundle_id = str(getattr(bundle, "id", ""))
+        """Empty for a bundle that was never on a disk."""
         if filter_enabled:
             check_armed(self.manifest, hashlib.sha256(bundle.graph_bytes).hexdigest())
         self.filter_enabled = filter_enabled
         self.settings, self.gate_settings = settings, gate_settings
-        self._gate_enabled = gate_enabled
+        self.full_range_s = full_range_s
+        self.gate_enabled = gate_enabled
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
             self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
-        self.runtime = runtime or PolicyRuntime(bundle, threads)
+        self.runtime = runtime or PolicyRuntime(bundle, execution)
         actions = self.manifest.actions
         self.limits = Limits(
             tuple(channel.low for channel in actions),
@@ -107,6 +111,40 @@ class Controller:
         self._physical = self.limits.rest
         self._insight = None
 
+    @property
+    def has_gate(self) -> bool:
+        """Whether the bundle has an out-of-distribution gate, which remembers more than `memory` holds."""
+        return self._gate is not None
+
+    def memory(self) -> Memory:
+        """What `restore` needs to go on from here, in this controller or in another of the same latent shape."""
+        return Memory(
+            self.runtime.latent,
+            self._filter_state,
+            self._gate_state,
+            self._executed,
+            self._physical,
+            self._thresholds.feasible_reachability,
+        )
+
+    def restore(self, memory: Memory) -> None:
+        """Go on from what another controller, or this one, remembered.
+
+        The out-of-distribution gate counts from the same tick but has not seen the pictures before it.
+        """
+        self.runtime.restore(memory.latent)
+        self.limits.restore(memory.physical)
+        self._filter_state, self._gate_state = memory.filter, memory.gate
+        if self._gate is not None:
+            self._gate.resume(memory.latent.tick)
+        self._executed, self._physical = memory.executed.copy(), memory.physical.copy()
+        self.tighten_to(memory.feasible_reachability)
+        self._insight = None
+
+    def correct_executed(self, executed: Float32Array) -> None:
+        """Something else was executed than was decided last, normalised, shape [A]: the next tick is told so."""
+        self._executed = executed.copy()
+
     def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
         """One tick. The decision's `action` is what is to be executed, after filter and limits, normalised, shape [A].
 
@@ -117,7 +155,7 @@ class Controller:
         scores = self.runtime.step(observation, self._executed)
         inferred_ns = time.perf_counter_ns()
         readings = () if self._gate is None else self._gate.observe(observation, scores.surprise)
-        alarm = self._gate_enabled and any(value > 1.0 for value in readings)
+        alarm = self.gate_enabled and any(value > 1.0 for value in readings)
         self._gate_state = respond(alarm, self._gate_state, self.gate_settings)
         verdict = filter_action(
             scores,
@@ -147,8 +185,11 @@ class Controller:
 
     def tighten(self, ratio: float) -> None:
         """Leave this share of the feasible threshold, as on probation; 1 is the bundle's own."""
-        feasible = self.manifest.filter.feasible_reachability
-        self._thresholds = replace(self.manifest.filter, feasible_reachability=ratio * feasible)
+        self.tighten_to(ratio * self.manifest.filter.feasible_reachability)
+
+    def tighten_to(self, feasible_reachability: float) -> None:
+        """This feasible threshold in place of the bundle's own."""
+        self._thresholds = replace(self.manifest.filter, feasible_reachability=feasible_reachability)
 
     def follow(self, observation: Observation, previous_action: Float32Array) -> None:
         """See a tick that another controller decides, so that the recurrent state is that of the robot.

@@ -197,6 +197,11 @@ class OodGate:
         self._tracer.reset()
         self._tick = 0
 
+    def resume(self, tick: int) -> None:
+        """Go on at this tick of an episode whose earlier pictures were not seen."""
+        self.reset()
+        self._tick = tick
+
     def observe(self, observation: Observation, surprise: float) -> tuple[float, ...]:
         """One tick: each statistic over the threshold, in the order of `DETECTORS`, never below 0."""
         parameters = self._parameters

@@ -37,6 +37,20 @@ class NotFinite(RuntimeError):  # noqa: N818 - an outcome, as the control loop n
 
 
 @dataclass(frozen=True)
+class Execution:
+    """How ONNX Runtime goes about the graph. `fosp_edge.control.tuning` finds out what suits a machine."""
+
+    threads: int = 1
+    cores: tuple[int, ...] = ()
+    """Cores that the threads beside the caller's own are tied to, `threads - 1` of them; empty leaves it open."""
+    spin: bool = False
+    """Idle threads wait busily: quicker, and a core less for everybody else."""
+
+
+DEFAULT_EXECUTION = Execution()
+
+
+@dataclass(frozen=True)
 class Latent:
     """The recurrent state between two ticks, with what is needed to go on from it bit for bit."""
 
@@ -135,24 +149,30 @@ class PolicyRuntime:
     """Runs the step graph of a bundle, batch 1, on buffers that are allocated once.
 
     The recurrent state lives in two pairs of buffers that swap roles every tick: what one step writes, the next one
-    reads, and nothing is copied. Thread settings: a graph of this size gains nothing from unpinned threads, and its
-    tail loses (see docs), so one is the default and idle threads do not spin.
+    reads, and nothing is copied. A graph of this size gains nothing from unpinned threads, and its tail loses (see
+    docs), so one is the default and idle threads do not spin.
     """
 
-    def __init__(self, bundle: PolicyBundle, threads: int = 1, *, device: Device = CPU_DEVICE) -> None:
+    def __init__(
+        self, bundle: PolicyBundle, execution: Execution = DEFAULT_EXECUTION, *, device: Device = CPU_DEVICE
+    ) -> None:
         """Open the graph and compare it with the manifest.
 
         Raises:
             BundleError: it does not load, the device is not there or wants an engine that was not prepared, or inputs
                 and outputs are not those of the manifest.
         """
-        self.manifest = bundle.manifest
+        self.manifest, self.execution, self.device = bundle.manifest, execution, device
         self._check_manifest()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = execution.threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if execution.spin else "0")
+        if execution.threads > 1 and len(execution.cores) == execution.threads - 1:
+            # Counted from one, a group per thread.
+            places = ";".join(str(core + 1) for core in execution.cores)
+            options.add_session_config_entry("session.intra_op_thread_affinities", places)
         options.log_severity_level = 3
         self._session = open_prepared(bundle.graph_bytes, device, options)
         inputs, outputs = expected_ports(self.manifest)

@@ -47,6 +47,18 @@ class Limits:
         self._max_change = self._span * min(1.0, period_s / full_range_s)
         self._rest = np.clip(np.zeros_like(self._low), self._low, self._high)
         self._previous = self._rest.copy()
+        self._slowest, self._fastest = self._low, self._high
+
+    def slow(self, part: float) -> None:
+        """Allow only this part of every range from now on, about rest: for a robot that may not be trusted fully.
+
+        Raises:
+            ValueError: not above 0 and at most 1.
+        """
+        if not 0.0 < part <= 1.0:
+            raise ValueError(f"a part of the speed lies above 0 and is at most 1, found {part:g}")
+        self._slowest = self._rest + part * (self._low - self._rest)
+        self._fastest = self._rest + part * (self._high - self._rest)
 
     @property
     def rest(self) -> FloatArray:
@@ -57,6 +69,10 @@ class Limits:
     def reset(self) -> None:
         """The robot stands still: the next action starts from rest."""
         self._previous = self._rest.copy()
+
+    def restore(self, previous: FloatArray) -> None:
+        """Go on as if this action, physical, shape [A], had just been let through."""
+        self._previous = previous.copy()
 
     def follow(self, other: "Limits") -> None:
         """Continue another limiter's motion."""
@@ -73,9 +89,9 @@ class Limits:
         if not np.all(np.isfinite(normalised)):
             raise ActionRefused(f"the action {normalised.tolist()} is not finite; nothing was sent to the motors")
         wanted = self._low + (normalised.astype(np.float64) + 1.0) * 0.5 * self._span
-        ranged = np.clip(wanted, self._low, self._high)
+        ranged = np.clip(wanted, self._slowest, self._fastest)
         lower, upper = self._previous - self._max_change, self._previous + self._max_change
-        physical: FloatArray = np.clip(np.clip(ranged, lower, upper), self._low, self._high)
+        physical: FloatArray = np.clip(np.clip(ranged, lower, upper), self._slowest, self._fastest)
         self._previous = physical.copy()
         # A float32 of exactly +-1 maps to the limits with a rounding error that is nobody's violation.
         slack = 1e-6 * self._span

@@ -17,9 +17,9 @@ import numpy as np
 from fosp_edge.cameras.base import Camera, CameraError, FrameStale
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.failures import StopRun, reason_of
+from fosp_edge.control.flight.recording import Recording
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Clock, Pacer, Sleep
-from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.telemetry import Telemetry
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
@@ -102,7 +102,7 @@ class ControlLoop:
         machine: Machine,
         *,
         referee: Referee | None = None,
-        recorder: Recorder | None = None,
+        recorder: Recording | None = None,
         observer: Observer | None = None,
         relay: Relay | None = None,
         settings: LoopSettings = LoopSettings(),
@@ -281,6 +281,7 @@ class ControlLoop:
         return Observation(image, robot_state.state), age_s
 
     def _decide_and_command(self, row: TickRecord, observe_ns: int) -> None:
+        memory = self.controller.memory()
         decision, scores = self.controller.decide(row.observation)
         insight = self.controller.insight
         self.telemetry.add("inference", insight.inference_s)
@@ -304,6 +305,8 @@ class ControlLoop:
             scores=scores,
             latency_s=latency_s,
             filter=insight.judged,
+            memory=memory,
+            bundle=self.controller.bundle_id,
         )
         self._pending = _Pending(record, insight)
 

@@ -3,20 +3,46 @@
 import errno
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.control.types import Reason, TickRecord
 from fosp_edge.experience.codec import Row
-from fosp_edge.experience.episode import StoreError
+from fosp_edge.experience.episode import Camera, Recording, StoreError
 from fosp_edge.experience.schema import FILTER_COLUMNS
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
 """What the numbers in the column `reason` mean; written into every episode's header."""
+
+
+def recording_of(manifest: Manifest, cameras: Sequence[PolicyCamera] = ()) -> Recording:
+    """What all episodes of a bundle's robot have in common, with what is known of the cameras that are there."""
+    there = {camera.name: camera for camera in cameras}
+    return Recording(
+        robot=manifest.robot,
+        rate_hz=manifest.rate_hz,
+        cameras=tuple(
+            Camera(camera.name, camera.width_px, camera.height_px, camera.preprocessing)
+            if camera.name not in there
+            else Camera(
+                camera.name,
+                camera.width_px,
+                camera.height_px,
+                there[camera.name].preprocessing,
+                there[camera.name].serial,
+                there[camera.name].calibration_sha256,
+            )
+            for camera in manifest.cameras
+        ),
+        state=manifest.state,
+        action=manifest.actions,
+    )
 
 
 class Writer(Protocol):
@@ -179,10 +205,11 @@ class Recorder:
             if writer is not None:
                 writer.close("interrupted")
         except Exception as error:  # whatever it is, the control loop has to hear of it, by name
-            self._failure = _sentence(error)
+            self._failure = sentence_of(error)
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """Why nothing can be written any more, in words for the person in front of the robot."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full ({error}); free some space, or run with --no-record"
     if isinstance(error, StoreError):

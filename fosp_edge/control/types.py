@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from fosp_edge.control.memory import Memory
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -129,3 +133,7 @@ class TickRecord:
     frame_age_s: float
     filter: FilterRecord | None = None
     """None where nothing was decided."""
+    memory: "Memory | None" = None
+    """What the controller remembered before this tick; None where nothing was decided."""
+    bundle: str = ""
+    """Id of the bundle that decided."""

@@ -9,21 +9,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from fosp_edge.agent.agent import Agent, WorldModel, log_density
+from fosp_edge.agent.agent import Agent, WorldModel
 from fosp_edge.agent.config import Config
-from fosp_edge.agent.distributions import categorical_kl, two_hot_loss, two_hot_mean
-from fosp_edge.agent.expansion import propose
+from fosp_edge.agent.distributions import categorical_kl, two_hot_loss
 from fosp_edge.agent.rssm import Latent
+from fosp_edge.learning.actors import regression, through_imagination
 from fosp_edge.learning.batch import Batch
-from fosp_edge.learning.objectives import (
-    PercentileRange,
-    augmented_lagrangian,
-    expectile_weight,
-    imitation_weight,
-    lambda_return,
-    next_multiplier,
-    reachability_target,
-)
+from fosp_edge.learning.critics import imagined_losses, in_sample_losses, reachability_loss
+from fosp_edge.learning.imagination import imagine, imagine_through, starts
+from fosp_edge.learning.objectives import PercentileRange, augmented_lagrangian, next_multiplier
 
 Metrics = dict[str, float]
 
@@ -163,138 +157,48 @@ class Learner:
     # -- critics and reachability --------------------------------------------------------------------------------
 
     def _update_critics(self, batch: Batch, latents: Latent) -> Metrics:
-        config, critics, slow = self.config, self.agent.critics, self.agent.slow_critics
-        features = latents.features()
-        here, after = features[:, :-1], features[:, 1:]
-        pair = torch.cat([here, batch.action[:, :-1]], -1)
-        mask = batch.has_successor.float()
-        going_on = 1.0 - batch.is_terminal[:, 1:].float()
-        discount = config.discount * going_on
-        losses: dict[str, Tensor] = {}
+        agent, config = self.agent, self.config
         metrics: Metrics = {}
-
-        terms = [("reward", batch.reward, config.reward_expectile)]
-        if config.safety:
-            terms.append(("cost", batch.cost, config.cost_expectile))
-        for name, signal, expectile in terms:
-            action_head, state_head = getattr(critics, f"{name}_action"), getattr(critics, f"{name}_state")
-            slow_action = getattr(slow, f"{name}_action")
-            with torch.no_grad():
-                target = signal[:, :-1] + discount * two_hot_mean(state_head(after))
-                slow_value = two_hot_mean(slow_action(pair))
-            logits, state_logits = action_head(pair), state_head(here)
-            losses[f"{name}_action"] = _mean(two_hot_loss(logits, target), mask)
-            losses[f"{name}_slow"] = config.slow_regulariser * _mean(two_hot_loss(logits, slow_value), mask)
-            difference = slow_value - two_hot_mean(state_logits).detach()
-            weight = expectile_weight(difference, expectile)
-            losses[f"{name}_state"] = _mean(weight * two_hot_loss(state_logits, slow_value), mask)
-            metrics[f"critic/{name}_mean"] = float(_mean(slow_value, mask))
-
-        reach_loss = torch.zeros((), device=self.device)
-        if config.safety:
-            with torch.no_grad():
-                following = torch.sigmoid(slow.reach_state(after).squeeze(-1)) * going_on
-                target = reachability_target(batch.violation[:, 1:], following, config.reachability_discount)
-                slow_reach = torch.sigmoid(slow.reach_action(pair).squeeze(-1))
-                own = torch.maximum(batch.violation[:, :-1], slow_reach)
-            action_logit, state_logit = critics.reach_action(pair).squeeze(-1), critics.reach_state(here).squeeze(-1)
-            weight = expectile_weight(own - torch.sigmoid(state_logit).detach(), config.reachability_expectile)
-            reach_loss = _mean(_cross_entropy(action_logit, target), mask) + _mean(
-                weight * _cross_entropy(state_logit, own), mask
-            )
-            metrics["critic/reachability_mean"] = float(_mean(slow_reach, mask))
-            metrics["critic/reachability_loss"] = float(reach_loss.detach())
+        losses: dict[str, Tensor] = {}
+        if config.in_sample:
+            losses |= in_sample_losses(agent, batch, latents, metrics)
+        reach_loss = reachability_loss(agent, batch, latents, metrics) if config.safety else None
         if config.horizon > 0:
-            losses |= self._imagined_losses(latents, batch)
-
-        value_loss = torch.stack(list(losses.values())).sum()
-        values = self.optimisers["values"].param_groups[0]["params"]
-        self._apply("values", value_loss, values, config.critic_clip)
-        if config.safety:
+            start = starts(batch, latents, config.imagination_starts, self.generator)
+            losses |= imagined_losses(agent, imagine(agent, start, self.generator))
+        self._apply(
+            "values",
+            torch.stack(list(losses.values())).sum(),
+            self.optimisers["values"].param_groups[0]["params"],
+            config.critic_clip,
+        )
+        if reach_loss is not None:
             self._apply("reach", reach_loss, self.optimisers["reach"].param_groups[0]["params"], config.critic_clip)
-        self.agent.update_slow_critics()
+        agent.update_slow_critics()
         return metrics | {f"critic/{name}": float(value.detach()) for name, value in losses.items()}
-
-    def _imagined_losses(self, latents: Latent, batch: Batch) -> dict[str, Tensor]:
-        """Action values follow the lambda-return of what the policy would do, imagined from the batch's states."""
-        config, model, critics = self.config, self.agent.world_model, self.agent.critics
-        alive = (~batch.is_terminal).flatten().nonzero().squeeze(-1)
-        order = torch.randperm(len(alive), generator=self.generator, device=self.device)
-        start = alive[order[: config.imagination_starts]]
-        latent = Latent(latents.deterministic.flatten(0, 1)[start], latents.stochastic.flatten(0, 1)[start])
-        pairs, features = [], []
-        with torch.no_grad():
-            for _ in range(config.horizon):
-                here = latent.features()
-                action = propose(self.agent, here, self.generator).action
-                pairs.append(torch.cat([here, action], -1))
-                latent = model.rssm.imagine(latent, action, self.generator)
-                features.append(latent.features())
-            pair, after = torch.stack(pairs), torch.stack(features)
-            proceed = torch.sigmoid(model.proceed(after).squeeze(-1))
-            # Steps beyond an imagined end count for nothing.
-            weight = torch.cat([torch.ones_like(proceed[:1]), proceed[:-1].cumprod(0)])
-        losses = {}
-        for name in ("reward", "cost") if config.safety else ("reward",):
-            with torch.no_grad():
-                signal = two_hot_mean(getattr(model, name)(after))
-                value = two_hot_mean(getattr(critics, f"{name}_state")(after))
-                target = lambda_return(signal, value, config.discount * proceed, config.trace)
-            logits = getattr(critics, f"{name}_action")(pair)
-            losses[f"{name}_imagined"] = _mean(two_hot_loss(logits, target), weight)
-        return losses
 
     # -- policy --------------------------------------------------------------------------------------------------
 
     def _update_policy(self, batch: Batch, latents: Latent) -> Metrics:
-        config = self.config
-        here, action = latents.features()[:, :-1], batch.action[:, :-1]
-        mask = batch.has_successor.float()
-        mean, deviation = self.agent.learning_policy(here)
+        agent, config = self.agent, self.config
         metrics: Metrics = {}
-        weight = self._imitation_weights(here, action, metrics) if config.advantage_weighting else torch.ones_like(mask)
-        weight = weight / _mean(weight, mask).clamp(min=1e-3)
-        imitation = -_mean(weight * log_density(mean, deviation, action), mask)
-        entropy = _mean((torch.log(deviation) + 1.4189385332046727).sum(-1), mask)
-        loss = imitation - config.entropy * entropy
-        if config.safety:
-            pair = torch.cat([here, mean], -1)
-            cost_return = two_hot_mean(self.agent.critics.cost_action(pair))
-            reach = torch.sigmoid(self.agent.critics.reach_state(here).squeeze(-1)).detach()
-            constraint = _mean((1.0 - reach) * cost_return, mask) - config.cost_budget
-            loss = loss + augmented_lagrangian(constraint, self.multiplier.value, self.multiplier.penalty)
-            self.multiplier.value, self.multiplier.penalty = next_multiplier(
-                float(constraint.detach()), self.multiplier.value, self.multiplier.penalty, config.penalty_growth
+        if config.actor == "regression":
+            objective = regression(agent, batch, latents, self.scales, metrics)
+        else:
+            start = starts(batch, latents, config.imagination_starts, self.generator)
+            trajectory = imagine_through(agent, start, self.generator)
+            objective = through_imagination(agent, trajectory, self.scales, metrics)
+        loss = objective.loss
+        if objective.constraint is not None:
+            state, constraint = self.multiplier, objective.constraint
+            loss = loss + augmented_lagrangian(constraint, state.value, state.penalty)
+            state.value, state.penalty = next_multiplier(
+                float(constraint.detach()), state.value, state.penalty, config.penalty_growth
             )
             metrics["policy/constraint"] = float(constraint.detach())
-            metrics["policy/multiplier"] = self.multiplier.value
-        self._apply("policy", loss, self.agent.learning_policy.parameters(), config.critic_clip)
-        error = _mean((mean - action).square().mean(-1), mask)
-        return metrics | {
-            "policy/imitation": float(imitation.detach()),
-            "policy/entropy": float(entropy.detach()),
-            "policy/squared_error": float(error.detach()),
-        }
-
-    @torch.no_grad()
-    def _imitation_weights(self, here: Tensor, action: Tensor, metrics: Metrics) -> Tensor:
-        config, critics = self.config, self.agent.critics
-        pair = torch.cat([here, action], -1)
-        gain = two_hot_mean(critics.reward_action(pair)) - two_hot_mean(critics.reward_state(here))
-        scale = self.scales["reward"].update(gain)
-        reward_advantage = config.inverse_temperature * gain / scale
-        metrics["policy/reward_advantage_scale"] = scale
-        if not config.safety:
-            return torch.exp(reward_advantage).clamp(max=config.weight_limit)
-        saving = two_hot_mean(critics.cost_state(here)) - two_hot_mean(critics.cost_action(pair))
-        scale = self.scales["cost"].update(saving)
-        cost_advantage = config.inverse_temperature * saving / scale
-        reach = torch.sigmoid(critics.reach_state(here).squeeze(-1))
-        feasible = torch.sigmoid(critics.reach_action(pair).squeeze(-1)) <= config.feasible_reachability
-        metrics["policy/cost_advantage_scale"] = scale
-        metrics["policy/feasible_share"] = float(feasible.float().mean())
-        reward_advantage = reward_advantage + config.feasible_cost_weight * cost_advantage
-        return imitation_weight(reward_advantage, cost_advantage, reach, feasible, config.weight_limit)
+            metrics["policy/multiplier"] = state.value
+        self._apply("policy", loss, agent.learning_policy.parameters(), config.critic_clip)
+        return metrics
 
     # -- optimisation --------------------------------------------------------------------------------------------
 
@@ -342,14 +246,6 @@ def learning_parameters(model: WorldModel, scope: str) -> list[nn.Parameter]:
 
 def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, epsilon: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(list(parameters), lr=learning_rate, eps=epsilon, fused=True)
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1.0)
-
-
-def _cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
 
 
 def make_learner(config: Config, device: torch.device) -> Learner:

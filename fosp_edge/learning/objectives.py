@@ -78,3 +78,8 @@ class PercentileRange:
         spread = float(high - low)
         self.value = spread if self.value == 0.0 else (1.0 - self._rate) * self.value + self._rate * spread
         return max(self.value, 1e-3)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` over where `mask` is one, or weighted by it; zero where there is nothing."""
+    return (values * mask).sum() / mask.sum().clamp(min=1.0)

@@ -29,9 +29,9 @@ def test_an_unknown_field_is_named() -> None:
 
 
 def test_unknown_presets_list_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of: nano, small"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of: nano, small, medium"):
         make_config("huge", "fosp")
-    with pytest.raises(ValueError, match="unknown method 'magic'; choose one of: fosp, bc"):
+    with pytest.raises(ValueError, match="unknown method 'magic'; choose one of: fosp, fosp-as-released"):
         make_config("nano", "magic")
 
 

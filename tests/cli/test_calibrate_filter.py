@@ -11,9 +11,8 @@ from export.thresholds import TooLittleDataError
 from fosp_edge.bundle.folder import load_bundle, write_bundle
 from fosp_edge.bundle.manifest import CLOSED_LOOP, GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.cli.calibrate_filter import calibrate_filter
-from fosp_edge.cli.run_recording import recording_of
 from fosp_edge.control.controller import Controller
-from fosp_edge.control.recorder import REASONS
+from fosp_edge.control.recorder import REASONS, recording_of
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps

@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 
 pytest.importorskip("mujoco")
 
+import fosp_edge
 from firmware_bridge.buses.calibration import calibrated_arm, centred, save_calibration
 from firmware_bridge.ports import lasting_name
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, Channel
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.cli.run import run
+from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
 from fosp_edge.robots.catalogue import ROBOTS, arm_named
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.faults.bundles import arm_manifest, scripted_graph
@@ -42,7 +44,7 @@ def bundle_for(arm: str, folder: Path) -> Path:
 
 
 def drive(
-    device: SimulatedRobot, robot: str, arm: str, bundle: Path, folder: Path
+    device: SimulatedRobot, robot: str, arm: str, bundle: Path, folder: Path, *more: str
 ) -> tuple[int, dict[str, object], str]:
     """`fosp-edge run` on a device; returns exit status, summary and output."""
     kind, calibration = ROBOTS[robot], folder / "calibration.json"
@@ -62,7 +64,7 @@ def drive(
         "--out",
         str(folder / "runs"),
     ]
-    result = CliRunner().invoke(APP, options)
+    result = CliRunner().invoke(APP, [*options, *more])
     [summary] = (folder / "runs").glob("*/summary.json")
     return result.exit_code, json.loads(summary.read_text()), result.output
 
@@ -78,7 +80,8 @@ def test_run_closes_the_loop_through_the_driver_of_the_bus(robot: str, arm: str,
     for attempt in range(3):  # a machine that stands still for a second ends a run, as it should
         with SimulatedRobot(wire=kind.wire, arm=arm, motor_ids=ids) as device:
             start = np.array(device.referee.ask("status")["tip_m"])
-            code, summary, output = drive(device, robot, arm, bundle, tmp_path / str(attempt))
+            release = ["--release"] if robot == "widowx250" else []
+            code, summary, output = drive(device, robot, arm, bundle, tmp_path / str(attempt), *release)
             status = device.referee.ask("status")
         if code == 0:
             break
@@ -87,8 +90,8 @@ def test_run_closes_the_loop_through_the_driver_of_the_bus(robot: str, arm: str,
     moved = np.array(status["tip_m"]) - start
     # Ten steps of 0.2 s at 0.3 * 0.25 m/s, less the first tick and the braking before the box's edge.
     assert 0.03 < moved[1] < 0.17 and abs(moved[0]) < 0.03 and abs(moved[2]) < 0.03
-    # It holds: nobody lets an arm drop.
-    assert status["torque"] == [1] * 6 and status["ids"] == list(ids)
+    # It holds, because nobody lets an arm drop, unless that was asked for.
+    assert status["torque"] == [0 if release else 1] * 6 and status["ids"] == list(ids)
 
 
 def test_an_arm_refuses_the_bundle_of_another_whatever_the_wire(tmp_path: Path) -> None:
@@ -103,17 +106,35 @@ def test_an_arm_refuses_the_bundle_of_another_whatever_the_wire(tmp_path: Path) 
 def test_simulate_says_what_to_type_and_tidies_up(tmp_path: Path) -> None:
     calibration = tmp_path / "calibration.json"
     command = [sys.executable, "-m", "fosp_edge.cli", "simulate", "--robot", "so101", "--calibration", str(calibration)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+    # In a folder of its own, and this very package.
+    here = {**os.environ, "PYTHONPATH": str(Path(fosp_edge.__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=here, cwd=tmp_path) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(3)]
+        lines = [process.stdout.readline() for _ in range(4)]
         try:
-            found = re.search(
-                r"run --robot so101 --port (\S+) --camera fixed=ring:fosp-edge-ring-[0-9a-f]{32}", lines[1]
-            )
+            found = re.search(r"run --robot so101 --port (\S+)", lines[1])
             assert found, lines
             assert "motors watch --bus feetech --ids 1-6" in lines[2]
             assert calibrated_arm(calibration, Path(found[1]).name) == "desktop-arm-6dof"
+            beside = cameras_beside(found[1], tmp_path / SIMULATED_PORTS)
+            assert beside.keys() == {"fixed", "wrist"} and f"--camera fixed={beside['fixed']}" in lines[3]
+            # What was printed, typed as it stands, with a bundle that is slow enough for a busy machine.
+            bundle = bundle_for("desktop-arm-6dof", tmp_path / "bundles")
+            run_it = ["run", "--robot", "so101", "--port", found[1], "--calibration", str(calibration)]
+            run_it += ["--bundle", str(bundle), "--yes", "--headless", "--episodes", "1", "--max-steps", "3"]
+            ran = subprocess.run(
+                [sys.executable, "-m", "fosp_edge.cli", *run_it], capture_output=True, text=True, env=here, cwd=tmp_path
+            )
+            assert "ROBOT_LOST" in ran.stdout or ran.returncode == 0, ran.stdout + ran.stderr
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20.0)
     assert json.loads(calibration.read_text())["adapters"] == {}
+    assert cameras_beside(found[1], tmp_path / SIMULATED_PORTS) == {}
+
+
+def test_notes_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    notes = tmp_path / "ports.json"
+    for content in ("", "[1]", "{"):
+        notes.write_text(content)
+        assert cameras_beside("/dev/pts/1", notes) == {}

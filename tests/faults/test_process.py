@@ -16,6 +16,7 @@ import pytest
 from firmware_bridge.codes import Fault
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.control.flight.replay import open_flight
 from fosp_edge.experience.store import ExperienceStore
 from tests.faults.bundles import arm_manifest, scripted_graph
 from tests.faults.patience import real_time
@@ -152,8 +153,13 @@ def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     status = device.wait_until(state="FAULT")
     assert Fault(status["faults"]) & Fault.WATCHDOG
     device.wait_until_still()
-    (episode,) = recorded(tmp_path / "runs")
-    assert episode.summary.rows >= 20 and not episode.summary.finished
+    # The recorder outlives the controller by as long as it takes to write what that one had handed over.
+    deadline = time.monotonic() + 20.0
+    while not (episode := recorded(tmp_path / "runs")[0]).summary.finished and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert episode.summary.rows >= 20 and episode.summary.outcome == "interrupted"
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert sum(1 for _ in open_flight(folder).ticks()) == episode.summary.rows
     # The next run takes over where the killed one left the arm.
     code = start(bundle, tmp_path / "again", *device.options, "--seconds", "2").wait(60.0)
     assert code == 0
@@ -193,13 +199,14 @@ def test_a_tampered_bundle_is_refused_before_anything_is_opened(bundle: Path, tm
 def test_a_disk_that_takes_no_more_stops_the_robot_and_keeps_what_was_written(
     device: Device, bundle: Path, tmp_path: Path
 ) -> None:
-    limited = (
-        "import resource, typer; resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)); "
-        "from fosp_edge.cli.run import run; typer.run(run)"
-    )
+    # Only the recorder's process writes to the disk, so only it is limited, to a few kilobytes a file.
+    limiter = tmp_path / "limited-python"
+    limiter.write_text(f'#!/bin/sh\nulimit -f 200\nexec {sys.executable} "$@"\n')
+    limiter.chmod(0o755)
+    limited = f"import sys, typer; sys.executable = {str(limiter)!r}; from fosp_edge.cli.run import run; typer.run(run)"
     process = subprocess.run(
         [sys.executable, "-c", limited, *RUN[3:], "--bundle", str(bundle), "--out", str(tmp_path), *device.options,
-         "--seconds", "60"],
+         "--seconds", "60", "--no-flight"],
         capture_output=True, text=True, env=ENVIRONMENT, timeout=120.0, check=False,
     )  # fmt: skip
     assert process.returncode == 1, process.stdout + process.stderr

@@ -86,6 +86,32 @@ def test_a_servo_in_another_mode_is_not_driven(family: ServoFamily) -> None:
         link.connect()
 
 
+def test_a_dynamixel_that_counts_its_profile_in_time_is_not_driven() -> None:
+    transport = ChainTransport(DYNAMIXEL_X)
+    transport.chain.servos[0].write("drive_mode", 0x05)
+    bus = bus_over(transport, DYNAMIXEL_X)
+    with pytest.raises(MotorBusError, match="as a time"):
+        bus.check_ready()
+    bus.prepare()
+    bus.check_ready()
+    # The other bits, the direction among them, are as they were.
+    assert bus.read_register(1, "drive_mode") == 0x01
+
+
+@families
+def test_servos_keep_the_speed_limit_themselves(family: ServoFamily) -> None:
+    transport = ChainTransport(family)
+    bus = bus_over(transport, family)
+    bus.limit_speed([0.5, 1.0])
+    bus.set_torque(True)
+    bus.write_goals([4000, 100])
+    for _ in range(50):
+        transport.chain.advance(0.01)
+        transport.plant.step(0.01)
+        assert abs(transport.plant.velocity[0]) <= 0.5 and abs(transport.plant.velocity[1]) <= 1.0
+    assert transport.plant.fastest_rad_s > 0.9
+
+
 @families
 def test_a_swapped_servo_is_noticed_and_any_model_can_be_asked_for(family: ServoFamily) -> None:
     transport = ChainTransport(family)

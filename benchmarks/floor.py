@@ -1,0 +1,103 @@
+"""What no step graph can be faster than on this machine: its weights over memory bandwidth, its arithmetic over peak.
+
+Both are measured here, on one thread, in the run that uses them. Which weights one step touches, and how many
+multiply-adds it makes, is read off the graph: dense layers touch all of theirs, table look-ups only the rows they take.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+
+_DENSE = {"MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "MatMulInteger", "QLinearConv", "QLinearMatMul",
+          "ConvInteger", "FusedConv", "FusedMatMul"}  # fmt: skip
+_LOOKUP = {"Gather", "GatherND", "GatherElements"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step must do at least."""
+
+    weight_bytes: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one core can do at most, measured."""
+
+    cold_bandwidth_gb_s: float
+    """Reading once through far more than the caches hold."""
+    warm_bandwidth_gb_s: float
+    """Reading as many bytes as the graph has again and again."""
+    peak_gmac_s: float
+
+
+def work_of(graph: bytes) -> Work:
+    """Weights touched and multiply-adds of one step of an ONNX graph."""
+    model = shape_inference.infer_shapes(onnx.load_from_string(graph))
+    tensors = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    shapes = {name: array.shape for name, array in tensors.items()}
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    touched: dict[str, int] = {}
+    multiply_adds = 0
+    for node in model.graph.node:
+        weights = [name for name in node.input if name in tensors]
+        output = int(np.prod(shapes.get(node.output[0], (1,)), dtype=np.int64))
+        if node.op_type in _LOOKUP and node.input[0] in tensors:
+            table = tensors[node.input[0]]
+            touched[node.output[0]] = min(table.nbytes, output * table.itemsize)
+        elif node.op_type in _DENSE:
+            for name in weights:
+                touched[name] = tensors[name].nbytes
+            multiply_adds += output * _depth(node, shapes)
+    return Work(sum(touched.values()), multiply_adds)
+
+
+def _depth(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+    """How many products are summed up in each element of a dense layer's output."""
+    if "Conv" in node.op_type:
+        return int(np.prod(shapes[node.input[1]][1:]))
+    if node.op_type == "MatMulNBits":
+        return next(item.i for item in node.attribute if item.name == "K")
+    return int(shapes[node.input[0]][-1] or 1)
+
+
+def measure_machine(weight_bytes: int, seconds: float = 1.0) -> Machine:
+    """The best of many attempts at reading and at multiplying, on one thread. Needs *_NUM_THREADS=1."""
+    cold, warm = np.ones(64 << 20, np.float32), np.ones(max(1 << 18, weight_bytes // 4), np.float32)
+    side = 768
+    a, b = np.ones((side, side), np.float32), np.ones((side, side), np.float32)
+    out = np.empty_like(a)
+    return Machine(
+        cold_bandwidth_gb_s=round(cold.nbytes / _best(lambda: np.dot(cold, cold), seconds) / 1e9, 2),
+        warm_bandwidth_gb_s=round(warm.nbytes / _best(lambda: np.dot(warm, warm), seconds) / 1e9, 2),
+        peak_gmac_s=round(side**3 / _best(lambda: np.matmul(a, b, out=out), seconds) / 1e9, 1),
+    )
+
+
+def _best(action: object, seconds: float) -> float:
+    assert callable(action)
+    best, end = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begin = time.perf_counter_ns()
+        action()
+        best = min(best, time.perf_counter_ns() - begin)
+    return float(best) * 1e-9
+
+
+def floor_of(graph: bytes) -> dict[str, object]:
+    """Everything about the floor of one graph, milliseconds included."""
+    work = work_of(graph)
+    machine = measure_machine(work.weight_bytes)
+    arithmetic_ms = work.multiply_adds / machine.peak_gmac_s / 1e6
+    return {
+        **asdict(work),
+        **asdict(machine),
+        "arithmetic_ms": round(arithmetic_ms, 4),
+        "memory_cold_ms": round(work.weight_bytes / machine.cold_bandwidth_gb_s / 1e6, 4),
+        "memory_warm_ms": round(work.weight_bytes / machine.warm_bandwidth_gb_s / 1e6, 4),
+    }

@@ -1,0 +1,81 @@
+"""Trajectories that the world model imagines, with the agent's policies choosing the actions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.agent.expansion import propose
+from fosp_edge.agent.rssm import Latent
+from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.objectives import lambda_return
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """H imagined steps from each of N start states."""
+
+    here: Tensor
+    """Features of the states in which the actions are taken, [H, N, F]."""
+    pair: Tensor
+    """Those features with the action beside them, [H, N, F + A]."""
+    after: Tensor
+    """Features of the states that the actions lead to, [H, N, F]."""
+    proceed: Tensor
+    """Probability that the episode goes on from there, [H, N]."""
+    weight: Tensor
+    """Probability that the episode is still going on where the action is taken, [H, N]."""
+
+
+def starts(batch: Batch, latents: Latent, count: int, generator: torch.Generator) -> Latent:
+    """Up to `count` states of a batch, drawn from those in which the episode has not ended."""
+    alive = (~batch.is_terminal).flatten().nonzero().squeeze(-1)
+    order = torch.randperm(len(alive), generator=generator, device=generator.device)
+    chosen = alive[order[:count]]
+    return Latent(latents.deterministic.flatten(0, 1)[chosen], latents.stochastic.flatten(0, 1)[chosen])
+
+
+def imagine(agent: Agent, start: Latent, generator: torch.Generator) -> Trajectory:
+    """Follow the agent's policies for `horizon` steps, without gradients; with several, each step draws one."""
+    with torch.no_grad():
+        return _follow(agent, start, lambda features: propose(agent, features, generator).action, generator)
+
+
+def imagine_through(agent: Agent, start: Latent, generator: torch.Generator) -> Trajectory:
+    """Follow the learning policy so that gradients flow from every step to its actions, through the dynamics."""
+
+    def act(features: Tensor) -> Tensor:
+        mean, deviation = agent.learning_policy(features.detach())
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        action: Tensor = mean + deviation * noise
+        # The bound is felt by the dynamics, not by the gradient: at the bound it would vanish for ever.
+        return action + (action.clamp(-1.0, 1.0) - action).detach()
+
+    return _follow(agent, start, act, generator)
+
+
+def _follow(agent: Agent, latent: Latent, act: Callable[[Tensor], Tensor], generator: torch.Generator) -> Trajectory:
+    model = agent.world_model
+    here, pairs, after = [], [], []
+    for _ in range(agent.config.horizon):
+        features = latent.features()
+        action = act(features)
+        here.append(features)
+        pairs.append(torch.cat([features, action], -1))
+        latent = model.rssm.imagine(latent, action, generator)
+        after.append(latent.features())
+    arrived = torch.stack(after)
+    proceed = torch.sigmoid(model.proceed(arrived).squeeze(-1))
+    weight = torch.cat([torch.ones_like(proceed[:1]), proceed[:-1].cumprod(0)]).detach()
+    return Trajectory(torch.stack(here), torch.stack(pairs), arrived, proceed, weight)
+
+
+def imagined_return(agent: Agent, trajectory: Trajectory, name: str) -> Tensor:
+    """Lambda-return of `reward` or `cost` from every step, [H, N], bootstrapped with the state critic."""
+    config = agent.config
+    signal = two_hot_mean(getattr(agent.world_model, name)(trajectory.after))
+    value = two_hot_mean(getattr(agent.critics, f"{name}_state")(trajectory.after))
+    return lambda_return(signal, value, config.discount * trajectory.proceed, config.trace)
