@@ -29,7 +29,7 @@ class Candidates:
     samples: int = SAMPLES
     search: bool = False
     """Add the row `least-harm`: one generation of a gradient-free search, the least reachable of as many samples around
-    the least reachable proposal of the policies. It scores a second set of actions, and finds the critic's errors as well
+    the least reachable proposal of the policies. It scores more actions, and finds the critic's errors as well
     as safety: off unless asked for."""
 
     @staticmethod

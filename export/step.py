@@ -96,7 +96,7 @@ class StepModule(nn.Module):
         *proposals, reward, cost, reach, reach_state = self.first(for_heads, next_stochastic)
         candidates = self._propose(proposals, action, action_noise)
         state_reachability = torch.sigmoid(self.rest[-1](reach_state)).squeeze(-1)
-        rows = (candidates, *self._score(candidates, (reward, cost, reach)))
+        rows: tuple[Tensor, ...] = (candidates, *self._score(candidates, (reward, cost, reach)))
         if self.candidates.search:
             least = rows[3][: len(proposals) + self.candidates.samples].argmin(0, keepdim=True)
             around = (candidates.index_select(0, least) + SEARCH_DEVIATION * action_noise).clamp(-1.0, 1.0)
