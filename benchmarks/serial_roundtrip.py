@@ -9,8 +9,6 @@ rate: the line's limit is what 1 Mbaud would allow for the same bytes. On a busy
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serial_far_end import JOINTS
+from experiments.wire_origin import wire_origin
 from firmware_bridge import JointLimits, MotorLink
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.families import FAMILIES
@@ -192,9 +191,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.sdk:
         sys.path.append(str(arguments.sdk))
-    result: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
-    # Who else wanted the processor: above the number of cores, the tails below are theirs.
-    result["load_average"] = [round(os.getloadavg()[0], 1), f"{os.cpu_count()} cores"]
+    # The load says who else wanted the processor: above the number of cores, the tails below are theirs.
+    result: dict[str, Any] = {"origin": wire_origin("benchmarks.serial_roundtrip")}
     with far_end("controller") as port:
         result["emulated controller (Python)"] = measure_link(port, arguments.times)
     for kind in ("host", "qemu"):

@@ -6,12 +6,11 @@ is what the motors hang on (a controller board, or emulated servos behind the re
 
 import argparse
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.wire_origin import wire_origin
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import centred
 from firmware_bridge.buses.families import FAMILIES
@@ -93,10 +92,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     bundle = load_bundle(shipped_bundle())
-    result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "bundle": bundle.path.name,
-    }
+    result: dict[str, Any] = {"origin": wire_origin("experiments.servo_wires"), "bundle": bundle.path.name}
     for wire in (CONTROLLER, *FAMILIES):
         result[wire] = measure(bundle, wire, arguments.episodes)
     text = json.dumps(result, indent=2) + "\n"

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.wire_origin import wire_origin
 from firmware_bridge import framing, messages
 from firmware_bridge.codes import Capability, Drive, Mode, Reaction, State
 from firmware_bridge.controller import Controller, Feedback, Identity
@@ -242,6 +243,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    origin = wire_origin("experiments.wire_faults")
     from experiments.wire_processes import ProcessTrial, ServoTrial
     from tests.firmware_bridge.native import NativeController
 
@@ -257,7 +259,7 @@ def main() -> int:
         "feetech servos, host a process": (of(ServoTrial, "feetech"), arguments.servo_trials),
     }
     result = {name: campaign(trial, trials, arguments.seed) for name, (trial, trials) in plan.items() if trials}
-    text = json.dumps(result, indent=2) + "\n"
+    text = json.dumps({"origin": origin, **result}, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.json:
         arguments.json.write_text(text)

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import firmware_bridge
+from experiments.wire_origin import wire_origin
 from firmware_bridge import framing, messages
 from firmware_bridge.buses.families import FAMILIES, ServoFamily
 from firmware_bridge.link import MotorLink
@@ -119,6 +120,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = {
+        "origin": wire_origin("experiments.wire_fuzz"),
         "c_core": fuzz_c(arguments.c_inputs, arguments.seed),
         "python": fuzz_python(arguments.python_streams, arguments.seed),
         **{

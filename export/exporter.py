@@ -34,6 +34,7 @@ from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import (
     GATE_FILE,
     GRAPH_FILE,
+    IMAGINATION_FILE,
     RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
@@ -45,7 +46,7 @@ from fosp_edge.bundle.manifest import (
     Manifest,
 )
 
-INITIAL_FILE, DECODER_FILE, IMAGINATION_FILE = "initial.onnx", "decoder.onnx", "imagination.onnx"
+INITIAL_FILE, DECODER_FILE = "initial.onnx", "decoder.onnx"
 TRIALS_FILE = "precisions.json"
 PARITY_EPISODES = 3
 Driver = Callable[[Manifest, dict[str, bytes]], Sequence[tuple[float, float]]]

@@ -43,6 +43,7 @@ class ServoPlant:
         bus: MotorBus,
         calibration: Sequence[MotorCalibration],
         speed_limits_rad_s: Callable[[], Sequence[float]] = tuple,
+        state_max_age_s: float = STATE_MAX_AGE_S,
     ) -> None:
         """Put servos behind the controller's idea of motors.
 
@@ -50,6 +51,7 @@ class ServoPlant:
             bus: the servos.
             calibration: one per servo, in the order of the bus.
             speed_limits_rad_s: asked on switching torque on for the joints' speed limits; empty for none.
+            state_max_age_s: for how long the last state of a servo may stand in for one that did not come.
         """
         if tuple(one.motor_id for one in calibration) != tuple(bus.motor_ids):
             raise ValueError("the calibration names other motors than the bus, or in another order")
@@ -59,6 +61,7 @@ class ServoPlant:
         self._seen_s = [0.0] * len(calibration)
         self._alerts = 0
         self._speed_limits_rad_s = speed_limits_rad_s
+        self._state_max_age_s = state_max_age_s
         self._goals_rad: list[float] | None = None
         self._velocities_rad_s = [0.0] * len(calibration)
         self._torque_on = False
@@ -67,7 +70,7 @@ class ServoPlant:
     def refresh(self) -> bool:
         """Read all servos; False if any did not answer, or with what cannot be.
 
-        Its last state then stands in for it, and once that is older than `STATE_MAX_AGE_S`, NaN.
+        Its last state then stands in for it, and once that is older than `state_max_age_s`, NaN.
         """
         asked_s, whole = time.monotonic(), True
         for joint, state in enumerate(self._bus.read_states()):
@@ -75,7 +78,7 @@ class ServoPlant:
                 self._states[joint], self._seen_s[joint] = state, asked_s
                 continue
             whole = False
-            if time.monotonic() - self._seen_s[joint] > STATE_MAX_AGE_S:
+            if time.monotonic() - self._seen_s[joint] > self._state_max_age_s:
                 self._states[joint] = None
         alert = any(state is not None and state.alert for state in self._states)
         self._alerts = self._alerts + 1 if alert else 0
@@ -187,9 +190,10 @@ class VirtualController:
         period_s: float = 0.005,
         bus_watchdog_s: float | None = BUS_WATCHDOG_S,
         at_exit: Torque = Torque.HOLD,
+        state_max_age_s: float = STATE_MAX_AGE_S,
     ) -> None:
         self._bus = bus
-        self._plant = ServoPlant(bus, calibration, self._speed_limits_rad_s)
+        self._plant = ServoPlant(bus, calibration, self._speed_limits_rad_s, state_max_age_s)
         self._controller = ControllerEmulator(self._plant, name=f"virtual-{name}"[:24], serial=name[:16])
         self._period_s = period_s
         self._at_exit = at_exit

@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 GRAPH_FILE = "step.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 SIGNATURE_FILE = "manifest.sig"
+IMAGINATION_FILE = "imagination.onnx"
+"""The look-ahead graph; needed where the filter looks ahead."""
 GATE_FILE = "gate.safetensors"
 """What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
 
@@ -80,6 +82,8 @@ class FilterThresholds:
     """The step graph it was calibrated with; None in bundles from before this was kept."""
     trajectories: str = RECORDED
     """`CLOSED_LOOP` or `RECORDED`."""
+    look_ahead_sha256: str | None = None
+    """The imagination graph whose look-ahead is part of the scores; None if the filter does not look ahead."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,9 @@ def _filter(manifest: Manifest) -> None:
             "it calls a candidate feasible; calibrate the filter and export again"
         )
     _origin("filter", thresholds)
+    ahead = thresholds.look_ahead_sha256
+    if ahead is not None and not _is_sha256(ahead):
+        raise BundleError(f"manifest.json: filter.look_ahead_sha256 is not a SHA-256: {ahead!r}")
 
 
 def _gate(manifest: Manifest) -> None:

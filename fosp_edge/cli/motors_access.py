@@ -12,7 +12,7 @@ from firmware_bridge import MotorLink, Torque
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import MotorCalibration, centred, has_calibration, load_calibration
 from firmware_bridge.buses.families import FAMILIES
-from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, servo_link
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, STATE_MAX_AGE_S, servo_link
 from firmware_bridge.ports import find_ports, lasting_name
 from firmware_bridge.transport import Rs485, SerialTransport
 from fosp_edge.robots.catalogue import CONTROLLER
@@ -70,7 +70,12 @@ class Wire:
         return load_calibration(self.calibration_file, self.adapter, self.motor_ids)
 
     def link(
-        self, *, calibrated: bool = True, at_exit: Torque = Torque.HOLD, bus_watchdog_s: float = BUS_WATCHDOG_S
+        self,
+        *,
+        calibrated: bool = True,
+        at_exit: Torque = Torque.HOLD,
+        bus_watchdog_s: float = BUS_WATCHDOG_S,
+        state_max_age_s: float = STATE_MAX_AGE_S,
     ) -> MotorLink:
         """A link to a controller board, or to a controller made of this computer and the servos.
 
@@ -89,7 +94,13 @@ class Wire:
             return bus
 
         return servo_link(
-            self.port, open_bus, calibration, name=self.bus, at_exit=at_exit, bus_watchdog_s=bus_watchdog_s
+            self.port,
+            open_bus,
+            calibration,
+            name=self.bus,
+            at_exit=at_exit,
+            bus_watchdog_s=bus_watchdog_s,
+            state_max_age_s=state_max_age_s,
         )
 
 

@@ -117,7 +117,9 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
         try:
             name = calibrated_arm(motors.calibration_file, chosen.adapter) or kind.arm
             ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
-            link = chosen.link(at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s))
+            link = chosen.link(
+                at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
+            )
         except LinkError as error:
             raise RobotError(str(error)) from error
     arm, workspace = arm_named(name)

@@ -31,10 +31,12 @@ from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
-from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
+from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
@@ -87,6 +89,9 @@ def run(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
 ) -> None:
@@ -107,7 +112,7 @@ def run(
     try:
         loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         device = Device(provider, parse_options(provider_option))
-        runtime = PolicyRuntime(loaded, device=device)
+        runtime = open_runtime(loaded, device=device)
         controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
@@ -121,7 +126,7 @@ def run(
             code = _drive(
                 console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
                 recording=RecordingOptions(record, flight, 60.0 * flight_minutes, view_port if view else None),
-                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed,
+                max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, realtime=realtime,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
         _refuse(console, str(error))
@@ -169,6 +174,7 @@ def _drive(
     max_steps: int | None,
     seen: list[CameraState],
     speed: float,
+    realtime: bool,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
@@ -187,6 +193,7 @@ def _drive(
             # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
             max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
             max_steps=max_steps,
+            thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
         ),
     )
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
@@ -195,11 +202,15 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
+    measures = Realtime()
+    if realtime:
+        session.on_ready = lambda: _take(console, measures)
     with (
         _signals(session, caught),
         Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
     ):
         summary = session.run(plan)
+    measures.release()
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
     about = {
@@ -210,12 +221,20 @@ def _drive(
         "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
         "cameras": [vars(state) for state in seen],
         "speed": speed,
+        "realtime": {item.name: item.had for item in measures.measures},
         "started_utc": folder.name,
     }
     _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)
     if caught:
         return 128 + caught[0]
     return 0 if summary.planned else 1
+
+
+def _take(console: Console, measures: Realtime) -> None:
+    """Take the measures of `--realtime`, and say what became of each."""
+    for measure in measures.acquire():
+        style = "dim" if measure.had else "yellow"
+        console.print(measure.sentence(), style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _report(

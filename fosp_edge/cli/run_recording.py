@@ -52,6 +52,7 @@ def settings_of(controller: Controller) -> dict[str, object]:
         "execution": asdict(controller.runtime.execution),
         "provider": controller.runtime.device.provider,
         "full_range_s": controller.full_range_s,
+        "speed": controller.limits.part,
     }
 
 

@@ -2,7 +2,14 @@
 
 import math
 
-from fosp_edge.bundle.manifest import CLOSED_LOOP, BundleError, FilterThresholds, GateThreshold, Manifest
+from fosp_edge.bundle.manifest import (
+    CLOSED_LOOP,
+    IMAGINATION_FILE,
+    BundleError,
+    FilterThresholds,
+    GateThreshold,
+    Manifest,
+)
 
 
 def smallest_sample(level: float) -> int:
@@ -15,6 +22,12 @@ def smallest_sample(level: float) -> int:
 def refusals(manifest: Manifest, graph_sha256: str) -> list[str]:
     """Why the filter of a bundle must not be armed, one phrase per reason; empty if it may."""
     found = _of("safety filter", manifest.filter, graph_sha256)
+    ahead, carried = manifest.filter.look_ahead_sha256, manifest.files.get(IMAGINATION_FILE)
+    if ahead is not None and ahead != carried:
+        found.append(
+            f"the safety filter was calibrated with the imagination graph {ahead[:12]}, this bundle has "
+            f"{carried[:12] if carried else 'none'}"
+        )
     if manifest.gate is not None:
         found += _of("out-of-distribution gate", manifest.gate, graph_sha256)
     return found

@@ -48,6 +48,8 @@ class Limits:
         self._rest = np.clip(np.zeros_like(self._low), self._low, self._high)
         self._previous = self._rest.copy()
         self._slowest, self._fastest = self._low, self._high
+        self.part = 1.0
+        """Of every range that is allowed."""
 
     def slow(self, part: float) -> None:
         """Allow only this part of every range from now on, about rest: for a robot that may not be trusted fully.
@@ -57,6 +59,7 @@ class Limits:
         """
         if not 0.0 < part <= 1.0:
             raise ValueError(f"a part of the speed lies above 0 and is at most 1, found {part:g}")
+        self.part = part
         self._slowest = self._rest + part * (self._low - self._rest)
         self._fastest = self._rest + part * (self._high - self._rest)
 

@@ -9,7 +9,7 @@ Reward and cost of an action are known one tick later, so each record is held ba
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,8 @@ from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.flight.recording import Recording
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Clock, Pacer, Sleep
-from fosp_edge.control.telemetry import Telemetry
+from fosp_edge.control.realtime import collect_in_slack
+from fosp_edge.control.telemetry import Telemetry, Threshold
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
 
@@ -66,6 +67,8 @@ class LoopSettings:
     settle_timeout_s: float = 3.0
     """How long a new episode may take until frames and state of it arrive."""
     stop_timeout_s: float = 0.5
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
+    """By phase of the tick; see `fosp_edge.control.telemetry`."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class ControlLoop:
         self.referee, self.recorder, self.observer, self.settings = referee, recorder, observer, settings
         self.relay = relay
         self.pacer = pacer or Pacer(1.0 / controller.manifest.rate_hz)
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(thresholds=dict(self.settings.thresholds))
         self._clock, self._sleep = clock, sleep
         self._tick = 0
         self._stop = threading.Event()
@@ -238,6 +241,7 @@ class ControlLoop:
         self._decide_and_command(row, observe_ns)
         self.telemetry.add("tick", (self._clock() - begin_ns) * 1e-9)
         self._tick += 1
+        collect_in_slack()
         return None
 
     def _check_orders(self, until_ns: int | None) -> None:
@@ -274,6 +278,7 @@ class ControlLoop:
         if age_s > self.settings.max_frame_age_s:
             raise FrameStale(f"the newest frame is {age_s:.2f} s old, {self.settings.max_frame_age_s} s are allowed")
         self.telemetry.add("frame age", age_s)
+        self.telemetry.add("telemetry age", max(0.0, (now_ns - robot_state.received_ns) * 1e-9))
         try:
             image = np.concatenate([frame.image for frame in frames], axis=-1)
         except ValueError as error:
@@ -291,6 +296,13 @@ class ControlLoop:
         self._follow(decision.reason)
         if not self.machine.may_move:
             raise StopRun(Reason.INTERNAL, f"a command was due in the state {self.machine.state.value}")
+        for phase, duration_s in (
+            ("inference", insight.inference_s),
+            ("filter", insight.filter_s),
+            ("latency", (self._clock() - observe_ns) * 1e-9),
+        ):
+            if (sentence := self.telemetry.too_slow(phase, duration_s)) is not None:
+                raise StopRun(Reason.DEADLINE, f"{sentence}; nothing was sent to the motors")
         with self.telemetry.measure("command"):
             self.robot.command(self.controller.physical_action)
         latency_s = (self._clock() - observe_ns) * 1e-9

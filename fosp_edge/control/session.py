@@ -85,6 +85,8 @@ class Session:
         self.loop, self.operator, self._clock = loop, operator, clock
         self.summary = RunSummary(telemetry=loop.telemetry)
         self._episode = 0
+        self.on_ready: Callable[[], None] | None = None
+        """Called once, in the control thread, when everything has been started and nothing moves yet."""
         self.closing = False
         """The run is over and its ends are being tied up: nothing is gained by interrupting it any more."""
 
@@ -119,6 +121,9 @@ class Session:
     def _run_until_stopped(self, plan: Plan) -> None:
         loop, until_ns = self.loop, None
         self._prepare(plan)
+        if self.on_ready is not None:
+            on_ready, self.on_ready = self.on_ready, None
+            on_ready()
         if plan.seconds is not None:
             until_ns = self._clock() + round(plan.seconds * 1e9)
         while plan.episodes is None or self._episode < plan.episodes:

@@ -62,8 +62,29 @@ class Histogram:
         return [_LOWEST_S * 10.0 ** (index / _BUCKETS_PER_DECADE) for index in range(_BUCKETS + 1)]
 
 
-PHASES = ("late", "referee", "observe", "inference", "filter", "command", "record", "latency", "frame age", "tick")
-"""late: past its deadline; latency: from the start of the observation to the command on the wire; tick: all of it."""
+PHASES = (
+    "late", "referee", "observe", "inference", "filter", "command", "record", "latency", "frame age", "telemetry age",
+    "tick",
+)  # fmt: skip
+"""late: past its deadline; latency: from the start of the observation to the command on the wire; tick: all of it; the
+two ages: of the oldest picture and of the robot's state when they were used."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How long a phase may take."""
+
+    warn_s: float
+    """Longer than this is counted."""
+    stop_s: float
+    """Longer than this is not acted upon: the run stops before the command goes out."""
+
+
+def default_thresholds(period_s: float, patience_s: float) -> dict[str, Threshold]:
+    """Warn where a phase takes more than its usual share of the period, stop where it takes all patience."""
+    shares = {"inference": 0.5, "filter": 0.1, "observe": 0.2, "command": 0.2, "latency": 0.7}
+    thresholds = {name: Threshold(share * period_s, patience_s) for name, share in shares.items()}
+    return thresholds | {name: Threshold(0.5 * patience_s, patience_s) for name in ("frame age", "telemetry age")}
 
 
 @dataclass
@@ -72,6 +93,7 @@ class Telemetry:
 
     phases: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in PHASES})
     counters: dict[str, int] = field(default_factory=dict)
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
@@ -80,11 +102,21 @@ class Telemetry:
         try:
             yield
         finally:
-            self.phases[phase].add((time.perf_counter_ns() - begin_ns) * 1e-9)
+            self.add(phase, (time.perf_counter_ns() - begin_ns) * 1e-9)
 
     def add(self, phase: str, duration_s: float) -> None:
-        """Add a duration measured elsewhere."""
+        """Add a duration measured elsewhere, and count it if it is longer than the phase's threshold to warn at."""
         self.phases[phase].add(duration_s)
+        threshold = self.thresholds.get(phase)
+        if threshold is not None and duration_s > threshold.warn_s:
+            self.count(f"slow {phase}")
+
+    def too_slow(self, phase: str, duration_s: float) -> str | None:
+        """Why this duration is nothing to act upon, in a sentence; None if it is."""
+        threshold = self.thresholds.get(phase)
+        if threshold is None or duration_s <= threshold.stop_s:
+            return None
+        return f"{phase}: {duration_s * 1e3:.0f} ms, at most {threshold.stop_s * 1e3:.0f} ms are acted upon"
 
     def count(self, name: str, by: int = 1) -> None:
         """Count an event."""

@@ -40,7 +40,7 @@ class ArmDescription:
     resting_joints: tuple[int, ...] = ()
     """Joints that motion of the fingertip does not need: they are drawn back to their home position."""
     joints_beyond_tool: int = 0
-    """Joints at the end of the chain that the fingertip does not move with: the jaw of a gripper."""
+    """Joints at the end of the chain that do not move the fingertip, as the jaw of a gripper: they stay as they are."""
 
     @property
     def tool_link(self) -> int:

@@ -72,7 +72,7 @@ class ArmKinematics:
         _, orientation, jacobian = self.fingertip(position_rad)
         tilt = np.cross(orientation[:, 0], np.array([0.0, 0.0, -1.0]))
         # The turn about the vertical is left to the damped least-norm solution; joints that nothing asks for are pulled
-        # home, so that the forearm does not roll and a gripper stays as it was.
+        # home, so that the forearm does not roll. A jaw's column is zero, so least norm leaves it where it is.
         resting = self._resting
         task = np.vstack([jacobian[:3], jacobian[3:5], np.eye(len(position_rad))[resting]])
         homewards = upright_gain_1_s * (self._home - position_rad)[resting]

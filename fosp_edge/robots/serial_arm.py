@@ -25,7 +25,7 @@ _FAULT_WORDS = {
     Fault.HOST_STOP: "stopped by the host",
     Fault.WATCHDOG: "watchdog: no command came in time",
     Fault.OVER_TEMPERATURE: "a motor is too hot: let it cool down",
-    Fault.OVER_CURRENT: "a motor draws too much current: free the arm",
+    Fault.OVER_CURRENT: "a motor draws too much current, or reports an error of its own: free it, check its supply",
     Fault.FEEDBACK_LOST: "a motor does not answer: check its cable",
     Fault.OVER_VELOCITY: "a joint moved faster than its limit",
 }

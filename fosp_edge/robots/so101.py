@@ -27,10 +27,10 @@ SO101_ARM = ArmDescription(
     ),
     tool_offset_m=(0.09813, 0.00017, -0.0079),
     home_rad=(0.0, -0.35, 0.55, 1.37, 0.0, 0.0),
-    resting_joints=(4, 5),
+    resting_joints=(4,),
     joints_beyond_tool=1,
 )
-"""The fingertip is that of the fixed jaw; the moving jaw (`gripper`) is held at home."""
+"""The fingertip is that of the fixed jaw; the moving jaw (`gripper`) is held where it is."""
 
 SO101_WORKSPACE = Workspace(low_m=(0.15, -0.12, 0.03), high_m=(0.20, 0.12, 0.08))
 """What the fingertip reaches with the gripper pointing down, as the wrist bends by 95 degrees at most."""

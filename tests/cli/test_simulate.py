@@ -78,7 +78,7 @@ def test_run_closes_the_loop_through_the_driver_of_the_bus(robot: str, arm: str,
     ids = parse_ids(kind.motor_ids)
     bundle = bundle_for(arm, tmp_path / "bundles")
     for attempt in range(3):  # a machine that stands still for a second ends a run, as it should
-        with SimulatedRobot(wire=kind.wire, arm=arm, motor_ids=ids) as device:
+        with SimulatedRobot(wire=kind.wire, arm=arm, motor_ids=ids, start_timeout_s=120.0) as device:
             start = np.array(device.referee.ask("status")["tip_m"])
             release = ["--release"] if robot == "widowx250" else []
             code, summary, output = drive(device, robot, arm, bundle, tmp_path / str(attempt), *release)
@@ -95,7 +95,7 @@ def test_run_closes_the_loop_through_the_driver_of_the_bus(robot: str, arm: str,
 
 
 def test_an_arm_refuses_the_bundle_of_another_whatever_the_wire(tmp_path: Path) -> None:
-    with SimulatedRobot(wire="feetech", arm="so101") as device:
+    with SimulatedRobot(wire="feetech", arm="so101", start_timeout_s=120.0) as device:
         code, summary, _ = drive(device, "so101", "so101", bundle_for("desktop-arm-6dof", tmp_path / "b"), tmp_path)
         status = device.referee.ask("status")
     assert code == 1 and summary["end"]["reason"] == "BUNDLE_REFUSED"  # type: ignore[index]
@@ -125,7 +125,8 @@ def test_simulate_says_what_to_type_and_tidies_up(tmp_path: Path) -> None:
             ran = subprocess.run(
                 [sys.executable, "-m", "fosp_edge.cli", *run_it], capture_output=True, text=True, env=here, cwd=tmp_path
             )
-            assert "ROBOT_LOST" in ran.stdout or ran.returncode == 0, ran.stdout + ran.stderr
+            # A machine that is too busy ends it as a lost or silent robot; refused it must not be.
+            assert "ROBOT_" in ran.stdout or ran.returncode == 0, ran.stdout + ran.stderr
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20.0)

@@ -15,7 +15,7 @@ from firmware_bridge.buses import calibration as calibrations
 from firmware_bridge.buses.bus import MotorBusError, ServoBus
 from firmware_bridge.buses.emulator import ServoChainEmulator
 from firmware_bridge.buses.families import DYNAMIXEL_X, FAMILIES, FEETECH_STS, ServoFamily
-from firmware_bridge.buses.virtual import STATE_MAX_AGE_S, ServoPlant, VirtualController, servo_link
+from firmware_bridge.buses.virtual import ServoPlant, VirtualController, servo_link
 from firmware_bridge.link import MotorLink
 from tests.firmware_bridge.plants import IntegratorPlant
 from tests.firmware_bridge.test_buses import LIMITS, MODEL, chain_on_a_line, eventually, families, patient
@@ -133,28 +133,30 @@ def test_a_servo_answers_after_the_delay_that_its_adapter_needs(family: ServoFam
 def test_the_last_state_stands_in_for_a_lost_one_but_not_for_long() -> None:
     lost = False
     transport = ChainTransport(FEETECH_STS, spoil=lambda data: b"" if lost else data)
-    plant = ServoPlant(bus_over(transport, FEETECH_STS), calibrations.centred((1, 2)))
-    assert plant.refresh() and np.all(np.isfinite(plant.positions_rad()))
+    bus, calibration = bus_over(transport, FEETECH_STS), calibrations.centred((1, 2))
+    patient_one = ServoPlant(bus, calibration, state_max_age_s=60.0)
+    strict_one = ServoPlant(bus, calibration, state_max_age_s=0.0)
+    for plant in (patient_one, strict_one):
+        assert plant.refresh() and np.all(np.isfinite(plant.positions_rad()))
     lost = True
-    assert not plant.refresh()
-    assert np.all(np.isfinite(plant.positions_rad()))
-    time.sleep(STATE_MAX_AGE_S)
-    plant.refresh()
-    assert np.all(np.isnan(plant.positions_rad()))
+    for plant in (patient_one, strict_one):
+        assert not plant.refresh()
+    assert np.all(np.isfinite(patient_one.positions_rad())) and np.all(np.isnan(strict_one.positions_rad()))
 
 
 @families
-def test_a_reading_that_cannot_be_is_a_bad_packet(family: ServoFamily) -> None:
+def test_a_reading_that_cannot_be_is_a_bad_packet(family: ServoFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So slow that no pause of this machine makes the jump below possible.
+    monkeypatch.setattr("firmware_bridge.buses.virtual.FASTEST_RAD_S", 0.01)
     transport = ChainTransport(family)
-    plant = ServoPlant(bus_over(transport, family), calibrations.centred((1, 2)))
+    plant = ServoPlant(bus_over(transport, family), calibrations.centred((1, 2)), state_max_age_s=60.0)
     assert plant.refresh()
     transport.plant.position = [0.0, 2.0]
     assert not plant.refresh() and plant.positions_rad()[1] == 0.0
     # If it stays so, it is so: first nothing is known any more, then the arm stands elsewhere.
-    time.sleep(STATE_MAX_AGE_S)
-    transport.plant.position = [0.0, -1.2]
-    plant.refresh()
-    eventually(lambda: plant.refresh() and abs(plant.positions_rad()[1] + 1.2) < 2e-3)
+    plant._state_max_age_s = 0.0
+    assert not plant.refresh() and np.isnan(plant.positions_rad()[1])
+    assert plant.refresh() and abs(plant.positions_rad()[1] - 2.0) < 2e-3
 
 
 def drive(link: MotorLink, seconds: float) -> None:

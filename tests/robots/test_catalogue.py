@@ -39,15 +39,16 @@ def test_every_corner_of_the_so101s_box_is_within_reach_with_the_gripper_down() 
         assert tool[2, 0] < -0.999
 
 
-def test_the_so101_moves_as_asked_and_leaves_roll_and_jaw_at_home() -> None:
+def test_the_so101_moves_as_asked_and_leaves_roll_at_home_and_the_jaw_where_it_is() -> None:
     position = HOME.copy()
+    position[5] = 0.7
     for velocity in ([0.05, 0.0, 0.0], [0.0, 0.05, 0.0], [0.0, 0.0, 0.02]):
         for _ in range(10):
             before = SO101.fingertip(position)[0]
             position = position + 0.02 * SO101.resolved_rate(position, np.array(velocity))
             moved = (SO101.fingertip(position)[0] - before) / 0.02
             np.testing.assert_allclose(moved, velocity, atol=0.012)
-    assert np.all(np.abs(position[4:] - HOME[4:]) < 0.02)
+    assert abs(position[4] - HOME[4]) < 0.02 and position[5] == 0.7
 
 
 @pytest.mark.parametrize("name", ARMS)
