@@ -200,7 +200,12 @@ def convert_bundle(
         candidates=rows.names,
         sampled_candidates=rows.samples,
         filter=replace(
-            manifest.filter, level=miss_rate, data_sha256=data_sha256, trajectories=RECORDED, date_utc=_now()
+            manifest.filter,
+            level=miss_rate,
+            data_sha256=data_sha256,
+            trajectories=RECORDED,
+            date_utc=_now(),
+            look_ahead_sha256=None,
         ),
         provenance=manifest.provenance | {"converted_from": bundle.id},
         created_utc=_now(),
