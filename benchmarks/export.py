@@ -5,7 +5,7 @@ episodes with the recurrent state running; beside them the same step in eager Py
 `--compile` in torch.compile, and with `--jax PYTHON` (an interpreter that has jax) in JAX under jit. All forms run in
 turns, one tick each, so that they meet the same load and none keeps the caches: the ratios are what this is for.
 
-`--bundle` measures a trained agent. Sizes alone have random weights: their latencies are right, their drift says little.
+`--bundle` measures a trained agent. Sizes alone have random weights: latencies are right, drift says little.
 """
 
 import argparse
