@@ -35,7 +35,9 @@ class Candidates:
     @staticmethod
     def of(agent: Agent, *, search: bool = False) -> "Candidates":
         """The rows that an agent's graph has."""
-        return Candidates(tuple(policies_of(agent)), search=search)
+        names = tuple(policies_of(agent))
+        # As many rows whatever the policies: one bundle can then follow another while the robot moves and records.
+        return Candidates(names, SAMPLES if len(names) == 1 else SAMPLES - len(names), search)
 
     @property
     def names(self) -> tuple[str, ...]:

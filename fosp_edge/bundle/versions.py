@@ -123,12 +123,16 @@ class Versions:
     def start(self) -> tuple[Bundle, list[str]]:
         """The bundle to start with, verified, and a sentence for each that should have started and could not.
 
-        In this order: pinned, current, previous, fallback. What could not start is refused from then on.
+        In this order: pinned, current, previous, fallback. What could not start is refused from then on. A proposal
+        that waits becomes the current one, on probation: there is no safer moment than before the motors are armed.
 
         Raises:
             BundleError: not even the fallback starts.
         """
         state, complaints = self.state, list[str]()
+        if state.proposed is not None and not state.probation and state.pinned is None:
+            self.adopt(state.proposed)
+            state = self.state
         wanted = [name for name in (state.pinned, state.current, state.previous) if name is not None]
         for name in dict.fromkeys(wanted):
             try:

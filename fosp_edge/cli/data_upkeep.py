@@ -44,7 +44,7 @@ def prune(
     to: Annotated[str, typer.Option(help="What the episodes may take, such as 500M or 4G.")],
 ) -> None:
     """Remove episodes until the store keeps to a size: plain ones first, then successes, interventions, violations."""
-    limit_bytes = _size(to)
+    limit_bytes = size_of("--to", to)
     with ExperienceStore(store, "a") as opened:
         removed = enforce(opened, limit_bytes)
         left = sum(opened.episode_bytes().values())
@@ -58,8 +58,9 @@ def _stretch(text: str, rate_hz: float) -> Stretch:
     return round(float(match[1]) * rate_hz), round(float(match[2]) * rate_hz)
 
 
-def _size(text: str) -> int:
+def size_of(option: str, text: str) -> int:
+    """Bytes of a size such as 500M or 4G. Raises ValueError naming the option."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise ValueError(f"--to {text!r}: expected a size such as 500M or 4G")
+        raise ValueError(f"{option} {text!r}: expected a size such as 500M or 4G")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -64,8 +64,14 @@ def reachability_bar(value: float, feasible: float, stop: float, width: int = _B
 class View:
     """Reads the loop and the log and says what is in them. Reads only: it can be late, never in the way."""
 
-    def __init__(self, loop: ControlLoop, log: RunLog, title: str) -> None:
-        self._loop, self._log, self._title = loop, log, title
+    def __init__(
+        self,
+        loop: ControlLoop,
+        log: RunLog,
+        title: str,
+        more: Callable[[], Sequence[tuple[str, str]]] = lambda: (),
+    ) -> None:
+        self._loop, self._log, self._title, self._more = loop, log, title, more
         self._begin_s = time.monotonic()
 
     @property
@@ -111,6 +117,8 @@ class View:
             table.add_row(
                 "experience", f"{recorder.written} rows   waiting {recorder.backlog}   dropped {recorder.dropped}"
             )
+        for name, text in self._more():
+            table.add_row(name, Text(text))
         events = Text(
             "\n".join(f"  {item.source.value} → {item.target.value}: {item.detail}" for item in self._events())
         )
@@ -148,6 +156,7 @@ class View:
             f"p99 {latency.percentile(0.99) * 1e3:.1f} ms  reachability {reach}  episode {log.episode.number} "
             f"reward {log.episode.reward:+.2f} cost {log.episode.cost:.0f} interventions {log.episode.interventions}  "
             f"reached {log.successes}/{log.episodes_done}  missed {loop.pacer.missed} dropped {dropped}"
+            + "".join(f"\n          {name}: {text}" for name, text in self._more())
         )
 
 

@@ -3,8 +3,8 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,13 @@ from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
+from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.home import DEFAULT_HOME
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
+from fosp_edge.cli.run_learning import LearnOptions, beside, both, learn_options, make_swapper
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import RecordingOptions
@@ -94,6 +97,18 @@ def run(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Keep learning beside it; what passes the gate takes over, on probation.")
+    ] = False,
+    home: Annotated[Path, typer.Option(help="With --learn: folder of the robot, kept over runs.")] = DEFAULT_HOME,
+    dataset: Annotated[
+        list[Path] | None, typer.Option(help="With --learn: offline data that the first bundle learnt from.")
+    ] = None,
+    quota: Annotated[str, typer.Option(help="With --learn: what the robot's own episodes may take.")] = "4G",
+    learn_option: Annotated[
+        list[str] | None,
+        typer.Option(help="With --learn: NAME=VALUE for `fosp-edge learn`, such as mode=light or memory=1G."),
+    ] = None,
 ) -> None:
     """Drive a robot with a bundle: verified, filtered, recorded.
 
@@ -110,7 +125,13 @@ def run(
     plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds)
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     try:
-        loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
+        learning = learn_options(home, bundle, dataset, learn_option, record=record) if learn else None
+        if learning is None:
+            loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
+        else:
+            loaded, complaints = learning.home.versions(bundle).start()
+            for complaint in complaints:
+                console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
         runtime = open_runtime(loaded, device=device)
         controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
@@ -125,8 +146,13 @@ def run(
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
                 console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
-                recording=RecordingOptions(record, flight, 60.0 * flight_minutes, view_port if view else None),
+                recording=RecordingOptions(
+                    record, flight, 60.0 * flight_minutes, view_port if view else None,
+                    store=None if learning is None else learning.home.experience,
+                    quota_bytes=None if learning is None else size_of("--quota", quota),
+                ),
                 max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, realtime=realtime,
+                learning=learning,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
         _refuse(console, str(error))
@@ -175,11 +201,16 @@ def _drive(
     seen: list[CameraState],
     speed: float,
     realtime: bool,
+    learning: LearnOptions | None,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
-    log = RunLog()
-    recorder = recording.open(folder, bundle, controller, rig.cameras)
+    log, swapper = RunLog(), None
+    if learning is not None:
+        swapper = make_swapper(learning, bundle, controller, judged=rig.referee is not None, speed=speed)
+    recorder = recording.open(
+        folder, bundle, controller, rig.cameras, None if swapper is None else swapper.versions.path_of
+    )
     loop = ControlLoop(
         rig.robot,
         rig.cameras,
@@ -187,7 +218,8 @@ def _drive(
         Machine(),
         referee=rig.referee,
         recorder=recorder,
-        observer=log,
+        observer=log if swapper is None else both(log, swapper.record),
+        relay=swapper,
         settings=LoopSettings(
             max_frame_age_s=rig.patience_s,
             # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
@@ -205,12 +237,18 @@ def _drive(
     measures = Realtime()
     if realtime:
         session.on_ready = lambda: _take(console, measures)
-    with (
-        _signals(session, caught),
-        Reporter(View(loop, log, title), console, headless=headless or ask or not console.is_terminal) as reporter,
-    ):
+    more: Callable[[], Sequence[tuple[str, str]]] = tuple
+    with ExitStack() as stack:
+        stack.enter_context(_signals(session, caught))
+        if learning is not None and swapper is not None:
+            more = stack.enter_context(beside(learning, loop, swapper)).lines
+        reporter = stack.enter_context(
+            Reporter(View(loop, log, title, more), console, headless=headless or ask or not console.is_terminal)
+        )
         summary = session.run(plan)
     measures.release()
+    for event in () if swapper is None else swapper.events:
+        console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)
     if reporter.failure is not None:
         console.print(reporter.failure, style="yellow", soft_wrap=True, markup=False)
     about = {
@@ -224,6 +262,12 @@ def _drive(
         "realtime": {item.name: item.had for item in measures.measures},
         "started_utc": folder.name,
     }
+    if swapper is not None:
+        about["bundles"] = {
+            "at_the_end": swapper.bundle_id,
+            "swaps": swapper.swaps,
+            "events": [{"time_ns": event.time_ns, "sentence": event.sentence} for event in swapper.events],
+        }
     _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)
     if caught:
         return 128 + caught[0]

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +22,24 @@ class RecordingOptions:
     flight: bool
     keep_s: float
     view_port: int | None
+    store: Path | None = None
+    """Where the experience goes, if not into the run's own folder."""
+    quota_bytes: int | None = None
+    """What the episodes may take; before each new one the least telling of the old ones go."""
 
     def open(
-        self, folder: Path, bundle: Bundle, controller: Controller, cameras: Sequence[PolicyCamera]
+        self,
+        folder: Path,
+        bundle: Bundle,
+        controller: Controller,
+        cameras: Sequence[PolicyCamera],
+        bundle_path: Callable[[str], Path] | None = None,
     ) -> ProcessRecorder | None:
-        """The recorder of a run in `folder`, not started yet; None if nothing is to be kept and nobody looks on."""
+        """The recorder of a run in `folder`, not started yet; None if nothing is to be kept and nobody looks on.
+
+        `bundle_path` says where the bundle of an id lies, if not beside the first one.
+        """
+        where = bundle_path or (lambda identity: bundle.path.parent / identity)
         if not (self.experience or self.flight or self.view_port is not None):
             return None
         return ProcessRecorder(
@@ -38,7 +51,9 @@ class RecordingOptions:
             keep_s=self.keep_s,
             view_port=self.view_port,
             about={"controller": settings_of(controller), "machine": machine()},
-            bundle_path=lambda identity: str(bundle.path.parent / identity),
+            bundle_path=lambda identity: str(where(identity)),
+            store=self.store,
+            quota_bytes=self.quota_bytes,
         )
 
 

@@ -65,6 +65,11 @@ VERBS: dict[str, Verb] = {
         "Measure the safety filter: failures, interventions, false alarms and success, beside other filters.",
         "fosp-edge eval-filter --episodes 30 --scenario standard",
     ),
+    "learn": Verb(
+        "fosp_edge.cli.learn:learn",
+        "Keep learning beside a running robot; what passes the gate is proposed to it.",
+        "fosp-edge learn --home robot --dataset data/safereach",
+    ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
         "Make an offline data set with scripted safe, unsafe and random behaviour.",

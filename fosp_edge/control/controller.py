@@ -198,6 +198,11 @@ class Controller:
         """This feasible threshold in place of the bundle's own."""
         self._thresholds = replace(self.manifest.filter, feasible_reachability=feasible_reachability)
 
+    def told(self, executed: Float32Array) -> None:
+        """What was really executed since the last decision, where another controller drives and this one only decides
+        beside it; normalised, shape [A]."""
+        self._executed = executed
+
     def follow(self, observation: Observation, previous_action: Float32Array) -> None:
         """See a tick that another controller decides, so that the recurrent state is that of the robot.
 

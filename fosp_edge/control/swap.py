@@ -162,6 +162,7 @@ class Swapper:
         self._figures = _Figures()
         self._calm = False
         self._seed = 0
+        self._later: set[str] = set()
         state = versions.state
         self._probation: Probation | None = None
         if state.probation and state.current == bundle_id:  # the run before ended during it: it begins again
@@ -321,12 +322,17 @@ class Swapper:
                 with self._lock:
                     self._ready = None  # a person changed their mind
             return
-        if ready is not None and ready.bundle_id == wanted:
+        if (ready is not None and ready.bundle_id == wanted) or wanted in self._later:
             return
         known = self._previous
         going_back = wanted == state.current and not state.probation
         try:
             controller = known[1] if known is not None and known[0] == wanted else self._open(wanted)
+        except WrongShape as error:
+            if wanted not in self._later:
+                self._later.add(wanted)
+                self._event(f"bundle {wanted[:12]} waits for the next start: {error}")
+            return
         except (BundleError, NotFinite, ValueError) as error:
             self._refuse(wanted, str(error))
             if state.current == wanted:
@@ -339,6 +345,8 @@ class Swapper:
 
     def _open(self, bundle_id: str) -> Controller:
         bundle = self.versions.load(bundle_id)
+        if (have := shape_of(bundle.manifest)) != (want := shape_of(self._manifest)):
+            raise WrongShape(f"it has candidates and latent state of {have}, this run records {want}")
         if differences := contract_differences(bundle.manifest, self._manifest):
             raise BundleError(f"it was made for something else: {'; '.join(differences)}")
         controller = self._build(bundle)
@@ -388,6 +396,15 @@ class Swapper:
                     file.write(json.dumps(line) + "\n")
             except OSError:
                 pass  # the view still has it
+
+
+class WrongShape(Exception):  # noqa: N818 - a state
+    """A bundle's rows do not fit into the recording of this run: nothing is wrong with it, but it has to wait."""
+
+
+def shape_of(manifest: Manifest) -> tuple[int, int, int]:
+    """What decides the width of a recorded row beside the robot itself: candidates and latent state."""
+    return len(manifest.candidates), manifest.latent.deterministic, manifest.latent.groups
 
 
 def contract_differences(manifest: Manifest, running: Manifest) -> list[str]:

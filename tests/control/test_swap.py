@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fosp_edge.bundle.folder import write_bundle
-from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.bundle.manifest import LatentContract, Manifest
 from fosp_edge.bundle.versions import Versions
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop
@@ -210,3 +210,15 @@ def test_the_log_tells_the_story(rig, tmp_path):
     rig.background()
     rig.run(2)
     assert "took over from" in (tmp_path / "log").read_text()
+
+
+def test_a_bundle_of_another_shape_waits_for_the_next_start(rig):
+    """The rows of a recording have one width, and hold the latent state."""
+    manifest = replace(make_manifest(), latent=LatentContract(deterministic=5, groups=3, classes=5))
+    name = put(rig.versions, 9, manifest)
+    rig.versions.propose(rig.versions.load(name), {})
+    rig.run(2)
+    assert rig.swapper.swaps == 0 and name not in rig.versions.state.refused
+    assert sum("waits for the next start" in event.sentence for event in rig.swapper.events) == 1
+    bundle, _ = rig.versions.start()
+    assert bundle.id == name and rig.versions.state.probation

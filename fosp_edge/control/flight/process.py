@@ -25,6 +25,7 @@ from fosp_edge.control.flight.view import ViewServer
 from fosp_edge.control.recorder import REASONS, Recorder, Writer, sentence_of
 from fosp_edge.control.types import TickRecord
 from fosp_edge.experience.episode import EpisodeHeader, Recording, StoreError
+from fosp_edge.experience.quota import enforce
 from fosp_edge.experience.store import ExperienceStore
 
 POLL_S = 0.01
@@ -44,6 +45,7 @@ class Keeper:
         if order["flight"] is not None:
             self._flight = FlightLog(Path(order["flight"]), meta, keep_s=order["keep_s"])
         self._store: ExperienceStore | None = None
+        self._quota_bytes: int | None = order.get("quota_bytes")
         self._recorder: Recorder | None = None
         if order["experience"] is not None:
             self._recording = Recording.from_raw(order["recording"])
@@ -56,6 +58,8 @@ class Keeper:
 
     def _open_episode(self, seed: int, scenario: str) -> Writer:
         assert self._store is not None
+        if self._quota_bytes is not None:
+            enforce(self._store, self._quota_bytes)
         return self._store.writer(
             EpisodeHeader(
                 recording=self._recording,

@@ -77,6 +77,8 @@ class ProcessRecorder:
         view_port: int | None = None,
         about: dict[str, Any] | None = None,
         bundle_path: Callable[[str], str] = str,
+        store: Path | None = None,
+        quota_bytes: int | None = None,
     ) -> None:
         """Describe the recording; nothing is started yet.
 
@@ -90,6 +92,8 @@ class ProcessRecorder:
             view_port: serve the live view for a browser on this loopback port; 0 for any.
             about: what else belongs into the recording's `meta.json`.
             bundle_path: where the bundle of an id lies, kept so that a replay finds it.
+            store: where the experience goes, if not into `folder`.
+            quota_bytes: what the episodes there may take; before each new one the least telling of the old ones go.
         """
         self.written, self.dropped, self.restarts = 0, 0, 0
         self._bundle_id, self._bundle_path = bundle_id, bundle_path
@@ -101,7 +105,8 @@ class ProcessRecorder:
         self._order = {
             "channel": self._channel.descriptor,
             "flight": str(folder / "flight") if flight else None,
-            "experience": None if experience is None else str(folder / "experience"),
+            "experience": None if experience is None else str(store or folder / "experience"),
+            "quota_bytes": quota_bytes,
             "recording": None if experience is None else asdict(experience),
             "keep_s": keep_s,
             "view_port": view_port,

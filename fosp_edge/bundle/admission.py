@@ -1,0 +1,271 @@
+"""The gate: may a candidate bundle take the running one's place on the robot? A pure judgement of what was measured.
+
+Whoever measures (`fosp_edge.cli.admission`) hands over `Evidence`; every check says what it saw, passed or not. All
+thresholds stand in `GateThresholds`, each with its reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class GateThresholds:
+    """Where the gate draws its lines."""
+
+    parity_error: float = 1e-3
+    """Largest difference of an action or a reachability between graph and agent: rounding alone gives 1e-5."""
+    latency_share: float = 0.3
+    """p99 of a decision over the control period. The rest is for cameras, wire and what else the computer does."""
+    latency_ratio: float = 2.0
+    """... and over the running bundle's, measured in turns: who doubles it has changed in a way nobody asked for."""
+    model_ratio: float = 0.05
+    """The world model's loss on held-out episodes may be larger by this share: two seeds of one training differ by
+    about as much."""
+    level_slack: float = 1e-9
+    """The filter's level is kept, not renegotiated by a learner."""
+    missed_more: float = 0.05
+    """Share of the known violations that the candidate's filter may miss beyond the running one's: one in twenty is
+    the smallest step that a few dozen violations can show."""
+    value_drop: float = 0.05
+    """The policy's value under the running critics may drop by this share of their spread over states; beyond it, or
+    if the drop is significant, the policy is worse by the only judge that the learner did not train."""
+    cost_rise: float = 0.05
+    """The same for cost."""
+    imitation_ratio: float = 1.25
+    """Mean squared distance from actions that succeeded without violation, over the running policy's. A permuted or
+    collapsed action shows here whatever the critics say."""
+    shadow_ticks: int = 200
+    """Ticks beside the running bundle, ten seconds at 20 Hz."""
+    shadow_interventions: float = 0.10
+    """Share of ticks in which the candidate's own filter would step in, beyond the running one's."""
+    shadow_chatter: float = 1.5
+    """Mean change of the action from tick to tick, over the running policy's: what wears out gears."""
+    shadow_surprise: float = 1.5
+    """Mean surprise over the running world model's: it no longer knows the robot it is on."""
+    shadow_difference: float = 0.5
+    """Mean distance of the actions, as share of their range: an update is a step, not a leap."""
+    least_episodes: int = 8
+    """Held-out episodes of each origin, below which a comparison says nothing and counts as failed."""
+
+
+DEFAULT_THRESHOLDS = GateThresholds()
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A difference of the candidate from the running bundle, over the same episodes; positive is worse."""
+
+    mean: float
+    low: float
+    high: float
+    """95 % interval, bootstrapped over episodes."""
+    scale: float
+    """What the difference is measured against: the running bundle's mean, or the spread over states."""
+    episodes: int
+
+
+def paired(worse_by: Sequence[float], scale: float, *, seed: int = 0, resamples: int = 1000) -> Paired:
+    """Mean of per-episode differences with its interval (Efron 1979). NaN counts as infinitely worse."""
+    values: npt.NDArray[np.float64] = np.nan_to_num(np.asarray(worse_by, np.float64), nan=np.inf)
+    if not len(values):
+        return Paired(0.0, 0.0, 0.0, scale, 0)
+    if not np.all(np.isfinite(values)):
+        return Paired(float("inf"), float("inf"), float("inf"), scale, len(values))
+    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    return Paired(float(values.mean()), float(low), float(high), max(scale, 1e-9), len(values))
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """What the candidate would have done beside the running bundle, over the newest ticks of the robot."""
+
+    ticks: int
+    intervention_share: float
+    running_intervention_share: float
+    chatter: float
+    running_chatter: float
+    surprise: float
+    running_surprise: float
+    difference: float
+    """Mean distance of the two actions, as share of their range."""
+    broken: str = ""
+    """What was not a finite number, if anything was not."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything measured of a candidate. What could not be measured stays at a value that fails."""
+
+    integrity: str = ""
+    """Why the bundle does not load, or was refused before; empty if it loads."""
+    contract: tuple[str, ...] = ()
+    parity_action: float = float("inf")
+    parity_reachability: float = float("inf")
+    latency_s: float = float("inf")
+    running_latency_s: float = 0.0
+    period_s: float = 0.05
+    level: float = 1.0
+    running_level: float = 0.0
+    model: dict[str, Paired] = field(default_factory=dict)
+    """World-model loss per origin of the held-out episodes: `own`, `offline`."""
+    known_violations: int = 0
+    missed: int = 0
+    running_missed: int = 0
+    value: dict[str, Paired] = field(default_factory=dict)
+    cost: dict[str, Paired] = field(default_factory=dict)
+    imitation: float = float("inf")
+    """Mean squared distance from proven actions."""
+    running_imitation: float = 0.0
+    proven_episodes: int = 0
+    shadow: Shadow | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict."""
+
+    name: str
+    passed: bool
+    figures: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def admitted(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """Why not, with the figures; or that it is admitted."""
+        failed = [f"{check.name}: {check.figures}" for check in self.checks if not check.passed]
+        return "; ".join(failed) if failed else f"all {len(self.checks)} checks passed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"admitted": self.admitted, "checks": [asdict(check) for check in self.checks]}
+
+
+def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -> Verdict:
+    """Hold the evidence against the thresholds."""
+    checks = [
+        Check("integrity", not evidence.integrity, evidence.integrity or "every hash verified"),
+        Check("contract", not evidence.contract, "; ".join(evidence.contract) or "equal to the running bundle's"),
+    ]
+    if not all(check.passed for check in checks):
+        return Verdict(tuple(checks))  # nothing else was measured
+    checks += [
+        Check(
+            "parity",
+            max(evidence.parity_action, evidence.parity_reachability) <= thresholds.parity_error,
+            f"actions within {evidence.parity_action:.2g} and reachability within {evidence.parity_reachability:.2g} "
+            f"of the agent's, {thresholds.parity_error:g} allowed",
+        ),
+        _latency(evidence, thresholds),
+        Check(
+            "filter level",
+            abs(evidence.level - evidence.running_level) <= thresholds.level_slack,
+            f"{evidence.level:g}, the running bundle has {evidence.running_level:g}",
+        ),
+        _alarms(evidence, thresholds),
+    ]
+    checks += _compared("world model", "loss", evidence.model, thresholds.model_ratio, thresholds)
+    checks += _compared("value", "value", evidence.value, thresholds.value_drop, thresholds)
+    checks += _compared("cost", "expected cost", evidence.cost, thresholds.cost_rise, thresholds)
+    allowed = thresholds.imitation_ratio * evidence.running_imitation
+    checks.append(
+        Check(
+            "proven actions",
+            evidence.proven_episodes >= thresholds.least_episodes and evidence.imitation <= allowed + 1e-6,
+            f"mean squared distance {evidence.imitation:.4f} from {evidence.proven_episodes} successful episodes, the "
+            f"running bundle has {evidence.running_imitation:.4f}, {allowed:.4f} allowed",
+        )
+    )
+    return Verdict((*checks, *_shadow(evidence.shadow, thresholds)))
+
+
+def _latency(evidence: Evidence, thresholds: GateThresholds) -> Check:
+    budget_s = min(
+        thresholds.latency_share * evidence.period_s,
+        max(thresholds.latency_ratio * evidence.running_latency_s, 0.1 * evidence.period_s),
+    )
+    figures = (
+        f"p99 {evidence.latency_s * 1e3:.2f} ms, {budget_s * 1e3:.2f} ms allowed, the running bundle takes "
+        f"{evidence.running_latency_s * 1e3:.2f} ms"
+    )
+    return Check("latency", evidence.latency_s <= budget_s, figures)
+
+
+def _alarms(evidence: Evidence, thresholds: GateThresholds) -> Check:
+    count = max(1, evidence.known_violations)
+    share, running = evidence.missed / count, evidence.running_missed / count
+    figures = (
+        f"{evidence.missed} of {evidence.known_violations} known violations without a timely alarm, the running bundle "
+        f"misses {evidence.running_missed}"
+    )
+    enough = evidence.known_violations >= thresholds.least_episodes
+    return Check("known violations", enough and share <= running + thresholds.missed_more, figures)
+
+
+def _compared(name: str, what: str, found: dict[str, Paired], margin: float, thresholds: GateThresholds) -> list[Check]:
+    if not found:
+        return [Check(name, False, "not measured")]
+    checks = []
+    for origin, item in found.items():
+        relative = item.mean / item.scale
+        significant = item.low > 0.2 * margin * item.scale
+        figures = (
+            f"{what} worse by {relative:+.1%} (95 % interval {item.low / item.scale:+.1%} to "
+            f"{item.high / item.scale:+.1%}) over {item.episodes} held-out episodes, {margin:.0%} allowed"
+        )
+        passed = item.episodes >= thresholds.least_episodes and relative <= margin and not significant
+        checks.append(Check(f"{name}, {origin}", passed, figures))
+    return checks
+
+
+def _shadow(shadow: Shadow | None, thresholds: GateThresholds) -> list[Check]:
+    if shadow is None:
+        return [Check("shadow", False, "did not run")]
+    if shadow.broken:
+        return [Check("shadow", False, f"after {shadow.ticks} ticks: {shadow.broken}")]
+    return [
+        Check(
+            "shadow length",
+            shadow.ticks >= thresholds.shadow_ticks,
+            f"{shadow.ticks} ticks, {thresholds.shadow_ticks} wanted",
+        ),
+        Check(
+            "shadow interventions",
+            shadow.intervention_share <= shadow.running_intervention_share + thresholds.shadow_interventions,
+            f"{shadow.intervention_share:.1%} of the ticks, {shadow.running_intervention_share:.1%} with the running "
+            f"bundle, {thresholds.shadow_interventions:.0%} more allowed",
+        ),
+        Check(
+            "shadow chatter",
+            shadow.chatter <= thresholds.shadow_chatter * shadow.running_chatter + 0.01,
+            f"the action changes by {shadow.chatter:.3f} per tick, {shadow.running_chatter:.3f} with the running "
+            f"bundle, {thresholds.shadow_chatter:g} times that allowed",
+        ),
+        Check(
+            "shadow surprise",
+            shadow.surprise <= thresholds.shadow_surprise * shadow.running_surprise + 0.1,
+            f"{shadow.surprise:.2f} nats per tick, {shadow.running_surprise:.2f} with the running bundle, "
+            f"{thresholds.shadow_surprise:g} times that allowed",
+        ),
+        Check(
+            "shadow difference",
+            shadow.difference <= thresholds.shadow_difference,
+            f"actions {shadow.difference:.1%} of their range apart on average, {thresholds.shadow_difference:.0%} "
+            "allowed",
+        ),
+    ]

@@ -1,0 +1,284 @@
+"""What the gate judges by, measured: a candidate beside the running bundle, on held-out episodes and the newest ticks.
+
+The candidate's own critics are never asked how good it is: who poisons the reward poisons them. Its actions are
+weighed by the running bundle's critics, in the running bundle's latent states.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from export.parity import ParityError, check_parity
+from export.reference import recorded_reachability
+from export.restore import agent_of_bundle
+from export.thresholds import onset_score
+from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.bundle.admission import Evidence, Paired, Shadow, paired
+from fosp_edge.bundle.folder import Bundle, load_bundle
+from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.control.controller import Controller
+from fosp_edge.control.follow import follow
+from fosp_edge.control.inference import NotFinite, PolicyRuntime
+from fosp_edge.control.probation import DEFAULT_PROBATION_SETTINGS
+from fosp_edge.control.swap import contract_differences
+from fosp_edge.control.types import Float32Array, Observation
+from fosp_edge.experience.episode import EpisodeInfo
+from fosp_edge.experience.schema import Steps
+from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.learner import Learner
+
+_TIMED_TICKS = 200
+_LOSSES = {
+    "pictures": ("image", "state", "kl_dynamics", "kl_representation"),
+    "outcomes": ("reward", "cost", "proceed"),
+}
+"""Two sums, because pictures weigh a hundred times as much as rewards: in one a poisoned reward would drown."""
+Episodes = Sequence[tuple[EpisodeInfo, Steps]]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Episodes that neither bundle learnt from, with the bundles' cameras."""
+
+    own: Episodes
+    offline: Episodes
+
+    @property
+    def by_origin(self) -> dict[str, Episodes]:
+        """Those origins that have any; own ones come with the first days on the robot."""
+        return {name: item for name, item in (("own", self.own), ("offline", self.offline)) if item}
+
+
+def measure(
+    candidate: Path,
+    running: Bundle,
+    held_out: HeldOut,
+    newest: Episodes,
+    *,
+    refused: Callable[[Bundle], str | None] = lambda bundle: None,
+    breathe: Callable[[], None] = lambda: None,
+) -> tuple[Evidence, dict[str, float]]:
+    """Evidence for `fosp_edge.bundle.admission.judge`, and what probation may expect of the candidate.
+
+    Args:
+        candidate: its folder.
+        running: the bundle it wants to replace.
+        held_out: for comparisons.
+        newest: the robot's newest episodes, for the shadow run.
+        refused: why a bundle must not be tried again; None if it may.
+        breathe: called often; gives way to the control loop.
+    """
+    try:
+        bundle = load_bundle(candidate)
+        if (reason := refused(bundle)) is not None:
+            raise BundleError(f"it was refused before: {reason}")
+        agent, running_agent = agent_of_bundle(bundle), agent_of_bundle(running)
+        runtime, running_runtime = PolicyRuntime(bundle), PolicyRuntime(running)
+    except BundleError as error:
+        return Evidence(integrity=str(error)), {}
+    if differences := contract_differences(bundle.manifest, running.manifest):
+        return Evidence(contract=tuple(differences)), {}
+    episodes = [steps for _, steps in (*held_out.own, *held_out.offline)]
+    evidence = Evidence(
+        period_s=1.0 / running.manifest.rate_hz,
+        level=bundle.manifest.filter.level,
+        running_level=running.manifest.filter.level,
+    )
+    try:
+        parity = check_parity(agent, bundle.graph_bytes, episodes[:3])
+        evidence = replace(evidence, parity_action=parity.action_error, parity_reachability=parity.reachability_error)
+    except ParityError:
+        pass  # stays infinite: the check says by how much it is allowed to differ
+    breathe()
+    latency_s, running_latency_s = _latencies(runtime, running_runtime, episodes[0])
+    evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
+    missed, running_missed, count = _missed(agent, bundle, running_agent, running, episodes, breathe)
+    evidence = replace(evidence, missed=missed, running_missed=running_missed, known_violations=count)
+    model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
+    squared, running_squared = list[float](), list[float]()
+    for origin, items in held_out.by_origin.items():
+        for part, found in _model(agent, running_agent, [steps for _, steps in items], breathe).items():
+            model[f"{origin} {part}"] = found
+        worse_value, worse_cost, spread_value, spread_cost = [], [], [], []
+        for info, steps in items:
+            breathe()
+            try:
+                ours = _wishes(runtime, steps)
+            except NotFinite:
+                ours = np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
+            theirs = _wishes(running_runtime, steps)
+            values = _valued(running_agent, steps, ours, theirs)
+            worse_value.append(float(np.mean(values[1] - values[0])))
+            worse_cost.append(float(np.mean(values[2] - values[3])))
+            spread_value.append(float(np.std(values[1])))
+            spread_cost.append(float(np.std(values[3])))
+            if info.summary.success and not info.summary.violations:
+                done = steps["action"][:-1].astype(np.float32)
+                squared.append(float(np.mean((ours - done) ** 2)))
+                running_squared.append(float(np.mean((theirs - done) ** 2)))
+        value[origin] = paired(worse_value, float(np.mean(spread_value)))
+        cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
+    shadow, expected = shadow_run(bundle, running, newest, breathe)
+    evidence = replace(
+        evidence, model=model, value=value, cost=cost,
+        imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
+        running_imitation=float(np.mean(running_squared)) if running_squared else 0.0,
+        proven_episodes=len(squared), shadow=shadow,
+    )  # fmt: skip
+    return evidence, expected
+
+
+def shadow_run(
+    candidate: Bundle, running: Bundle, newest: Episodes, breathe: Callable[[], None] = lambda: None
+) -> tuple[Shadow, dict[str, float]]:
+    """Both bundles decide over the same ticks, neither moves anything; also what probation may expect, the filter
+    tightened as it is then."""
+    ours, theirs = Controller(candidate), Controller(running)
+    careful = Controller(candidate)
+    careful.tighten(DEFAULT_PROBATION_SETTINGS.tighten_ratio)
+    ticks = stepped = running_stepped = 0
+    change, running_change, surprise, running_surprise, apart = 0.0, 0.0, 0.0, 0.0, 0.0
+    shares, surprises = list[float](), list[float]()
+    for info, steps in newest:
+        breathe()
+        for controller in (ours, theirs, careful):
+            controller.reset(info.header.seed)
+        before = np.zeros(steps["action"].shape[1], np.float32)
+        last = running_last = before
+        episode_stepped, episode_surprise, rows = 0, 0.0, len(steps["reward"]) - 1
+        for row in range(rows):
+            observation = Observation(steps["image"][row].astype(np.uint8), steps["state"][row].astype(np.float32))
+            try:
+                decided, scores = _decide(ours, observation, before)
+                running_decided, running_scores = _decide(theirs, observation, before)
+                _decide(careful, observation, before)
+            except (NotFinite, ValueError) as error:
+                return Shadow(ticks, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, broken=str(error)), {}
+            ticks += 1
+            stepped += ours.insight.advice.intervened
+            running_stepped += theirs.insight.advice.intervened
+            episode_stepped += careful.insight.advice.intervened
+            surprise += scores
+            episode_surprise += scores
+            running_surprise += running_scores
+            change += float(np.mean(np.abs(decided - last))) if row else 0.0
+            running_change += float(np.mean(np.abs(running_decided - running_last))) if row else 0.0
+            apart += float(np.mean(np.abs(decided - running_decided))) / 2.0
+            last, running_last = decided, running_decided
+            before = steps["action"][row].astype(np.float32)
+        if rows:
+            shares.append(episode_stepped / rows)
+            surprises.append(episode_surprise / rows)
+    n = max(1, ticks)
+    shadow = Shadow(
+        ticks, stepped / n, running_stepped / n, change / n, running_change / n, surprise / n, running_surprise / n,
+        apart / n,
+    )  # fmt: skip
+    if not shares:
+        return shadow, {}
+    infos = [info for info, _ in newest]
+    # Laplace's rule: of few episodes none in violation does not mean never.
+    expected = {
+        "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),
+        "failure": (sum(not info.summary.success for info in infos) + 1) / (len(infos) + 2),
+        "intervention_limit": min(1.0, float(np.quantile(shares, 0.9)) + 0.05),
+        "surprise_limit": 1.1 * float(np.quantile(surprises, 0.9)),
+    }
+    return shadow, expected
+
+
+def _decide(controller: Controller, observation: Observation, executed: Float32Array) -> tuple[Float32Array, float]:
+    """What a controller wants when the robot did `executed` before, and its surprise."""
+    controller.told(executed)
+    decision, scores = controller.decide(observation)
+    return decision.nominal, scores.surprise
+
+
+def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tuple[float, float]:
+    """p99 of a step of each, seconds, in turns: what else the computer does hits both alike."""
+    observation = Observation(steps["image"][0].astype(np.uint8), steps["state"][0].astype(np.float32))
+    nothing = np.zeros(steps["action"].shape[1], np.float32)
+    durations: tuple[list[float], list[float]] = ([], [])
+    for runtime in (ours, theirs):
+        runtime.reset(0)
+    for tick in range(_TIMED_TICKS + 10):
+        for runtime, kept in zip((ours, theirs), durations, strict=True):
+            begin = time.perf_counter()
+            try:
+                runtime.step(observation, nothing)
+            except NotFinite:
+                return float("inf"), 0.0
+            if tick >= 10:
+                kept.append(time.perf_counter() - begin)
+    return float(np.quantile(durations[0], 0.99)), float(np.quantile(durations[1], 0.99))
+
+
+def _wishes(runtime: PolicyRuntime, steps: Steps) -> Float32Array:
+    """What the policy wants along a recorded episode, [T - 1, A]."""
+    return np.stack([scores.candidates[0] for _, scores in follow(runtime, steps, seed=0)])
+
+
+@torch.no_grad()
+def _valued(agent: Agent, steps: Steps, ours: Float32Array, theirs: Float32Array) -> list[npt.NDArray[np.float32]]:
+    """Q_r of both, then Q_c of both, by the critics and in the latents of one agent, each [T - 1]."""
+    learner = Learner(agent)
+    learner.generator.manual_seed(0)
+    latents, _, _ = learner.observe(_batch(agent, steps))
+    features = latents.features()[0, :-1]
+    result = []
+    for critic in (agent.critics.reward_action, agent.critics.cost_action):
+        for action in (ours, theirs):
+            pair = torch.cat([features, torch.from_numpy(np.ascontiguousarray(action))], -1)
+            result.append(two_hot_mean(critic(pair)).numpy())
+    return result
+
+
+@torch.no_grad()
+def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Callable[[], None]) -> dict[str, Paired]:
+    """Loss of the world model per episode, in the parts of `_LOSSES`."""
+    losses: dict[str, tuple[list[float], list[float]]] = {part: ([], []) for part in _LOSSES}
+    for steps in episodes:
+        breathe()
+        for place, agent in enumerate((ours, theirs)):
+            learner, batch = Learner(agent), _batch(agent, steps)
+            learner.generator.manual_seed(0)
+            terms = learner.model_losses(batch, *learner.observe(batch))
+            for part, names in _LOSSES.items():
+                losses[part][place].append(sum(float(terms[name]) for name in names))
+    return {
+        part: paired([mine - other for mine, other in zip(*both, strict=True)], float(np.mean(both[1])))
+        for part, both in losses.items()
+    }
+
+
+def _missed(
+    ours: Agent, bundle: Bundle, theirs: Agent, running: Bundle, episodes: Sequence[Steps], breathe: Callable[[], None]
+) -> tuple[int, int, int]:
+    """Known violations without a timely alarm of each filter, and how many there are."""
+    missed = running_missed = count = 0
+    for steps in episodes:
+        violation = steps["violation"].astype(np.float32)
+        if not violation.any():
+            continue
+        breathe()
+        scores = []
+        for agent in (ours, theirs):
+            generator = torch.Generator().manual_seed(0)
+            scores.append(onset_score(recorded_reachability(agent, steps, generator), violation))
+        if scores[0] is None or scores[1] is None:
+            continue
+        count += 1
+        missed += not scores[0] > bundle.manifest.filter.feasible_reachability
+        running_missed += not scores[1] > running.manifest.filter.feasible_reachability
+    return missed, running_missed, count
+
+
+def _batch(agent: Agent, steps: Steps) -> Batch:
+    names = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal")
+    return Batch.from_numpy({name: steps[name][None] for name in names}, next(agent.parameters()).device)

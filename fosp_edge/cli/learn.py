@@ -1,0 +1,77 @@
+"""`fosp-edge learn`: fine-tune beside a running robot, and propose what passes the gate."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fosp_edge.cli.data_upkeep import size_of
+from fosp_edge.cli.extras import require
+from fosp_edge.cli.home import DEFAULT_HOME, Home
+
+
+def learn(
+    dataset: Annotated[
+        list[Path], typer.Option(help="Offline data that the first bundle learnt from; may be given several times.")
+    ],
+    home: Annotated[Path, typer.Option(help="Folder of the robot: experience, bundles, learner.")] = DEFAULT_HOME,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to begin with; the shipped one if left out.")] = None,
+    mode: Annotated[
+        str, typer.Option(help="What learns: `light` (policy, critics), `heads`, `full`; `auto` measures an update.")
+    ] = "auto",
+    memory: Annotated[str, typer.Option(help="Bound on the learner's memory, such as 1500M or 2G.")] = "2G",
+    updates_per_candidate: Annotated[int, typer.Option(min=1, help="Updates between two candidates.")] = 400,
+    episodes_per_candidate: Annotated[int, typer.Option(min=1, help="New own episodes between two candidates.")] = 10,
+    updates: Annotated[int | None, typer.Option(min=1, help="End after so many updates.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Use at most so many cores.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides batches and noise.")] = 0,
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="End when the process that started it ends.")] = (
+        False
+    ),
+) -> None:
+    """Learn from what the robot lives, as `fosp-edge run --learn` does, in a process of its own.
+
+    Half of every batch is offline data, half the robot's own. Every so often a candidate bundle is exported and put
+    through the gate; what passes is proposed to the run, which takes over at a safe moment and watches it. Killed at
+    any moment, the same command goes on from its last checkpoint.
+
+    Example: fosp-edge learn --home robot --dataset data/safereach
+    """
+    require("export")
+    from fosp_edge.learning.pace import MODES, yield_to_control
+
+    if mode != "auto" and mode not in MODES:
+        raise ValueError(f"--mode {mode}: choose one of auto, {', '.join(MODES)}")
+    words, threads = yield_to_control(cores)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, single_thread
+
+    single_thread(threads)
+    console = Console()
+    place = Home(home)
+    place.make()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    parent = os.getppid()
+
+    def stopped() -> bool:
+        return stop.is_set() or (with_parent and os.getppid() != parent)
+
+    def say(sentence: str) -> None:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+    say(f"learning in {home}: {words}, {threads} thread{'s' if threads > 1 else ''}")
+    settings = LearnSettings(
+        mode=mode,
+        memory_bytes=size_of("--memory", memory),
+        updates_per_candidate=updates_per_candidate,
+        episodes_per_candidate=episodes_per_candidate,
+        updates=updates,
+        seed=seed,
+    )
+    LearnerProcess(place, bundle, dataset, settings, stopped=stopped, say=say).run()

@@ -1,0 +1,394 @@
+"""The learner beside a robot: updates, now and then a candidate, the gate, a proposal; and again, until told to stop.
+
+It shares nothing with the control loop but files: the experience store (read), the versions (written under a lock), its
+status (written) and the loop's pulse (read). Killed at any moment it goes on from its last checkpoint.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.exporter import Contract, export_bundle
+from export.parity import ParityError
+from export.restore import agent_of_bundle
+from export.thresholds import TooLittleDataError
+from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds, judge
+from fosp_edge.bundle.folder import Bundle
+from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.cli.admission import HeldOut, measure
+from fosp_edge.cli.home import Home, append_json, read_json, write_json
+from fosp_edge.experience.episode import EpisodeInfo
+from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.experience.split import is_held_out, share_of
+from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.learning.checkpoint import CheckpointError
+from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
+from fosp_edge.learning.pace import MODES, Throttle, choose_mode
+from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
+
+SOURCE = "bundle"
+"""Source of the episodes that a bundle drove, as the recorder writes it."""
+OWN_HELD_OUT = 0.25
+"""Share of the robot's own episodes kept from learning. More than of offline data: there are few, and the gate compares
+on them."""
+_NEWEST = 12
+_REFUSALS_BEFORE_ANEW = 3
+_ENDLESS = 10_000_000
+
+
+class MemoryExceeded(RuntimeError):  # noqa: N818 - a state
+    """The learner outgrew its bound and ended itself before it harms the robot; the message says by how much."""
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How the learner goes about it."""
+
+    mode: str = "auto"
+    memory_bytes: int = 2 << 30
+    """Of the whole process. Kept by taking as much offline data as fits, and checked."""
+    updates_per_candidate: int = 400
+    """About what it takes until a policy has moved at all; a gate takes as long as fifty updates."""
+    episodes_per_candidate: int = 10
+    """New own episodes without which a further candidate would only be the last one again."""
+    compared_episodes: int = 40
+    """Held-out episodes of each origin that the gate compares on."""
+    offline_rows: int = 20_000
+    checkpoint_every_s: float = 60.0
+    updates: int | None = None
+    """End after so many; None goes on until stopped."""
+    gate: bool = True
+    """False proposes whatever was learnt: only for showing what the gate is worth."""
+    seed: int = 0
+
+
+def own_held_out(info: EpisodeInfo) -> bool:
+    """Whether an episode is kept from learning."""
+    return share_of(info) < OWN_HELD_OUT if info.header.source == SOURCE else is_held_out(info)
+
+
+class LearnerProcess:
+    """Everything between experience and proposal. `run` returns when told to stop."""
+
+    def __init__(
+        self,
+        home: Home,
+        first: Path | None,
+        datasets: Sequence[Path],
+        settings: LearnSettings,
+        *,
+        stopped: Callable[[], bool],
+        say: Callable[[str], None],
+        thresholds: GateThresholds = DEFAULT_THRESHOLDS,
+        sabotage: Callable[[Trainer, Any], None] | None = None,
+    ) -> None:
+        self.home, self.settings, self._datasets = home, settings, datasets
+        self.versions = home.versions(first)
+        self._stopped, self._say, self._thresholds, self._sabotage = stopped, say, thresholds, sabotage
+        self.throttle = Throttle(lambda: read_json(home.pulse))
+        self._opened = ExitStack()
+        self._status: dict[str, Any] = {}
+        self._told_s = 0.0
+        self._refused_in_a_row = 0
+        self.candidates = 0
+
+    def run(self) -> None:
+        """Learn until told to stop.
+
+        Raises:
+            MemoryExceeded, StoreError, BundleError: with a sentence; what was learnt until then is in the checkpoint.
+        """
+        with self._opened:
+            stores = [self._opened.enter_context(ExperienceStore(path)) for path in self._datasets]
+            if not self._wait_for_experience():
+                return
+            lived = self._opened.enter_context(ExperienceStore(self.home.experience))
+            while not self._stopped():
+                running = self.running()
+                cameras = [camera.name for camera in running.manifest.cameras]
+                offline = [CameraSelection(store, cameras) for store in stores]
+                own = CameraSelection(lived, cameras)
+                if self._learn_from(running, offline, own):
+                    return
+
+    def running(self) -> Bundle:
+        """The bundle that drives, or would."""
+        state = self.versions.state
+        return self.versions.load(state.current or self.versions.fallback.name)
+
+    def _wait_for_experience(self) -> bool:
+        while not self._stopped():
+            try:
+                with ExperienceStore(self.home.experience) as store:
+                    if store.header is not None:
+                        return True
+            except ValueError:
+                pass  # the run has not made it yet
+            self._tell(state="waits for the first episode")
+            time.sleep(0.5)
+        return False
+
+    def _learn_from(self, running: Bundle, offline: list[CameraSelection], own: CameraSelection) -> bool:
+        """Learn on from one bundle until told to stop (True), or until what was learnt is given up (False)."""
+        mode = self._mode(running, offline, own)
+        folder, resumed = self._place(running, mode)
+        agent = agent_of_bundle(running if not resumed else self.versions.load(resumed))
+        config = fine_tuning_config(
+            agent.config, scope=MODES[mode], updates=_ENDLESS, seed=self.settings.seed, safety=agent.config.safety
+        )
+        learner = begin_fine_tuning(agent, config)
+        rows = sum(info.summary.rows for source in offline for info in source.episodes())
+        share = min(1.0, self._offline_rows(mode, running) / max(1, rows))
+
+        def choose(info: EpisodeInfo) -> bool:
+            if own_held_out(info):
+                return False
+            # Held-out episodes have the low shares; of the others, so many as the memory takes.
+            return info.header.source == SOURCE or share_of(info) >= 1.0 - 0.9 * share
+
+        self._tell(state=f"reads {share:.0%} of the offline data", mode=mode)
+        sampler = fine_tuning_sampler(
+            learner, offline, own, choose=choose, memory_limit_bytes=self.settings.memory_bytes // 2,
+            progress=lambda done, total: self.throttle.breathe(),
+        )  # fmt: skip
+        sampler.own.refresh()
+        notes = {"base": resumed or running.id, "mode": mode, "cameras": [c.name for c in running.manifest.cameras]}
+        trainer = Trainer(learner, sampler, folder, notes=notes)
+        try:
+            trainer.resume()
+        except (CheckpointError, KeyError, ValueError) as error:
+            self._say(f"the checkpoint in {folder} is of no use ({error}); beginning again")
+        return self._update(trainer, learner, running, offline, own, mode)
+
+    def _update(
+        self,
+        trainer: Trainer,
+        learner: Any,
+        running: Bundle,
+        offline: list[CameraSelection],
+        own: CameraSelection,
+        mode: str,
+    ) -> bool:
+        settings, saved_s, begin = self.settings, time.monotonic(), trainer.update
+        last_update, last_episodes = trainer.update, self._own_seen(own) if trainer.update else 0
+        began_s = time.monotonic()
+        while True:
+            if self._stopped() or (settings.updates is not None and trainer.update >= settings.updates):
+                trainer.save()
+                self._tell(state="stopped", force=True)
+                return True
+            self.throttle.breathe()
+            if self._sabotage is not None:
+                self._sabotage(trainer, learner)
+            try:
+                metrics = trainer.step()
+            except TrainingDivergedError as error:
+                self._give_up(trainer, f"learning diverged and begins again from the running bundle: {error}")
+                return False
+            now = time.monotonic()
+            if now - saved_s > settings.checkpoint_every_s:
+                trainer.save()
+                saved_s = now
+            self._check_memory()
+            self._tell(
+                state="learns", mode=mode, update=trainer.update, pause_s=round(self.throttle.pause_s, 3),
+                updates_per_s=round((trainer.update - begin) / max(now - began_s, 1e-6), 2),
+                own_episodes=trainer_own(trainer).episodes, imitation=metrics.get("policy/imitation"),
+            )  # fmt: skip
+            if trainer.update - last_update < settings.updates_per_candidate:
+                continue
+            seen = self._own_seen(own)
+            state = self.versions.state
+            if seen - last_episodes < settings.episodes_per_candidate or state.probation or state.proposed:
+                if self._lost(state.refused, trainer):
+                    self._give_up(trainer, "the robot took back what was learnt; beginning again from what it runs")
+                    return False
+                continue
+            trainer.save()
+            saved_s = time.monotonic()
+            running = self.running()
+            proposed = self._candidate(learner, running, offline, own, trainer)
+            last_update, last_episodes = trainer.update, seen
+            self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
+            if self._refused_in_a_row >= _REFUSALS_BEFORE_ANEW:
+                self._refused_in_a_row = 0
+                self._give_up(trainer, f"{_REFUSALS_BEFORE_ANEW} candidates in a row were refused; beginning again")
+                return False
+
+    def _candidate(
+        self, learner: Any, running: Bundle, offline: list[CameraSelection], own: CameraSelection, trainer: Trainer
+    ) -> bool:
+        """Export what was learnt, put it through the gate, propose it. Whether it was proposed."""
+        self._tell(state="a candidate is at the gate", force=True)
+        began_s, manifest = time.monotonic(), running.manifest
+        held_out = self._held_out(offline, own)
+        everything = [steps for _, steps in (*held_out.own, *held_out.offline)]
+        contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+        self.candidates += 1
+        verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
+        try:
+            exported = export_bundle(
+                learner.agent, contract, everything,
+                name=f"{manifest.name.partition('+')[0]}+{trainer.update}",
+                miss_rate=manifest.filter.level,
+                data_sha256=manifest.filter.data_sha256,
+                provenance={"learnt_from": running.id, "update": trainer.update},
+                parent_folder=self.versions.folder,
+                storage=_storage_of(running),
+            )  # fmt: skip
+        except (ParityError, TooLittleDataError, BundleError) as error:
+            append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})
+            self._tell(gate=f"no candidate: {error}", force=True)
+            return False
+        newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
+        evidence, expected = measure(
+            exported.path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
+        )
+        judged = judge(evidence, self._thresholds)
+        verdict |= {"candidate": exported.path.name, "seconds": round(time.monotonic() - began_s, 1)}
+        append_json(self.home.verdicts, verdict | judged.to_dict() | {"sentence": judged.sentence})
+        admitted = judged.admitted or not self.settings.gate
+        short = exported.path.name[:12]
+        try:
+            if admitted:
+                self.versions.propose(self.versions.load(exported.path.name), expected)
+            else:
+                self.versions.refuse(exported.path.name, judged.sentence)
+        except BundleError as error:
+            admitted = False
+            self._say(f"bundle {short}: {error}")
+        word = "proposed" if admitted else "refused"
+        self._tell(gate=f"{short} {word}: {judged.sentence}", candidates=self.candidates, force=True)
+        self._say(f"update {trainer.update}: {short} {word}: {judged.sentence}")
+        self.versions.prune(3)
+        return admitted
+
+    def _reason_to_refuse(self, bundle: Bundle) -> str | None:
+        refusal = self.versions.is_refused(bundle)
+        return None if refusal is None else refusal.reason
+
+    def _held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
+        """The newest own ones, and of the offline ones as many with violations as without."""
+        count = self.settings.compared_episodes
+        mine = [info for info in finished(own) if own_held_out(info)][-count:]
+        theirs = [(source, info) for source in offline for info in source.episodes() if is_held_out(info)]
+        violated = [item for item in theirs if item[1].summary.violations][: count // 2]
+        quiet = [item for item in theirs if not item[1].summary.violations][: count - len(violated)]
+        return HeldOut(
+            own=[(info, own.read(info.id)) for info in mine],
+            offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
+        )
+
+    def _lost(self, refused: dict[str, Any], trainer: Trainer) -> bool:
+        """Whether a bundle that the robot had taken from this learner was taken back."""
+        known = set(read_json(self.home.learner / "base.json").get("refused", []))
+        new = set(refused) - known
+        taken_back = any("expected" in refused[name].reason or "run ended" in refused[name].reason for name in new)
+        del trainer
+        return taken_back
+
+    def _place(self, running: Bundle, mode: str) -> tuple[Path, str | None]:
+        """The folder to learn in, and the bundle it began with if there is a checkpoint to go on from."""
+        note = read_json(self.home.learner / "base.json")
+        folder = self.home.learner / str(note.get("folder", ""))
+        known = note.get("base") in self.versions.ids()
+        if note.get("mode") == mode and known and note.get("folder") and (folder / "checkpoint.safetensors").exists():
+            return folder, str(note["base"])
+        name = f"{int(note.get('number', 0)) + 1:03d}-{mode}"
+        folder = self.home.learner / name
+        folder.mkdir(parents=True, exist_ok=True)
+        number = int(note.get("number", 0)) + 1
+        refused = sorted(self.versions.state.refused)
+        write_json(
+            self.home.learner / "base.json",
+            {"base": running.id, "mode": mode, "folder": name, "number": number, "refused": refused},
+        )
+        return folder, None
+
+    def _give_up(self, trainer: Trainer, sentence: str) -> None:
+        note = read_json(self.home.learner / "base.json")
+        write_json(self.home.learner / "base.json", note | {"folder": ""})
+        for file in (self.home.learner / str(note.get("folder", "?"))).glob("checkpoint.safetensors"):
+            file.unlink()
+        append_json(self.home.verdicts, {"unix_s": round(time.time(), 1), "update": trainer.update, "event": sentence})
+        self._tell(gate=sentence, force=True)
+        self._say(sentence)
+
+    def _mode(self, running: Bundle, offline: list[CameraSelection], own: CameraSelection) -> str:
+        """As asked for; or, the first time on this machine, by the measured time of an update of everything."""
+        if self.settings.mode != "auto":
+            return self.settings.mode
+        note = read_json(self.home.learner / "base.json")
+        if note.get("mode") in MODES:
+            return str(note["mode"])
+        agent = agent_of_bundle(running)
+        learner = begin_fine_tuning(agent, fine_tuning_config(agent.config, scope="full", seed=0))
+        few = {info.id for info in offline[0].episodes()[:24]}
+        sampler = fine_tuning_sampler(
+            learner, offline[:1], own, choose=lambda info: info.header.source != SOURCE and info.id in few
+        )
+        trainer = Trainer(learner, sampler, self.home.learner, notes={})
+        durations = []
+        for _ in range(4):
+            began_s = time.monotonic()
+            trainer.step()
+            durations.append(time.monotonic() - began_s)
+        full_s = sorted(durations)[1]
+        mode = choose_mode(full_s)
+        self._tell(full_update_s=round(full_s, 3), mode=mode, force=True)
+        self._say(f"an update of everything takes {full_s:.2f} s here: mode {mode}")
+        return mode
+
+    def _offline_rows(self, mode: str, running: Bundle) -> int:
+        """As many rows of offline data as a quarter of the memory bound takes."""
+        manifest = running.manifest
+        picture = sum(3 * camera.width_px * camera.height_px for camera in manifest.cameras)
+        latent = 2 * (4 * manifest.latent.deterministic + 2 * manifest.latent.groups)
+        row = (picture if mode == "full" else latent) + 200
+        return min(self.settings.offline_rows, self.settings.memory_bytes // 4 // row)
+
+    @staticmethod
+    def _own_seen(own: CameraSelection) -> int:
+        return len(finished(own))
+
+    def _check_memory(self) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        used = pages * 4096
+        self._status["memory_mib"] = used >> 20
+        if used > self.settings.memory_bytes:
+            raise MemoryExceeded(
+                f"the learner takes {used >> 20} MiB, {self.settings.memory_bytes >> 20} MiB are allowed: give it more "
+                "with --memory, or a lighter --mode"
+            )
+
+    def _tell(self, *, force: bool = False, **values: Any) -> None:
+        self._status |= {name: value for name, value in values.items() if value is not None}
+        now = time.monotonic()
+        if force or now - self._told_s >= 1.0:
+            self._told_s = now
+            write_json(self.home.status, self._status | {"unix_s": round(time.time(), 1)})
+
+
+def finished(source: CameraSelection) -> list[EpisodeInfo]:
+    """Finished episodes that are long enough to say something, oldest first."""
+    return [info for info in source.episodes() if info.summary.finished and info.summary.rows >= 3]
+
+
+def trainer_own(trainer: Trainer) -> Any:
+    """The own half of a trainer's mixed sampler."""
+    return trainer._sampler.own  # type: ignore[attr-defined]
+
+
+def _storage_of(running: Bundle) -> Any:
+    kept = running.manifest.storage
+    return kept.kind if kept is not None and kept.kind in ("float32", "float16", "int8") else "float32"
+
+
+def single_thread(threads: int) -> None:
+    """How many threads torch may use."""
+    torch.set_num_threads(threads)

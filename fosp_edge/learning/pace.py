@@ -1,0 +1,79 @@
+"""How much a learner may take of a computer that also controls a robot: which work, which cores, which pauses."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MODES: dict[str, str] = {"light": "behaviour", "heads": "heads", "full": "full"}
+"""Mode to the scope of `fosp_edge.agent.config`: critics and policy; reward, cost and end heads too; everything."""
+
+FULL_BELOW_S, HEADS_BELOW_S = 0.4, 1.5
+"""An update of everything that takes longer leaves too few of them: at 0.4 s there are 150 a minute, about one per ten
+steps of the robot at 20 Hz, which is FOSP's training ratio of half an update per policy step within a factor of five
+(0.5 needs 0.1 s). The heads alone still learn from rewards and costs; beyond 1.5 s only behaviour does."""
+
+
+def choose_mode(full_update_s: float) -> str:
+    """The mode for a machine on which one update of everything takes so long."""
+    return "full" if full_update_s <= FULL_BELOW_S else "heads" if full_update_s <= HEADS_BELOW_S else "light"
+
+
+def yield_to_control(cores: int | None = None) -> tuple[str, int]:
+    """Put this process where it disturbs a control loop least; returns what was had, in words, and the threads to use.
+
+    SCHED_IDLE runs when nobody else wants the core, and is pre-empted at once: next to a learner in it a control loop's
+    99th percentile stays what it is alone (measured: docs/keep-learning.md). With four cores or more the learner keeps
+    to the upper half. Threads equal the cores that it owns: more would wait for each other.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    own = available[len(available) // 2 :] if len(available) >= 4 else available
+    if cores is not None:
+        own = own[-cores:]
+    words = []
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        words.append("idle scheduling class")
+    except (OSError, AttributeError):
+        os.nice(19)
+        words.append("nice 19")
+    if len(own) < len(available):
+        os.sched_setaffinity(0, own)
+        words.append(f"cores {own[0]}-{own[-1]}")
+    # On two cores one is left to whoever drives: a learner with one thread keeps three quarters of its speed.
+    threads = len(own) if len(own) < len(available) else max(1, len(own) - 1)
+    return ", ".join(words), threads
+
+
+@dataclass
+class Throttle:
+    """Pauses between updates that grow while the control loop suffers and shrink while it does not.
+
+    Multiplicative up, slow down: a deadline missed costs the learner at once, a quiet second gives a little back.
+    """
+
+    read: Callable[[], Mapping[str, Any]]
+    """The control loop's newest figures (`fosp_edge.control.pulse`); empty while no robot runs."""
+    latency_share: float = 0.5
+    """p99 latency above this share of the period counts as suffering, before any deadline is missed."""
+    longest_s: float = 5.0
+    pause_s: float = 0.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _seen: float = -1.0
+
+    def breathe(self) -> None:
+        """Give way. Call it before every update."""
+        pulse = self.read()
+        written = float(pulse.get("unix_s", -1.0))
+        if written != self._seen and pulse:
+            self._seen = written
+            suffering = pulse.get("missed", 0) > 0 or pulse.get("p99_latency_s", 0.0) > self.latency_share * pulse.get(
+                "period_s", 1.0
+            )
+            self.pause_s = min(self.longest_s, max(0.05, 2.0 * self.pause_s)) if suffering else 0.8 * self.pause_s
+            if self.pause_s < 0.01:
+                self.pause_s = 0.0
+        if self.pause_s:
+            self.sleep(self.pause_s)

@@ -1,0 +1,80 @@
+"""The gate's judgement: every line it draws is crossed alone, and the refusal names that line with its figures."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, paired
+
+SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
+SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
+GOOD = Evidence(
+    parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
+    level=0.2, running_level=0.2, model={"own": SAME, "offline": SAME}, known_violations=40, missed=8,
+    running_missed=8, value={"own": SAME}, cost={"own": SAME}, imitation=0.1, running_imitation=0.1,
+    proven_episodes=20, shadow=SHADOW,
+)  # fmt: skip
+
+
+def test_what_is_like_the_running_bundle_is_admitted():
+    verdict = judge(GOOD)
+    assert verdict.admitted and "all" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("integrity", {"integrity": "a hash differs"}),
+        ("contract", {"contract": ("camera wrist: another calibration",)}),
+        ("parity", {"parity_action": 0.01}),
+        ("latency", {"latency_s": 0.02}),
+        ("latency", {"latency_s": 0.0101, "running_latency_s": 0.001}),
+        ("filter level", {"level": 0.3}),
+        ("known violations", {"missed": 12}),
+        ("known violations", {"known_violations": 3, "missed": 0, "running_missed": 0}),
+        ("world model, own", {"model": {"own": replace(SAME, mean=0.1), "offline": SAME}}),
+        ("world model, offline", {"model": {"own": SAME, "offline": replace(SAME, mean=0.04, low=0.03)}}),
+        ("value, own", {"value": {"own": paired([0.2] * 20, 1.0)}}),
+        ("value, own", {"value": {"own": paired([float("nan")] + [0.0] * 20, 1.0)}}),
+        ("value, own", {"value": {"own": paired([0.0] * 3, 1.0)}}),
+        ("cost, own", {"cost": {"own": replace(SAME, mean=0.06)}}),
+        ("proven actions", {"imitation": 0.2}),
+        ("shadow", {"shadow": None}),
+        ("shadow", {"shadow": replace(SHADOW, broken="candidates")}),
+        ("shadow length", {"shadow": replace(SHADOW, ticks=10)}),
+        ("shadow interventions", {"shadow": replace(SHADOW, intervention_share=0.3)}),
+        ("shadow chatter", {"shadow": replace(SHADOW, chatter=0.5)}),
+        ("shadow surprise", {"shadow": replace(SHADOW, surprise=3.0)}),
+        ("shadow difference", {"shadow": replace(SHADOW, difference=0.7)}),
+    ],
+)
+def test_each_line_alone_refuses_with_its_figures(name, change):
+    verdict = judge(replace(GOOD, **change))
+    failed = [check for check in verdict.checks if not check.passed]
+    assert [check.name for check in failed] == [name]
+    assert name in verdict.sentence and failed[0].figures in verdict.sentence
+
+
+def test_nothing_measured_admits_nothing():
+    verdict = judge(Evidence())
+    assert not verdict.admitted
+    assert {check.name for check in verdict.checks if check.passed} == {"integrity", "contract"}
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        found = paired(random.normal(0.3, 1.0, 30), 1.0, seed=trial, resamples=300)
+        covered += found.low <= 0.3 <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_every_threshold_says_why():
+    import inspect
+
+    source = inspect.getsource(GateThresholds)
+    for item in fields(GateThresholds):
+        following = source.split(f"{item.name}:", 1)[1].split("\n", 1)[1].lstrip()
+        assert following.startswith('"""'), item.name
