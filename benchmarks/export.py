@@ -27,6 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from export.candidates import Candidates
 from export.compact import compact
 from export.conversion import Yardstick
 from export.drift import Steps, recorded_inputs
@@ -79,9 +80,9 @@ class Forms:
 
     def __init__(self, agent: Agent, episodes: list[Steps], threads: list[int], compiled: bool) -> None:
         config = agent.config
-        self.agent, self.episodes = agent, episodes
+        self.agent, self.episodes, samples = agent, episodes, Candidates.of(agent).samples
         plain = export_step(StepModule(agent))
-        ticks = list(recorded_inputs(episodes[:1], config.groups, config.classes, 6, config.action_size))
+        ticks = list(recorded_inputs(episodes[:1], config.groups, config.classes, samples, config.action_size))
         leader, feeds = GraphPolicy(plain, config), []
         for inputs in ticks:
             feeds.append(leader.feeds(inputs))
@@ -111,7 +112,8 @@ class Forms:
 
     def _recorded(self, plain: bytes) -> list[Feeds]:
         config, policy, found = self.agent.config, GraphPolicy(plain, self.agent.config), []
-        inputs = recorded_inputs(self.episodes, config.groups, config.classes, 6, config.action_size, seed=3)
+        samples = Candidates.of(self.agent).samples
+        inputs = recorded_inputs(self.episodes, config.groups, config.classes, samples, config.action_size, seed=3)
         for _, item in zip(range(CALIBRATION_TICKS), inputs, strict=False):
             found.append(policy.feeds(item))
             policy.step(item)

@@ -167,7 +167,7 @@ def test_with_an_online_policy_both_propose_and_the_better_one_is_in_row_0() -> 
     parity = check_parity(agent, graph, [make_episode(1, rows=40)])
     assert parity.steps == 40 and parity.action_error < 1e-4
     policy, chosen = GraphPolicy(graph, agent.config), set()
-    for inputs in recorded_inputs([make_episode(2, rows=60)], 4, 4, SAMPLES, 3):
+    for inputs in recorded_inputs([make_episode(2, rows=60)], 4, 4, Candidates.of(agent).samples, 3):
         found = policy.step(inputs)
         merit = 5.0 * (found.reward_value[1:3] - 0.1 * found.cost_value[1:3])
         better = 1 + int(np.argmax(merit))
