@@ -50,6 +50,11 @@ VERBS: dict[str, Verb] = {
         "Go on learning from the robot's own experience, without unlearning.",
         "fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/own",
     ),
+    "compare": Verb(
+        "fosp_edge.cli.compare:compare",
+        "Compare two trainings: configuration, metrics, curves.",
+        "fosp-edge compare runs/train/nano-fosp-s0 runs/train/nano-bc-s0 --out compare.png",
+    ),
     "export": Verb(
         "fosp_edge.cli.export:export",
         "Turn a checkpoint into a bundle, with a parity check.",
