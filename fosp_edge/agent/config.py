@@ -46,6 +46,8 @@ class Config:
     decoded_share: float = 1.0
     """Share of a batch's frames that is decoded for the reconstruction loss."""
     model_learning_rate: float = 1e-4
+    model_final_rate: float = 1.0
+    """Share of the world model's learning rate that is left when it stops learning, falling linearly; 1: constant."""
     model_epsilon: float = 1e-8
     model_clip: float = 1000.0
 
