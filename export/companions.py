@@ -83,12 +83,12 @@ class ImaginationModule(nn.Module):
     INPUTS = ("deterministic", "stochastic", "candidates", "latent_noise")
     OUTPUTS = ("reachability", "reward", "cost", "proceed", "max_reachability")
 
-    def __init__(self, agent: Agent, horizon: int = HORIZON) -> None:
+    def __init__(self, agent: Agent, horizon: int = HORIZON, rows: Candidates | None = None) -> None:
         super().__init__()
         config, model = agent.config, agent.world_model
         if config.trained_elsewhere:
             raise ValueError("looking ahead needs an agent of this project's own architecture; leave out --look-ahead")
-        self.config, self.horizon, self.rows = config, horizon, len(Candidates.of(agent).names)
+        self.config, self.horizon, self.rows = config, horizon, len((rows or Candidates.of(agent)).names)
         self.latent = LatentStep.of(model.rssm)
         policy = list(policies_of(agent).values())[-1]
         heads = [policy.head, agent.critics.reach_state, model.reward, model.cost, model.proceed]

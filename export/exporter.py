@@ -91,6 +91,7 @@ def export_bundle(
     closed_loop: Driver | None = None,
     look_ahead: bool = False,
     decoder: bool = False,
+    search: bool = False,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -108,6 +109,7 @@ def export_bundle(
         closed_loop: drives a bundle that is not yet written; None if there is no simulator.
         look_ahead: add the imagination graph.
         decoder: add the decoder graph.
+        search: add the candidate `least-harm` (`export.candidates`).
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
@@ -118,12 +120,12 @@ def export_bundle(
     unknown = _unknown_scores(agent, look_ahead=look_ahead, decoder=decoder, precision=precision)
     yardstick = functools.cache(lambda: Yardstick(agent, enough(held_out)))
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
-    config, rows = agent.config, Candidates.of(agent)
-    metadata = _metadata(name, contract, agent)
-    plain = export_step(StepModule(agent), metadata)
+    config, rows = agent.config, Candidates.of(agent, search=search)
+    metadata = _metadata(name, contract, agent, rows)
+    plain = export_step(StepModule(agent, rows), metadata)
     graph = compact(plain)
     calibration = UNCALIBRATED if REACHABILITY in unknown else _calibrated(agent, held_out, miss_rate)
-    parity = check_parity(agent, graph, held_out[:PARITY_EPISODES])
+    parity = check_parity(agent, graph, held_out[:PARITY_EPISODES], rows=rows)
     now = _now()
     manifest = Manifest(
         name=name,
@@ -157,7 +159,7 @@ def export_bundle(
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
         files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
     if look_ahead:
-        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))
+        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent, rows=rows), metadata))
     if decoder:
         files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
     if precision != "float32":
@@ -189,13 +191,21 @@ def convert_bundle(
     agent = agent_of_bundle(bundle)
     manifest = bundle.manifest
     contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
-    plain = export_step(StepModule(agent), _metadata(manifest.name, contract, agent))
+    rows = Candidates.of(agent, search="least-harm" in manifest.candidates)
+    plain = export_step(StepModule(agent, rows), _metadata(manifest.name, contract, agent, rows))
     files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
     manifest = replace(
         manifest,
         gate=None,
+        candidates=rows.names,
+        sampled_candidates=rows.samples,
         filter=replace(
-            manifest.filter, level=miss_rate, data_sha256=data_sha256, trajectories=RECORDED, date_utc=_now()
+            manifest.filter,
+            level=miss_rate,
+            data_sha256=data_sha256,
+            trajectories=RECORDED,
+            date_utc=_now(),
+            look_ahead_sha256=None,
         ),
         provenance=manifest.provenance | {"converted_from": bundle.id},
         created_utc=_now(),
@@ -299,7 +309,7 @@ def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:
         )
 
 
-def _metadata(name: str, contract: Contract, agent: Agent) -> dict[str, str]:
+def _metadata(name: str, contract: Contract, agent: Agent, rows: Candidates) -> dict[str, str]:
     """What a graph says of itself to whoever finds it without its bundle."""
     config = agent.config
     return {
@@ -310,5 +320,5 @@ def _metadata(name: str, contract: Contract, agent: Agent) -> dict[str, str]:
         "cameras": ", ".join(camera.name for camera in contract.cameras),
         "actions": ", ".join(f"{channel.name} ({channel.unit})" for channel in contract.actions),
         "latent": f"deterministic {config.deterministic}, stochastic {config.groups} x {config.classes}",
-        "candidates": ", ".join(Candidates.of(agent).names),
+        "candidates": ", ".join(rows.names),
     }

@@ -97,6 +97,14 @@ class Reachability(nn.Module):
         super().__init__()
         self.value = TwoHotMean(config) if config.reachability_form == "two_hot" else None
 
+    def rank(self, logits: Tensor) -> Tensor:
+        """What grows with it and saturates nowhere: the logit, or the value before it is cut off; [N]."""
+        return logits.squeeze(-1) if self.value is None else self.value(logits)
+
+    def of_rank(self, rank: Tensor) -> Tensor:
+        """A number from 0 to 1, [N] -> [N]."""
+        return torch.sigmoid(rank) if self.value is None else rank.clamp(0.0, 1.0)
+
     def forward(self, logits: Tensor) -> Tensor:
         """A number from 0 to 1."""
-        return torch.sigmoid(logits).squeeze(-1) if self.value is None else self.value(logits).clamp(0.0, 1.0)
+        return self.of_rank(self.rank(logits))

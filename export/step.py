@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from export.candidates import Candidates, policies_of
+from export.candidates import SEARCH_DEVIATION, Candidates, policies_of
 from export.latent_step import LatentStep, Reachability, TwoHotMean
 from export.layers import Dense, FirstLayers, laid_out, linear_bias, linear_weight
 from fosp_edge.agent.agent import Agent
@@ -40,10 +40,10 @@ OUTPUTS = (
 class StepModule(nn.Module):
     """Observation and carried state in; next state, candidate actions and their scores out. Batch of one."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, candidates: Candidates | None = None) -> None:
         super().__init__()
         config = agent.config
-        self.config, self.candidates = config, Candidates.of(agent)
+        self.config, self.candidates = config, candidates or Candidates.of(agent)
         model, rssm, critics = agent.world_model, agent.world_model.rssm, agent.critics
         self.encoder, self.latent = model.encoder, LatentStep.of(rssm)
         policies = [policy.head for policy in policies_of(agent).values()]
@@ -105,12 +105,18 @@ class StepModule(nn.Module):
 
         *proposals, reward, cost, reach, reach_state = self.first(for_heads, next_stochastic)
         candidates = self._propose(proposals, action, action_noise)
-        by_reward, by_cost, by_reach = torch.split(self.by_action(candidates), self.scored_widths, -1)
-        reward_rest, cost_rest, reach_rest, reach_state_rest = list(self.rest)[len(proposals) :]
-        reward_value = self.value(reward_rest(reward + by_reward))
-        cost_value = self.value(cost_rest(cost + by_cost))
-        reachability = self.reachability(reach_rest(reach + by_reach))
-        state_reachability = self.reachability(reach_state_rest(reach_state))
+        state_reachability = self.reachability(self.rest[-1](reach_state))
+        rows: tuple[Tensor, ...] = (candidates, *self._score(candidates, (reward, cost, reach)))
+        if self.candidates.search:
+            least = rows[3][: len(proposals) + self.candidates.samples].argmin(0, keepdim=True)
+            around = (candidates.index_select(0, least) + SEARCH_DEVIATION * action_noise).clamp(-1.0, 1.0)
+            searched = (around, *self._score(around, (reward, cost, reach)))
+            found = searched[3].argmin(0, keepdim=True)
+            rows = tuple(
+                torch.cat([row, more.index_select(0, found)]) for row, more in zip(rows, searched, strict=True)
+            )
+        candidates, reward_value, cost_value, ranks = rows
+        reachability = self.reachability.of_rank(ranks)
         if len(proposals) > 1:
             merit = reward_value - self.config.expansion_cost_weight * cost_value
             best = merit[: len(proposals)].argmax(0, keepdim=True)
@@ -127,6 +133,17 @@ class StepModule(nn.Module):
             reachability,
             state_reachability,
             surprise,
+        )
+
+    def _score(self, actions: Tensor, first: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Reward value, cost value and rank of reachability of actions, [rows, A] -> [rows] each."""
+        reward_rest, cost_rest, reach_rest, _ = list(self.rest)[-4:]
+        by_reward, by_cost, by_reach = torch.split(self.by_action(actions), self.scored_widths, -1)
+        reward, cost, reach = first
+        return (
+            self.value(reward_rest(reward + by_reward)),
+            self.value(cost_rest(cost + by_cost)),
+            self.reachability.rank(reach_rest(reach + by_reach)),
         )
 
     def _propose(self, first: list[Tensor], previous_action: Tensor, noise: Tensor) -> Tensor:

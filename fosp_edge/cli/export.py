@@ -69,6 +69,9 @@ def export(
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Add the candidate least-harm: a search around the least unsafe proposal.")
+    ] = False,
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Add the decoder graph: what the agent believes it sees.")
     ] = False,
@@ -160,6 +163,7 @@ def export(
             closed_loop=safereach_driver(recording.robot, closed_loop),
             look_ahead=look_ahead,
             decoder=decoder,
+            search=search,
         )  # fmt: skip
     parity, calibration = exported.manifest.parity, exported.calibration
     table = Table(title=f"bundle {exported.path.name[:12]}", show_header=False)
