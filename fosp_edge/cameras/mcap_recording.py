@@ -6,7 +6,7 @@ containers and both encodings are read by the mcap packages; only the layout of 
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class McapSource:
         """Let go of the file."""
         self._play.close()
 
-    def _played(self) -> "Iterator[Picture] | Any":
+    def _played(self) -> Generator[Picture, None, None]:
         pace, sequence = Pace(), 0
         while True:
             for image, taken_ns in self._messages():
