@@ -133,7 +133,7 @@ def measure_link(port: str, times: int) -> dict[str, Any]:
 def measure_bus(kind: str, port: str, times: int) -> dict[str, Any]:
     """Sync reads of six servos by this project's bus."""
     family, ids = FAMILIES[kind], tuple(range(1, JOINTS + 1))
-    bus = ServoBus(port, family, ids, state_timeout_s=1.0)
+    bus = ServoBus(port, family, ids, state_timeout_s=1.0, register_timeout_s=2.0)
     bus.handshake()
     result: dict[str, Any] = timed(bus.read_states, times)
     goals = [2048] * JOINTS

@@ -47,6 +47,13 @@ class GuidedCapture:
         """Whether nothing is missing any more."""
         return len(self.detections) >= 20 and self._coverage is not None and not self._coverage.missing
 
+    @property
+    def missing(self) -> list[str]:
+        """What to do next, most useful first."""
+        if self._coverage is None:
+            return ["move the board to another place and tilt"]
+        return list(self._coverage.missing)
+
     def offer(self, frame: TimedImage) -> Guidance:
         """Look at one frame, keep it or say why not."""
         try:
@@ -77,7 +84,7 @@ class GuidedCapture:
 
     def _answer(self, frame: TimedImage, detection: Detection | None, kept: bool, message: str) -> Guidance:
         picture = frame.image if frame.image.ndim == 3 else np.stack([frame.image] * 3, axis=-1)
-        picture = np.ascontiguousarray(picture)
+        picture = np.array(picture)  # drawn upon: what is kept stays as it was taken
         height, width = picture.shape[:2]
         if self._coverage is not None:
             for row, column in np.argwhere(self._coverage.corners < 5):

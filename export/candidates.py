@@ -6,6 +6,8 @@ from fosp_edge.agent.agent import Agent, Policy
 
 SAMPLES = 6
 """Samples of the policies among the candidates."""
+SEARCH_DEVIATION = 0.3
+"""Spread of the samples around the least reachable proposal, in the search for `least-harm`."""
 
 
 def policies_of(agent: Agent) -> dict[str, Policy]:
@@ -25,20 +27,24 @@ class Candidates:
 
     policies: tuple[str, ...]
     samples: int = SAMPLES
+    search: bool = False
+    """Add the row `least-harm`: one generation of a gradient-free search, the least reachable of as many samples around
+    the least reachable proposal of the policies. It scores more actions, and finds the critic's errors as well
+    as safety: off unless asked for."""
 
     @staticmethod
-    def of(agent: Agent) -> "Candidates":
+    def of(agent: Agent, *, search: bool = False) -> "Candidates":
         """The rows that an agent's graph has."""
         names = tuple(policies_of(agent))
         # As many rows whatever the policies: one bundle can then follow another while the robot moves and records.
-        return Candidates(names, SAMPLES if len(names) == 1 else SAMPLES - len(names))
+        return Candidates(names, SAMPLES if len(names) == 1 else SAMPLES - len(names), search)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What stands in each row."""
         means = ("policy",) if len(self.policies) == 1 else ("policy", *self.policies)
         samples = tuple(f"sample-{index}" for index in range(1, self.samples + 1))
-        return (*means, *samples, "hold", "retreat")
+        return (*means, *samples, "hold", "retreat", *(("least-harm",) if self.search else ()))
 
     @property
     def sources(self) -> tuple[int, ...]:

@@ -13,7 +13,6 @@ from export.graph import export_module
 from export.latent_step import LatentStep, TwoHotMean
 from export.layers import Dense, FirstLayers, GroupTable, laid_out, linear_weight
 from fosp_edge.agent.agent import Agent
-from fosp_edge.agent.distributions import bin_centres
 
 HORIZON = 5
 """Imagined steps behind each candidate: a quarter of a second at 20 Hz."""
@@ -84,11 +83,13 @@ class ImaginationModule(nn.Module):
     INPUTS = ("deterministic", "stochastic", "candidates", "latent_noise")
     OUTPUTS = ("reachability", "reward", "cost", "proceed", "max_reachability")
 
-    def __init__(self, agent: Agent, horizon: int = HORIZON) -> None:
+    def __init__(self, agent: Agent, horizon: int = HORIZON, rows: Candidates | None = None) -> None:
         super().__init__()
         config, model = agent.config, agent.world_model
-        self.config, self.horizon, self.rows = config, horizon, len(Candidates.of(agent).names)
-        self.latent = LatentStep(model.rssm)
+        if config.trained_elsewhere:
+            raise ValueError("looking ahead needs an agent of this project's own architecture; leave out --look-ahead")
+        self.config, self.horizon, self.rows = config, horizon, len((rows or Candidates.of(agent)).names)
+        self.latent = LatentStep.of(model.rssm)
         policy = list(policies_of(agent).values())[-1]
         heads = [policy.head, agent.critics.reach_state, model.reward, model.cost, model.proceed]
         self.first = FirstLayers(heads, config.deterministic, config.groups, config.classes)
@@ -96,7 +97,7 @@ class ImaginationModule(nn.Module):
         self.width = linear_weight(model.rssm.prior[0]).shape[0]
         self.from_deterministic = Dense(torch.cat([linear_weight(model.rssm.prior[0]).T, self.first.deterministic], -1))
         self.prior_rest = laid_out(nn.Sequential(*list(model.rssm.prior)[1:]))
-        self.value = TwoHotMean(bin_centres(config.bins))
+        self.value = TwoHotMean(config)
 
     def forward(
         self, deterministic: Tensor, stochastic: Tensor, candidates: Tensor, latent_noise: Tensor

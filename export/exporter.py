@@ -27,13 +27,15 @@ from export.reference import recorded_reachability
 from export.restore import agent_of_bundle
 from export.step import StepModule
 from export.storage import Storage, pack
-from export.thresholds import Calibration, calibrate
+from export.thresholds import UNCALIBRATED, Calibration, calibrate
 from export.trial import Trial, Trials
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import (
     GATE_FILE,
     GRAPH_FILE,
+    IMAGINATION_FILE,
+    REACHABILITY,
     RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
@@ -45,7 +47,7 @@ from fosp_edge.bundle.manifest import (
     Manifest,
 )
 
-INITIAL_FILE, DECODER_FILE, IMAGINATION_FILE = "initial.onnx", "decoder.onnx", "imagination.onnx"
+INITIAL_FILE, DECODER_FILE = "initial.onnx", "decoder.onnx"
 TRIALS_FILE = "precisions.json"
 PARITY_EPISODES = 3
 Driver = Callable[[Manifest, dict[str, bytes]], Sequence[tuple[float, float]]]
@@ -89,6 +91,7 @@ def export_bundle(
     closed_loop: Driver | None = None,
     look_ahead: bool = False,
     decoder: bool = False,
+    search: bool = False,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -106,6 +109,7 @@ def export_bundle(
         closed_loop: drives a bundle that is not yet written; None if there is no simulator.
         look_ahead: add the imagination graph.
         decoder: add the decoder graph.
+        search: add the candidate `least-harm` (`export.candidates`).
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
@@ -113,18 +117,15 @@ def export_bundle(
     if not held_out:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
     _refuse_other_shapes(agent, contract)
+    unknown = _unknown_scores(agent, look_ahead=look_ahead, decoder=decoder, precision=precision)
     yardstick = functools.cache(lambda: Yardstick(agent, enough(held_out)))
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
-    config, rows = agent.config, Candidates.of(agent)
-    metadata = _metadata(name, contract, agent)
-    plain = export_step(StepModule(agent), metadata)
+    config, rows = agent.config, Candidates.of(agent, search=search)
+    metadata = _metadata(name, contract, agent, rows)
+    plain = export_step(StepModule(agent, rows), metadata)
     graph = compact(plain)
-    generator = torch.Generator().manual_seed(0)
-    measured = [
-        (recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out
-    ]
-    calibration = calibrate(measured, miss_rate)
-    parity = check_parity(agent, graph, held_out[:PARITY_EPISODES])
+    calibration = UNCALIBRATED if REACHABILITY in unknown else _calibrated(agent, held_out, miss_rate)
+    parity = check_parity(agent, graph, held_out[:PARITY_EPISODES], rows=rows)
     now = _now()
     manifest = Manifest(
         name=name,
@@ -150,13 +151,15 @@ def export_bundle(
         # The configuration makes the agent again; a caller's own copy of it cannot be allowed to differ.
         provenance=provenance | {"config": config.to_dict(), "false_alarm_rate": calibration.false_alarm_rate},
         storage=conversion,
+        unknown_scores=unknown,
     )
     # The slow copies are made anew from the critics when learning goes on.
     weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
     files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, kept_as)}
-    files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
+    if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
+        files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
     if look_ahead:
-        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent), metadata))
+        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent, rows=rows), metadata))
     if decoder:
         files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
     if precision != "float32":
@@ -188,13 +191,21 @@ def convert_bundle(
     agent = agent_of_bundle(bundle)
     manifest = bundle.manifest
     contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
-    plain = export_step(StepModule(agent), _metadata(manifest.name, contract, agent))
+    rows = Candidates.of(agent, search="least-harm" in manifest.candidates)
+    plain = export_step(StepModule(agent, rows), _metadata(manifest.name, contract, agent, rows))
     files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
     manifest = replace(
         manifest,
         gate=None,
+        candidates=rows.names,
+        sampled_candidates=rows.samples,
         filter=replace(
-            manifest.filter, level=miss_rate, data_sha256=data_sha256, trajectories=RECORDED, date_utc=_now()
+            manifest.filter,
+            level=miss_rate,
+            data_sha256=data_sha256,
+            trajectories=RECORDED,
+            date_utc=_now(),
+            look_ahead_sha256=None,
         ),
         provenance=manifest.provenance | {"converted_from": bundle.id},
         created_utc=_now(),
@@ -253,6 +264,36 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float) -> Calibration:
+    generator = torch.Generator().manual_seed(0)
+    return calibrate(
+        [(recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out],
+        miss_rate,
+    )
+
+
+_LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}
+
+
+def _unknown_scores(agent: Agent, *, look_ahead: bool, decoder: bool, precision: Precision | None) -> tuple[str, ...]:
+    """Outputs of the graph that the agent never learnt. Raises BundleError if something else is asked of it that it
+    cannot do."""
+    config = agent.config
+    if decoder and not config.has_decoder:
+        raise BundleError("the agent came without its decoder, so there is no decoder graph; leave out --decoder")
+    if look_ahead and config.trained_elsewhere:
+        raise BundleError(
+            "the look-ahead graph needs an agent of this project's own architecture; leave out --look-ahead"
+        )
+    found = tuple(score for score, head in _LEARNT_BY.items() if head in config.unknown)
+    if REACHABILITY in found and precision != "float32":
+        raise BundleError(
+            "precisions are compared by what they do to the filter, and an agent without reachability has none; export "
+            "with --precision float32"
+        )
+    return found
+
+
 def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:
     """Raises BundleError: the agent does not take what the recordings hold."""
     config = agent.config
@@ -268,7 +309,7 @@ def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:
         )
 
 
-def _metadata(name: str, contract: Contract, agent: Agent) -> dict[str, str]:
+def _metadata(name: str, contract: Contract, agent: Agent, rows: Candidates) -> dict[str, str]:
     """What a graph says of itself to whoever finds it without its bundle."""
     config = agent.config
     return {
@@ -279,5 +320,5 @@ def _metadata(name: str, contract: Contract, agent: Agent) -> dict[str, str]:
         "cameras": ", ".join(camera.name for camera in contract.cameras),
         "actions": ", ".join(f"{channel.name} ({channel.unit})" for channel in contract.actions),
         "latent": f"deterministic {config.deterministic}, stochastic {config.groups} x {config.classes}",
-        "candidates": ", ".join(Candidates.of(agent).names),
+        "candidates": ", ".join(rows.names),
     }

@@ -42,6 +42,12 @@ def linear_weight(layer: nn.Module) -> Tensor:
     return layer.weight
 
 
+def linear_bias(layer: nn.Module) -> Tensor:
+    """Bias [out] of a linear layer; zeros if it has none."""
+    assert isinstance(layer, nn.Linear)
+    return layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach()
+
+
 class FirstLayers(nn.Module):
     """The linear first layers of several heads over the same latent, as one matrix and one table.
 
@@ -56,6 +62,10 @@ class FirstLayers(nn.Module):
         self.deterministic = torch.cat([weight[:, :deterministic] for weight in weights]).T
         """[D, sum of widths]: for whoever joins it with other maps of h."""
         self.table = GroupTable(torch.cat([weight[:, deterministic:end] for weight in weights]).T, groups, classes)
+        # The project's own maps before a norm carry none.
+        biases = [linear_bias(head[0]) for head in heads]
+        self.bias = torch.cat(biases) if any(bool(bias.any()) for bias in biases) else None
+        """[sum of widths], for whoever makes that product."""
 
     def forward(self, from_deterministic: Tensor, stochastic: Tensor) -> tuple[Tensor, ...]:
         """h times `deterministic`, [N, W], and class indices [N, G] -> one [N, width] per head."""

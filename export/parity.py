@@ -30,7 +30,9 @@ class _Worst:
     steps: int = 0
 
 
-def check_parity(agent: Agent, graph: bytes, episodes: Sequence[Steps], seed: int = 0) -> Parity:
+def check_parity(
+    agent: Agent, graph: bytes, episodes: Sequence[Steps], seed: int = 0, rows: Candidates | None = None
+) -> Parity:
     """Run graph and agent through recorded episodes, each carrying its own recurrent state.
 
     A tick in which rounding flips a near-tie of a categorical is counted and the graph's state is set back to the
@@ -43,9 +45,9 @@ def check_parity(agent: Agent, graph: bytes, episodes: Sequence[Steps], seed: in
     if not episodes:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
     config = agent.config
-    reference, policy, worst = ReferencePolicy(agent), GraphPolicy(graph, config), _Worst()
-    samples = Candidates.of(agent).samples
-    for inputs in recorded_inputs(episodes, config.groups, config.classes, samples, config.action_size, seed):
+    rows = rows or Candidates.of(agent)
+    reference, policy, worst = ReferencePolicy(agent, rows), GraphPolicy(graph, config), _Worst()
+    for inputs in recorded_inputs(episodes, config.groups, config.classes, rows.samples, config.action_size, seed):
         expected, found = reference.step(inputs), policy.step(inputs)
         worst.steps += 1
         if not np.array_equal(found.stochastic, expected.stochastic):

@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
+from torch import Tensor
 
-from export.candidates import Candidates, policies_of
+from export.candidates import SEARCH_DEVIATION, Candidates, policies_of
 from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.agent import reachability as probability
 from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
 from fosp_edge.agent.rssm import Latent
 
@@ -43,8 +45,8 @@ class Outputs:
 class ReferencePolicy:
     """One tick at a time in eager PyTorch, written with the modules that are trained and none of the graph's tricks."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent.eval()
+    def __init__(self, agent: Agent, rows: Candidates | None = None) -> None:
+        self.agent, self.rows = agent.eval(), rows or Candidates.of(agent)
         self._latent: Latent | None = None
 
     @torch.no_grad()
@@ -68,12 +70,19 @@ class ReferencePolicy:
         noise = torch.from_numpy(inputs.action_noise)
         samples = [
             (proposals[source][0] + proposals[source][1] * noise[row]).clamp(-1.0, 1.0)
-            for row, source in enumerate(Candidates.of(agent).sources)
+            for row, source in enumerate(self.rows.sources)
         ]
         means = [mean for mean, _ in proposals]
         candidates = torch.cat([*means, *samples, torch.zeros_like(means[0]), -action])
+        if self.rows.search:
+            proposed = torch.cat([*means, *samples])
+            least = proposed[self._reach(features, proposed).argmin()]
+            around = (least + SEARCH_DEVIATION * noise).clamp(-1.0, 1.0)
+            candidates = torch.cat([candidates, around[self._reach(features, around).argmin()][None]])
         pair = torch.cat([features.expand(len(candidates), -1), candidates], -1)
-        rewards, costs = two_hot_mean(critics.reward_action(pair)), two_hot_mean(critics.cost_action(pair))
+        spacing = agent.config.bin_spacing
+        rewards = two_hot_mean(critics.reward_action(pair), spacing)
+        costs = two_hot_mean(critics.cost_action(pair), spacing)
         rows = torch.arange(len(candidates))
         if len(means) > 1:
             merit = rewards - agent.config.expansion_cost_weight * costs
@@ -83,10 +92,18 @@ class ReferencePolicy:
             candidates=candidates[rows].numpy(),
             reward_value=rewards[rows].numpy(),
             cost_value=costs[rows].numpy(),
-            reachability=torch.sigmoid(critics.reach_action(pair).squeeze(-1))[rows].numpy(),
-            state_reachability=float(torch.sigmoid(critics.reach_state(features))),
+            reachability=probability(critics.reach_action(pair), agent.config)[rows].numpy(),
+            state_reachability=float(probability(critics.reach_state(features), agent.config)),
             surprise=float(categorical_kl(posterior, prior)),
         )
+
+    def _reach(self, features: Tensor, actions: Tensor) -> Tensor:
+        """What ranks actions by reachability in one latent state, [1, F] and [rows, A] -> [rows]."""
+        pair = torch.cat([features.expand(len(actions), -1), actions], -1)
+        logits: Tensor = self.agent.critics.reach_action(pair)
+        if self.agent.config.reachability_form == "two_hot":
+            return two_hot_mean(logits, self.agent.config.bin_spacing)
+        return logits.squeeze(-1)
 
 
 @torch.no_grad()
@@ -102,5 +119,5 @@ def recorded_reachability(
         embedding, previous, torch.from_numpy(steps["is_first"])[None], generator
     )
     pair = torch.cat([latents.features()[0], actions], -1)
-    result: FloatArray = torch.sigmoid(agent.critics.reach_action(pair).squeeze(-1)).numpy()
+    result: FloatArray = probability(agent.critics.reach_action(pair), agent.config).numpy()
     return result

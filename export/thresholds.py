@@ -22,6 +22,10 @@ class TooLittleDataError(ValueError):
     """The held-out episodes cannot support the asked level; the message says how many are needed."""
 
 
+class UninformativeScoreError(ValueError):
+    """No threshold can tell violations from anything else; the message says why."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Threshold and how it came about."""
@@ -34,6 +38,10 @@ class Calibration:
     worst_miss_rate: float
     """What the miss rate of this one threshold does not exceed with 95 % confidence. The level itself holds on average
     over calibrations (Vovk 2012, "Conditional validity of inductive conformal predictors")."""
+
+
+UNCALIBRATED = Calibration(0.0, 0.0, 0, 1.0, 1.0)
+"""Of an agent without reachability: nothing is feasible, and no episode speaks for that."""
 
 
 def onset_score(reachability: npt.NDArray[np.float32], violation: npt.NDArray[np.float32]) -> float | None:
@@ -59,6 +67,7 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
 
     Raises:
         TooLittleDataError: fewer episodes with a violation than the level needs.
+        UninformativeScoreError: reachability is 0 where it should be highest.
     """
     scores: list[float] = []
     quiet: list[npt.NDArray[np.float32]] = []
@@ -75,6 +84,12 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
             f"{level:g}; found {len(scores)}. Collect more episodes, or accept a higher --miss-rate"
         )
     ordered = np.sort(np.asarray(scores, np.float32))
+    if ordered[rank - 1] <= 0.0:
+        raise UninformativeScoreError(
+            f"the agent's reachability is 0 right up to {int(np.sum(ordered <= 0.0))} of {len(ordered)} recorded "
+            f"violations, so no threshold alarms before all but {level:g} of them: it does not predict violations, and "
+            "no filter can be built on it"
+        )
     threshold = float(np.nextafter(ordered[rank - 1], np.float32(0.0)))
     ticks = np.concatenate(quiet) if quiet else np.zeros(0, np.float32)
     # Above what half of the violations reach, moving on is no better than standing still.

@@ -1,6 +1,11 @@
-"""One thread per numerical library: sharing small matrices among threads costs more than it gains."""
+"""One thread per numerical library: sharing small matrices among threads costs more than it gains.
+
+State that outlives a process (a latched stop) goes where no real robot's is.
+"""
 
 import os
+import tempfile
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="fosp-edge-tests-")

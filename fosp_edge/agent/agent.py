@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from fosp_edge.agent.block_rssm import BlockRSSM
 from fosp_edge.agent.config import Config
+from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.networks import Decoder, Encoder, Head
 from fosp_edge.agent.rssm import RSSM
 
@@ -17,12 +19,34 @@ class WorldModel(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        self.rssm = RSSM(config, self.encoder.output_size)
-        self.decoder = Decoder(config)
-        self.reward = Head(config.feature_size, config.bins, config, zero=True)
-        self.cost = Head(config.feature_size, config.bins, config, zero=True)
-        self.proceed = Head(config.feature_size, 1, config)
+        self.rssm = (BlockRSSM if config.recurrence == "block_gru" else RSSM)(config, self.encoder.output_size)
+        self.decoder: Decoder
+        if config.has_decoder:
+            self.decoder = Decoder(config)
+        layers = config.model_head_layers
+        self.reward = Head(config.feature_size, config.bins, config, zero=True, layers=layers)
+        if "cost" in config.unknown:
+            self.cost: Head = _unknown(config.feature_size, config.bins, config)
+        else:
+            self.cost = Head(config.feature_size, config.bins, config, zero=True, layers=layers)
+        self.proceed = Head(config.feature_size, 1, config, layers=layers)
         """Logit of the episode going on from here."""
+
+
+UNKNOWN_LOGIT = 40.0
+"""Its sigmoid is 1 in float32."""
+
+
+def _unknown(inputs: int, outputs: int, config: Config) -> Head:
+    """A head that says the same of everything, one unit wide: what an agent has in place of what it was never given."""
+    return Head(inputs, outputs, config, zero=True, layers=1, width=1)
+
+
+def reachability(logits: Tensor, config: Config) -> Tensor:
+    """What a reachability head says, as a number from 0 to 1; [..., 1 or bins] -> [...]."""
+    if config.reachability_form == "two_hot":
+        return two_hot_mean(logits, config.bin_spacing).clamp(0.0, 1.0)
+    return torch.sigmoid(logits.squeeze(-1))
 
 
 class Critics(nn.Module):
@@ -37,16 +61,29 @@ class Critics(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         state, pair = config.feature_size, config.feature_size + config.action_size
-        self.reward_action = Head(pair, config.bins, config, zero=True)
-        self.cost_action = Head(pair, config.bins, config, zero=True)
-        self.reward_state = Head(state, config.bins, config, zero=True)
-        self.cost_state = Head(state, config.bins, config, zero=True)
-        self.reach_action = Head(pair, 1, config, zero=True)
-        self.reach_state = Head(state, 1, config, zero=True)
+
+        def head(name: str, inputs: int, outputs: int) -> Head:
+            if name in config.unknown:
+                return _unknown(inputs, outputs, config)
+            return Head(inputs, outputs, config, zero=True)
+
+        self.reward_action = head("reward_action", pair, config.bins)
+        self.cost_action = head("cost_action", pair, config.bins)
+        self.reward_state = head("reward_state", state, config.bins)
+        self.cost_state = head("cost_state", state, config.bins)
+        reach = config.bins if config.reachability_form == "two_hot" else 1
+        self.reach_action = head("reach_action", pair, reach)
+        self.reach_state = head("reach_state", state, reach)
         # Begin with "hardly ever" and let observed violations raise it. From one half it would have to decay by
         # itself, by a factor gamma_p per backup, wherever episodes end without a verdict: thousands of updates.
-        for head in (self.reach_action, self.reach_state):
-            nn.init.constant_(head.output.bias, -4.0)
+        # A reachability function that nobody trained reads 1 for ever: whatever is done, a violation follows.
+        if config.reachability_form == "logit":
+            for name, reachability in (("reach_action", self.reach_action), ("reach_state", self.reach_state)):
+                nn.init.constant_(reachability.output.bias, UNKNOWN_LOGIT if name in config.unknown else -4.0)
+        else:
+            for name, reachability in (("reach_action", self.reach_action), ("reach_state", self.reach_state)):
+                if name in config.unknown:
+                    nn.init.constant_(reachability.output.bias[-1:], UNKNOWN_LOGIT)
 
 
 class Policy(nn.Module):

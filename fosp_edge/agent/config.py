@@ -37,6 +37,39 @@ class Config:
     unimix: float = 0.01
     """Share of the uniform distribution mixed into every categorical."""
 
+    # The architecture of agents that were trained elsewhere (docs/foreign.md). The defaults are this project's own;
+    # the learner refuses anything else.
+    norm: str = "layer"
+    """`layer`, or `rms` (scale without centring)."""
+    norm_epsilon: float = 1e-5
+    dense_bias: bool = False
+    """Whether maps before a norm carry a bias."""
+    recurrence: str = "gru"
+    """`gru`, or `block_gru`: DreamerV3 of 2024, block-diagonal, starting from zeros in place of a learnt state."""
+    blocks: int = 8
+    prior_layers: int = 1
+    """Hidden layers of the prior."""
+    model_head_layers: int | None = None
+    """Hidden layers of the heads for reward, cost and continuation; None: `head_layers`."""
+    conv_kernel: int = 4
+    conv_multiples: tuple[int, ...] = (1, 2, 4, 8)
+    """Channels of the four convolutions, in units of `conv_depth`."""
+    conv_pooling: bool = False
+    """Halve the picture by taking maxima, in place of a stride."""
+    state_layers: int = 1
+    """Layers of the state's own encoder; 0: the agent does not look at the state vector."""
+    state_units: int | None = None
+    """Width of the state's own encoder; None: `hidden`."""
+    state_scaling: str = "standard"
+    """`standard`: mean and deviation of the data set; or `symlog`."""
+    bin_spacing: str = "symlog"
+    """`symlog`: bins evenly spaced there, where the mean is taken; or `symexp`: the mean is taken of their values."""
+    reachability_form: str = "logit"
+    """`logit` of a probability, or `two_hot`: a value, cut off at 0 and 1."""
+    has_decoder: bool = True
+    unknown: tuple[str, ...] = ()
+    """Heads that the agent was never given. Reachability then reads 1, certain violation; cost and reward read 0."""
+
     # World model.
     kl_dynamics: float = 0.5
     kl_representation: float = 0.1
@@ -46,6 +79,8 @@ class Config:
     decoded_share: float = 1.0
     """Share of a batch's frames that is decoded for the reconstruction loss."""
     model_learning_rate: float = 1e-4
+    model_final_rate: float = 1.0
+    """Share of the world model's learning rate that is left when it stops learning, falling linearly; 1: constant."""
     model_epsilon: float = 1e-8
     model_clip: float = 1000.0
 
@@ -157,7 +192,24 @@ class Config:
         known = {item.name for item in fields(Config)}
         if unknown := sorted(values.keys() - known):
             raise ValueError(f"the configuration has fields unknown to this version: {', '.join(unknown)}")
-        return Config(**values)
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}  # JSON has no tuples
+        return Config(**(values | lists))
+
+    @property
+    def trained_elsewhere(self) -> list[str]:
+        """Names of the architecture's fields that are not this project's own."""
+        return [
+            item.name
+            for item in fields(Config)
+            if item.name in _ARCHITECTURE and getattr(self, item.name) != item.default
+        ]
+
+
+_ARCHITECTURE = {
+    "norm", "norm_epsilon", "dense_bias", "recurrence", "prior_layers", "model_head_layers", "conv_kernel",
+    "conv_multiples", "conv_pooling", "state_layers", "state_units", "state_scaling", "bin_spacing",
+    "reachability_form", "has_decoder", "unknown",
+}  # fmt: skip
 
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -31,10 +31,23 @@ def two_hot(value: Tensor, count: int) -> Tensor:
     return low * (1.0 - share) + high * share
 
 
-def two_hot_mean(logits: Tensor) -> Tensor:
-    """The value that a two-hot distribution stands for; [..., count] -> [...]."""
-    probability = torch.softmax(logits.float(), -1)
-    return symexp((probability * bin_centres(logits.shape[-1], logits.device)).sum(-1))
+def two_hot_mean(logits: Tensor, spacing: str = "symlog") -> Tensor:
+    """The value that a two-hot distribution stands for, bins as `Config.bin_spacing` has it; [..., count] -> [...]."""
+    probability, centres = torch.softmax(logits.float(), -1), bin_centres(logits.shape[-1], logits.device)
+    if spacing == "symexp":
+        return symmetric_mean(probability, symexp(centres))
+    return symexp((probability * centres).sum(-1))
+
+
+def symmetric_mean(probability: Tensor, values: Tensor) -> Tensor:
+    """Expected value over bins that mirror each other; [..., odd count] -> [...].
+
+    Opposite bins, up to 5e8 each, are joined before they are summed: summed in order, their rounding errors would
+    drown what is left (Hafner et al. 2023).
+    """
+    half = probability.shape[-1] // 2
+    left, right = probability[..., :half] * values[:half], probability[..., half + 1 :] * values[half + 1 :]
+    return (left.flip(-1) + right).sum(-1) + probability[..., half] * values[half]
 
 
 def two_hot_loss(logits: Tensor, value: Tensor) -> Tensor:

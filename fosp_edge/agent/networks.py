@@ -6,25 +6,43 @@ import torch
 from torch import Tensor, nn
 
 from fosp_edge.agent.config import Config
+from fosp_edge.agent.distributions import symlog
 
 
-def dense(inputs: int, outputs: int, layers: int) -> list[nn.Module]:
-    """`layers` times linear, LayerNorm, SiLU; the linear maps carry no bias, the norm has one."""
+def norm(width: int, config: Config) -> nn.LayerNorm | nn.RMSNorm:
+    """The agent's kind of norm over the last axis."""
+    kind = nn.RMSNorm if config.norm == "rms" else nn.LayerNorm
+    return kind(width, eps=config.norm_epsilon)
+
+
+def dense(inputs: int, outputs: int, layers: int, config: Config) -> list[nn.Module]:
+    """`layers` times linear, norm, SiLU; the linear maps carry no bias if the norm has one."""
     modules: list[nn.Module] = []
     for index in range(layers):
-        modules += [nn.Linear(inputs if index == 0 else outputs, outputs, bias=False), nn.LayerNorm(outputs), nn.SiLU()]
+        linear = nn.Linear(inputs if index == 0 else outputs, outputs, bias=config.dense_bias)
+        modules += [linear, norm(outputs, config), nn.SiLU()]
     return modules
 
 
 class Head(nn.Sequential):
     """Hidden layers and a linear output; `zero` starts the output at zero, as critics and reward heads want it."""
 
-    def __init__(self, inputs: int, outputs: int, config: Config, *, zero: bool = False) -> None:
-        final = nn.Linear(config.hidden, outputs)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        config: Config,
+        *,
+        zero: bool = False,
+        layers: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        layers, width = layers or config.head_layers, width or config.hidden
+        final = nn.Linear(width, outputs)
         if zero:
             nn.init.zeros_(final.weight)
             nn.init.zeros_(final.bias)
-        super().__init__(*dense(inputs, config.hidden, config.head_layers), final)
+        super().__init__(*dense(inputs, width, layers, config), final)
 
     @property
     def output(self) -> nn.Linear:
@@ -35,11 +53,11 @@ class Head(nn.Sequential):
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of an image, [N, C, H, W]."""
+    """A norm over the channels of an image, [N, C, H, W]."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, config: Config) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = norm(channels, config)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each pixel's channels."""
@@ -50,24 +68,29 @@ class ChannelNorm(nn.Module):
 class Encoder(nn.Module):
     """Image and state to one feature vector.
 
-    Four stride-2 4x4 convolutions take 64x64 to 4x4; the state goes through one dense layer after being brought to
-    zero mean and unit deviation with statistics of the data set. (The paper uses symlog for vectors; joint angles
-    and positions in metres differ so little after it that a centimetre is lost in the noise of the first layer.)
+    Four convolutions that each halve the picture take 64x64 to 4x4; the state goes through one dense layer after being
+    brought to zero mean and unit deviation with statistics of the data set. (The paper uses symlog for vectors; joint
+    angles and positions in metres differ so little after it that a centimetre is lost in the noise of the first layer.)
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        depths = [config.conv_depth * 2**index for index in range(4)]
+        self._symlog = config.state_scaling == "symlog"
+        depths = [config.conv_depth * multiple for multiple in config.conv_multiples]
+        kernel, stride = config.conv_kernel, 1 if config.conv_pooling else 2
         layers: list[nn.Module] = []
         for before, after in zip([config.image_channels, *depths[:-1]], depths, strict=True):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after), nn.SiLU()]
+            layers.append(nn.Conv2d(before, after, kernel, stride, (kernel - 1) // 2, bias=config.dense_bias))
+            layers += [nn.MaxPool2d(2)] if config.conv_pooling else []
+            layers += [ChannelNorm(after, config), nn.SiLU()]
         self.image = nn.Sequential(*layers)
-        self.state = nn.Sequential(*dense(config.state_size, config.hidden, 1))
+        width = config.state_units or config.hidden
+        self.state = nn.Sequential(*dense(config.state_size, width, config.state_layers, config))
         self.state_mean: Tensor
         self.state_deviation: Tensor
         self.register_buffer("state_mean", torch.zeros(config.state_size))
         self.register_buffer("state_deviation", torch.ones(config.state_size))
-        self.output_size = depths[-1] * 16 + config.hidden
+        self.output_size = depths[-1] * 16 + (width if config.state_layers else 0)
 
     def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
         """Mean and standard deviation of the state in the data, each [S]; a constant component is not blown up."""
@@ -77,7 +100,11 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, state: Tensor) -> Tensor:
         """uint8 [N, H, W, C] and float [N, S] -> [N, output_size]."""
         pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5
-        normalised = (state - self.state_mean) / self.state_deviation
+        if not len(self.state):
+            # A graph keeps only the inputs that it uses, and a robot always sends its state.
+            seen: Tensor = self.image(pixels).flatten(1) + 0.0 * state[:, :1]
+            return seen
+        normalised = symlog(state) if self._symlog else (state - self.state_mean) / self.state_deviation
         return torch.cat([self.image(pixels).flatten(1), self.state(normalised)], -1)
 
 
@@ -91,7 +118,7 @@ class Decoder(nn.Module):
         self.dense = nn.Linear(config.feature_size, depths[0] * 16)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(depths):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after), nn.SiLU()]
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after, config), nn.SiLU()]
         layers.append(nn.ConvTranspose2d(depths[-1], config.image_channels, 4, 2, 1))
         self.image = nn.Sequential(*layers)
         self.state = Head(config.feature_size, config.state_size, config)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import mixed_logits, open_uniform, sample_straight_through
-from fosp_edge.agent.networks import dense
+from fosp_edge.agent.networks import dense, norm
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,23 @@ class RSSM(nn.Module):
         super().__init__()
         self.config = config
         width, stochastic = config.hidden, config.groups * config.classes
-        self.input_stochastic = nn.Linear(stochastic, width, bias=False)
-        self.input_action = nn.Linear(config.action_size, width, bias=False)
-        self.input_norm = nn.LayerNorm(width)
-        self.gru = nn.Linear(width + config.deterministic, 3 * config.deterministic, bias=False)
-        self.gru_norm = nn.LayerNorm(3 * config.deterministic)
-        self.prior = nn.Sequential(*dense(config.deterministic, width, 1), nn.Linear(width, stochastic))
+        self._make_recurrence()
+        prior = dense(config.deterministic, width, config.prior_layers, config)
+        self.prior = nn.Sequential(*prior, nn.Linear(width, stochastic))
         self.posterior_deterministic = nn.Linear(config.deterministic, width, bias=False)
-        self.posterior_embedding = nn.Linear(embedding_size, width, bias=False)
-        self.posterior_norm = nn.LayerNorm(width)
+        self.posterior_embedding = nn.Linear(embedding_size, width, bias=config.dense_bias)
+        self.posterior_norm = norm(width, config)
         self.posterior_output = nn.Linear(width, stochastic)
+
+    def _make_recurrence(self) -> None:
+        """The modules that `_recur`, `input_action` and `initial` need."""
+        config = self.config
+        width, stochastic = config.hidden, config.groups * config.classes
+        self.input_stochastic = nn.Linear(stochastic, width, bias=False)
+        self.input_action: nn.Module = nn.Linear(config.action_size, width, bias=False)
+        self.input_norm = norm(width, config)
+        self.gru = nn.Linear(width + config.deterministic, 3 * config.deterministic, bias=False)
+        self.gru_norm = norm(3 * config.deterministic, config)
         self.initial_deterministic = nn.Parameter(torch.zeros(config.deterministic))
 
     def grid(self, logits: Tensor) -> Tensor:

@@ -14,12 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, SIGNATURE_FILE, WEIGHTS_FILE, BundleError, Manifest
+from fosp_edge.bundle.manifest import (
+    GATE_FILE,
+    GRAPH_FILE,
+    IMAGINATION_FILE,
+    SIGNATURE_FILE,
+    WEIGHTS_FILE,
+    BundleError,
+    Manifest,
+)
 from fosp_edge.bundle.validation import SHA256, validate
 
 MANIFEST_FILE = "manifest.json"
 _REQUIRED = (GRAPH_FILE, WEIGHTS_FILE)
-_KEPT = (GRAPH_FILE, GATE_FILE)
+_KEPT = (GRAPH_FILE, GATE_FILE, IMAGINATION_FILE)
 """Files whose content stays in memory once verified."""
 _LARGEST_MANIFEST_BYTES = 16 << 20
 _LARGEST_SIGNATURE_BYTES = 1 << 16
@@ -35,6 +43,8 @@ class Bundle:
     """The step graph, as verified: it is not to be read from the disk a second time."""
     gate_bytes: bytes | None = None
     """Parameters of the out-of-distribution gate, as verified; None if the manifest has no gate."""
+    imagination_bytes: bytes | None = None
+    """The imagination graph, as verified; None if the bundle has none."""
 
     @property
     def id(self) -> str:
@@ -120,7 +130,7 @@ def load_bundle(path: Path | str, *, check_signature: bool = True) -> Bundle:
     if extra := sorted(found - expected - {SIGNATURE_FILE}):
         raise BundleError(f"{folder} holds what does not belong to it: {', '.join(extra)}; remove it or get it again")
     contents = {name: _verified(folder / name, manifest.files[name]) for name in sorted(manifest.files)}
-    return Bundle(folder, manifest, contents[GRAPH_FILE], contents.get(GATE_FILE))
+    return Bundle(folder, manifest, contents[GRAPH_FILE], contents.get(GATE_FILE), contents.get(IMAGINATION_FILE))
 
 
 def _check_signature(folder: Path, manifest: bytes, signed: bool) -> None:

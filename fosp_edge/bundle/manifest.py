@@ -11,8 +11,14 @@ SCHEMA_VERSION = 1
 GRAPH_FILE = "step.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 SIGNATURE_FILE = "manifest.sig"
+IMAGINATION_FILE = "imagination.onnx"
+"""The look-ahead graph; needed where the filter looks ahead."""
 GATE_FILE = "gate.safetensors"
 """What the out-of-distribution gate compares with; only in bundles whose manifest has a `gate`."""
+
+REACHABILITY = "reachability"
+SCORES = ("reward_value", "cost_value", REACHABILITY, "state_reachability")
+"""Outputs of the step graph that judge."""
 
 CLOSED_LOOP, RECORDED = "closed loop", "recorded"
 """Trajectories a threshold can come from: the bundle's own policy, unfiltered, or whatever else was recorded. Only the
@@ -80,6 +86,8 @@ class FilterThresholds:
     """The step graph it was calibrated with; None in bundles from before this was kept."""
     trajectories: str = RECORDED
     """`CLOSED_LOOP` or `RECORDED`."""
+    look_ahead_sha256: str | None = None
+    """The imagination graph whose look-ahead is part of the scores; None if the filter does not look ahead."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,8 @@ class Manifest:
     """How the weights are rounded, in both files alike; None in bundles from before this was kept: float32."""
     precision: Conversion | None = None
     """What the step graph computes in; None is float32."""
+    unknown_scores: tuple[str, ...] = ()
+    """Outputs of the step graph that mean nothing, because the agent never learnt them. Reachability then reads 1."""
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, so that equal manifests have equal hashes."""
@@ -192,6 +202,7 @@ class Manifest:
                 "actions": tuple(_build(Channel, item) for item in _list(raw, "actions")),
                 "latent": _build(LatentContract, raw.get("latent")),
                 "candidates": tuple(str(item) for item in _list(raw, "candidates")),
+                "unknown_scores": tuple(str(item) for item in _list({"unknown_scores": [], **raw}, "unknown_scores")),
                 "filter": _build(FilterThresholds, raw.get("filter")),
                 "parity": _build(Parity, raw.get("parity")),
                 **{

@@ -9,6 +9,7 @@ from fosp_edge.bundle.manifest import (
     CLOSED_LOOP,
     GATE_FILE,
     RECORDED,
+    SCORES,
     SIGNATURE_FILE,
     BundleError,
     CameraContract,
@@ -41,6 +42,8 @@ def validate(manifest: Manifest) -> None:
     for field in ("deterministic", "groups", "classes"):
         _count(f"latent.{field}", getattr(manifest.latent, field), 1)
     _candidates(manifest)
+    if strange := sorted(set(manifest.unknown_scores) - set(SCORES)):
+        raise BundleError(f"manifest.json: unknown_scores names {strange[0]!r}, the scores are {', '.join(SCORES)}")
     _filter(manifest)
     _gate(manifest)
     _parity(manifest)
@@ -104,6 +107,9 @@ def _filter(manifest: Manifest) -> None:
             "it calls a candidate feasible; calibrate the filter and export again"
         )
     _origin("filter", thresholds)
+    ahead = thresholds.look_ahead_sha256
+    if ahead is not None and not _is_sha256(ahead):
+        raise BundleError(f"manifest.json: filter.look_ahead_sha256 is not a SHA-256: {ahead!r}")
 
 
 def _gate(manifest: Manifest) -> None:

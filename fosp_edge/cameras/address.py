@@ -4,6 +4,7 @@ realsense:123456789?width=640&height=480&rate=30&depth=1
 v4l2:/dev/video0?exposure_us=8000
 recording:/data/pick.db3?loop=1
 recording:/data/frames
+recording:/data/run.mcap#/wrist/color
 ring:fosp-edge-ring-0123...
 """
 

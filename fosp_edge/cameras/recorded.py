@@ -1,7 +1,6 @@
 """Recordings as cameras: a folder of pictures, or a video, played at the pace at which it was taken."""
 
 import csv
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,12 +12,12 @@ import numpy.typing as npt
 
 from fosp_edge.cameras.address import CameraAddress
 from fosp_edge.cameras.base import CameraError
+from fosp_edge.cameras.pace import Pace
 from fosp_edge.cameras.source import Intrinsics, Picture, SourceEndedError
 
 FRAME_TABLE = "frames.csv"
 """Beside the pictures: file, sequence, sensor_ns. Without it, pictures are played in the order of their names."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_LONGEST_PAUSE_NS = 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class FolderSource:
         """Nothing is held open."""
 
     def _played(self) -> Iterator[Picture]:
-        pace, offset = _Pace(), 0
+        pace, offset = Pace(), 0
         while True:
             for entry in self._entries:
                 image = read_picture(entry.file)
@@ -86,7 +85,7 @@ class VideoSource:
             raise CameraError(f"{address.target} is not a video that this OpenCV can read")
         self._period_ns = round(1e9 / (rate if 0.1 < rate < 1000.0 else address.rate))
         self._rewind = cv2.CAP_PROP_POS_FRAMES
-        self._loop, self._pace, self._sequence, self._position = bool(address.loop), _Pace(), 0, 0
+        self._loop, self._pace, self._sequence, self._position = bool(address.loop), Pace(), 0, 0
 
     def read(self, timeout_s: float) -> Picture:
         """Wait for the next picture; recordings do not time out. Raises SourceEndedError."""
@@ -106,26 +105,6 @@ class VideoSource:
     def close(self) -> None:
         """Close the file."""
         self._capture.release()
-
-
-class _Pace:
-    """Waits so that recorded times pass at the rate of the clock."""
-
-    def __init__(self) -> None:
-        self._start_ns: int | None = None
-        self._last_recorded_ns = 0
-        self._due_ns = 0
-
-    def wait(self, recorded_ns: int) -> int:
-        """Sleep until this picture's time has come; returns the monotonic time it counts as taken at."""
-        if self._start_ns is None:
-            self._start_ns = self._due_ns = time.monotonic_ns()
-        else:  # a recording that begins again, or has a hole, goes on after a moment
-            step_ns = recorded_ns - self._last_recorded_ns
-            self._due_ns += step_ns if 0 < step_ns <= _LONGEST_PAUSE_NS else 33_000_000
-        self._last_recorded_ns = recorded_ns
-        time.sleep(max(0, self._due_ns - time.monotonic_ns()) * 1e-9)
-        return self._due_ns
 
 
 def open_recording(address: CameraAddress) -> FolderSource | VideoSource:

@@ -72,11 +72,20 @@ def open_source(address: CameraAddress) -> Source:
         from fosp_edge.cameras.video_device import VideoDeviceSource
 
         return VideoDeviceSource(address)
+    if address.kind == "recording" and is_mcap(address.target):
+        from fosp_edge.cameras.mcap_recording import McapSource
+
+        return McapSource(address)
     if address.kind == "recording":
         from fosp_edge.cameras.recorded import open_recording
 
         return open_recording(address)
     raise CameraError(f"camera {address}: a ring is read, not opened as a driver")
+
+
+def is_mcap(target: str) -> bool:
+    """Whether a recording is an MCAP file, with or without a topic behind a `#`."""
+    return target.endswith(".mcap") or ".mcap#" in target
 
 
 def is_realsense_recording(path: str) -> bool:

@@ -14,7 +14,7 @@ from calib.boards import Board, board_from_text
 from calib.camera_info import load_camera_info, save_camera_info
 from calib.check import CheckResult, check_board, check_scene, remember_scene
 from calib.depth import check_depth
-from calib.detection import Detection, Rejection, detect, detect_all
+from calib.detection import Detection, Rejection, detect, detect_all, grey
 from calib.errors import CalibrationError
 from calib.extrinsics import calibrate_extrinsics
 from calib.hand_eye import HandEye, calibrate_hand_eye
@@ -25,7 +25,9 @@ from calib.report import compare_with_factory, hand_eye_section, intrinsics_page
 from calib.sources import images_in, read_depth_m, read_image, read_poses
 from calib.storage import CameraRecord, load, pose_as_lists, record_path, save
 from calib.urdf import load_chain
+from fosp_edge.cli.calibrate_live import FACTORY_FILE, capture_views, is_address, started
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE as DEFAULT_STORE
+from fosp_edge.cli.camera_check import compare_with_scene
 
 app = typer.Typer(help="Where the cameras are, and how far that can be trusted.", no_args_is_help=True)
 
@@ -72,6 +74,24 @@ def board(
     typer.echo(f"{out}: print at 100 %, check both rulers, glue it on something flat. Name it as {text}")
 
 
+@app.command()
+@_in_a_sentence
+def capture(
+    address: Annotated[str, typer.Argument(help="realsense:SERIAL, v4l2:/dev/video0 or recording:PATH")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the pictures that are kept")],
+    board_text: BoardText = DEFAULT_BOARD,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so long; 0 goes on until complete or Ctrl-C")] = 0,
+) -> None:
+    """Guided capture from a live camera: keeps sharp, still and new views, and shows what is missing.
+
+    Shaded places of the live picture lack corners; blue dots are what was kept. It ends when nothing is missing. What
+    the device states of its own lens is kept beside the pictures, and `intrinsics` compares with it.
+
+    Example: fosp-edge calibrate capture realsense:943222071836 --out pictures
+    """
+    capture_views(address, out, board_text, seconds)
+
+
 def _calibrate(folder: Path, board_text: str, model: str) -> Intrinsics:
     chosen = board_from_text(board_text)
     models = list(LENS_MODELS)
@@ -116,6 +136,8 @@ def intrinsics(
 ) -> None:
     """Lens from pictures of a board; saved only if it passes. The report is written either way."""
     path = record_path(store, serial)
+    if factory is None and (folder / FACTORY_FILE).is_file():
+        factory = folder / FACTORY_FILE
     result = _calibrate(folder, board_text, model)
     _say(result)
     report_path = store / f"{serial}.html"
@@ -277,18 +299,36 @@ def depth(
     )
 
 
+def _picture(picture: str) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """From a file, or one picture of a live camera, grey."""
+    if not is_address(picture):
+        return read_image(Path(picture))
+    with started(picture) as camera:
+        return grey(camera.latest(1.0).image)
+
+
 @app.command()
 @_in_a_sentence
 def check(
-    picture: Annotated[Path, typer.Argument(help="A picture of today")],
+    picture: Annotated[str, typer.Argument(help="A picture of today, or a camera: realsense:SERIAL")],
     serial: Serial,
     store: Store = DEFAULT_STORE,
     board_text: Annotated[str, typer.Option("--board", help="Check against this board instead of the scene")] = "",
     remember: Annotated[bool, typer.Option("--remember", help="Remember the scene of this picture")] = False,
 ) -> None:
-    """Has the camera moved, or its focus? Exit status 0: no; 1: yes; 2: it cannot be told."""
+    """Has the camera moved, or its focus? Exit status 0: no; 1: yes; 2: it cannot be told.
+
+    Example: fosp-edge calibrate check realsense:943222071836 --serial 943222071836
+    """
     record = load(store, serial)
-    image = read_image(picture)
+    if is_address(picture) and not remember and not board_text:
+        with started(picture) as camera:
+            verdict, sentence = compare_with_scene(camera, dict(record.sections.get("reference", {})))
+        typer.echo(sentence)
+        if verdict != "same":
+            raise typer.Exit(1)
+        return
+    image = _picture(picture)
     if remember:
         section = {**remember_scene(image), "date": _now()}
         saved = save(store, replace(record, sections={**record.sections, "reference": section}))

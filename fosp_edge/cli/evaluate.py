@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.bundle.manifest import REACHABILITY, Manifest
 from fosp_edge.cli.extras import installed, require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.provenance import provenance
@@ -110,7 +110,8 @@ def evaluate(
 
 def _has_filter(manifest: Manifest) -> bool:
     """Whether the agent learnt reachability at all; behaviour cloning, say, does not."""
-    return bool(manifest.provenance.get("config", {}).get("safety", True))
+    learnt = REACHABILITY not in manifest.unknown_scores
+    return learnt and bool(manifest.provenance.get("config", {}).get("safety", True))
 
 
 def _run(job: Job) -> Any:

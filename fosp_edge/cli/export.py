@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.bundle.manifest import CameraContract
+from fosp_edge.bundle.manifest import REACHABILITY, CameraContract
+from fosp_edge.cli import foreign as foreign_checkpoints
 from fosp_edge.cli.bundles_prepare import report_engine
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.foreign import Family, is_foreign
 from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
 from fosp_edge.control.device import Device, check_available
 from fosp_edge.experience.episode import Recording
@@ -31,8 +33,17 @@ class StorageChoice(str, Enum):
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder or checkpoint file that `fosp-edge train` wrote.")],
-    dataset: Annotated[Path, typer.Option(help="The data it learnt from: the held-out tenth calibrates the filter.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="Run folder or checkpoint file of `fosp-edge train`, or another project's checkpoint."),
+    ],
+    dataset: Annotated[
+        Path,
+        typer.Option(
+            help="The data it learnt from: the held-out tenth calibrates the filter. For another project's agent, a "
+            "recording of the robot it shall drive: cameras, state, actions and rate are taken from it."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(help="Folder of bundles; the new one is a folder in it, named by its hash.")
     ] = Path("bundles"),
@@ -58,11 +69,32 @@ def export(
     look_ahead: Annotated[
         bool, typer.Option("--look-ahead", help="Add the imagination graph: where each candidate leads.")
     ] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Add the candidate least-harm: a search around the least unsafe proposal.")
+    ] = False,
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Add the decoder graph: what the agent believes it sees.")
     ] = False,
     any_camera: Annotated[
         bool, typer.Option("--any-camera", help="Do not tie the bundle to the camera that all recordings are from.")
+    ] = False,
+    family: Annotated[
+        Family, typer.Option("--from", help="Who wrote the checkpoint; auto looks into it (docs/foreign.md).")
+    ] = Family.AUTO,
+    groups: Annotated[
+        int | None,
+        typer.Option(min=1, help="Another project's agent: `stoch` in its config.yaml; FOSP 48, DreamerV3 32."),
+    ] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(help="Another project's agent: name of a recorded camera, in the order it saw them. Repeat."),
+    ] = None,
+    without_reachability: Annotated[
+        bool,
+        typer.Option(
+            "--without-reachability",
+            help="FOSP's own agents: leave out p_critic. The bundle then drives with --no-filter only.",
+        ),
     ] = False,
 ) -> None:
     """Export a checkpoint: ONNX step graph, filter thresholds, parity check against PyTorch, manifest with hashes.
@@ -77,6 +109,8 @@ def export(
     episodes, or if the held-out data are too few for the filter's level.
 
     Example: fosp-edge export runs/train/nano-fosp-s0 --dataset data/safereach
+
+    Another project's: fosp-edge export checkpoint.ckpt --groups 48 --dataset data/my-robot --camera front --camera back
     """
     require("export")
     if prepare is not None:
@@ -84,15 +118,30 @@ def export(
     import torch
 
     from export.exporter import Contract, export_bundle
+    from export.foreign.assembly import forget_reachability
     from fosp_edge.learning.checkpoint import load_agent
 
     console = Console()
-    agent, header = load_agent(checkpoint, torch.device("cpu"))
+    foreign = is_foreign(checkpoint, family)
+    if not foreign and (groups is not None or camera or without_reachability):
+        raise ValueError("--groups, --camera and --without-reachability are for other projects' agents; leave them out")
+    if not foreign:
+        agent, header = load_agent(checkpoint, torch.device("cpu"))
+        provenance = {"training": header["notes"], "progress": {"update": header["progress"]["update"]}}
+        camera = header["notes"]["cameras"]
     with ExperienceStore(dataset) as store:
-        source = CameraSelection(store, header["notes"]["cameras"])
+        source = CameraSelection(store, camera or recorded_cameras(store))
         recording = source.header
         recordings = [info.header.recording for info in source.episodes()]
-        held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)]
+        if foreign:
+            found = foreign_checkpoints.read(checkpoint, family, groups, len(recording.state))
+            agent, provenance = found.agent, {"foreign": foreign_checkpoints.origin(checkpoint, found)}
+            if without_reachability:
+                agent = forget_reachability(agent)
+            chosen = foreign_checkpoints.episodes_for([info for info in source.episodes() if info.summary.rows > 1])
+        else:
+            chosen = [info for info in source.episodes() if is_held_out(info)]
+        held_out = [source.read(info.id) for info in chosen]
         fingerprint = store.fingerprint()
     contract = Contract(
         robot=recording.robot,
@@ -107,13 +156,14 @@ def export(
             name=name or checkpoint.resolve().name,
             miss_rate=miss_rate,
             data_sha256=fingerprint,
-            provenance={"training": header["notes"], "progress": {"update": header["progress"]["update"]}},
+            provenance=provenance,
             parent_folder=out,
             storage=None if storage is StorageChoice.AUTO else storage.value,
             precision=precision_of(precision),
             closed_loop=safereach_driver(recording.robot, closed_loop),
             look_ahead=look_ahead,
             decoder=decoder,
+            search=search,
         )  # fmt: skip
     parity, calibration = exported.manifest.parity, exported.calibration
     table = Table(title=f"bundle {exported.path.name[:12]}", show_header=False)
@@ -126,15 +176,25 @@ def export(
                                  f"ticks, own noise moves them by {kept.own_action_drift:.2g}")  # fmt: skip
     size = sum(file.stat().st_size for file in exported.path.iterdir())
     table.add_row("size", f"{size / 1e6:.1f} MB in {len(exported.manifest.files) + 1} files")
-    table.add_row("filter", f"feasible up to {calibration.feasible_reachability:.3f}, stop above "
+    armable = REACHABILITY not in exported.manifest.unknown_scores
+    if not armable:
+        table.add_row("filter", "none: the agent never learnt reachability, so nothing predicts a violation")
+    else:
+        table.add_row("filter", f"feasible up to {calibration.feasible_reachability:.3f}, stop above "
                             f"{calibration.stop_reachability:.3f}")  # fmt: skip
-    table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} held-out "
-                      f"violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
+        table.add_row("", f"at most {miss_rate:.0%} of violations without alarm, from {calibration.sample_size} "
+                          f"held-out violations; {calibration.false_alarm_rate:.1%} false alarms")  # fmt: skip
     print_trials(console, exported.trials)
     console.print(table)
     if prepare is not None:
         report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
-    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   fosp-edge run --bundle {exported.path}")
+    drive = f"fosp-edge run --bundle {exported.path}" + ("" if armable else " --no-filter")
+    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   {drive}")
+
+
+def recorded_cameras(store: ExperienceStore) -> list[str]:
+    """All cameras of a recording, in its order."""
+    return [] if store.header is None else [camera.name for camera in store.header.cameras]
 
 
 def camera_contracts(recordings: Sequence[Recording], *, any_camera: bool = False) -> tuple[CameraContract, ...]:

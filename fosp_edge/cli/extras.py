@@ -9,9 +9,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("torch", "onnx", "onnxscript"),
     "calibration": ("cv2", "scipy", "matplotlib", "PIL", "yaml"),
     "cameras": ("cv2",),
+    "mcap": ("mcap", "mcap_ros2", "mcap_protobuf"),
     "realsense": ("pyrealsense2",),
     "datasets": ("pyarrow", "PIL", "av"),
-    "mcap": ("mcap",),
 }
 """Importable modules that each extra of pyproject.toml brings."""
 

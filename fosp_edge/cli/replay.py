@@ -21,7 +21,8 @@ from fosp_edge.control.device import Device
 from fosp_edge.control.flight.log import FlightError
 from fosp_edge.control.flight.replay import Comparison, Flight, Verification, compare, open_flight, verify
 from fosp_edge.control.gate_response import GateSettings
-from fosp_edge.control.inference import Execution, PolicyRuntime
+from fosp_edge.control.inference import Execution
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.safety_filter import FilterSettings
 
 
@@ -97,7 +98,7 @@ def _controller(flight: Flight, bundle: Path) -> Controller:
         gate_enabled=about["gate_enabled"],
         settings=FilterSettings(**about["filter"]),
         gate_settings=GateSettings(**about["gate"]),
-        runtime=PolicyRuntime(loaded, execution, device=Device(about["provider"])),
+        runtime=open_runtime(loaded, execution, device=Device(about["provider"])),
         full_range_s=about["full_range_s"],
     )
     controller.limits.slow(about["speed"])

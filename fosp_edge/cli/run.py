@@ -34,12 +34,16 @@ from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
-from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.emergency import EmergencyStop
+from fosp_edge.control.latch import StopLatch
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
+from fosp_edge.control.systemd import Notifier, Progress
 from fosp_edge.control.telemetry import default_thresholds
+from fosp_edge.control.types import Reason
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
@@ -95,6 +99,12 @@ def run(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
     ] = False,
+    estop_file: Annotated[
+        Path | None, typer.Option(help="Emergency switch: a file as of a GPIO pin; 1, or unreadable, is pressed.")
+    ] = None,
+    release_stop: Annotated[
+        bool, typer.Option("--release-stop", help="Release the stop that the last run on this port left latched.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
     learn: Annotated[
@@ -122,8 +132,12 @@ def run(
         episodes = DEFAULT_EPISODES
     if robot != SIMULATED and max_steps is None:
         max_steps = 100
-    plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds)
+    returns_s = 0.0 if robot == SIMULATED else 60.0
+    plan = Plan(scenario, first_seed=seed, episodes=episodes, seconds=seconds, camera_return_s=returns_s)
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
+    latch = None if robot == SIMULATED or port is None else StopLatch(port)
+    if latch is not None:
+        _released_or_refuse(console, latch, release_stop, ask=not yes)
     try:
         learning = learn_options(home, bundle, dataset, learn_option, record=record) if learn else None
         if learning is None:
@@ -133,7 +147,7 @@ def run(
             for complaint in complaints:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        runtime = PolicyRuntime(loaded, device=device)
+        runtime = open_runtime(loaded, device=device)
         controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
@@ -152,6 +166,7 @@ def run(
                     quota_bytes=None if learning is None else size_of("--quota", quota),
                 ),
                 max_steps=max_steps if rig.referee is None else None, seen=seen, speed=speed, realtime=realtime,
+                latch=latch, estop_file=estop_file,
                 learning=learning,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
@@ -164,6 +179,18 @@ def run(
 
 def _asks(robot: str, yes: bool) -> bool:
     return robot != SIMULATED and not yes
+
+
+def _released_or_refuse(console: Console, latch: StopLatch, release_stop: bool, *, ask: bool) -> None:
+    """A stop that the last run left behind is released by a person, or nothing is opened."""
+    sentence = latch.sentence
+    if sentence is None:
+        return
+    console.print(f"latched: {sentence}", style="bold yellow", soft_wrap=True, highlight=False, markup=False)
+    if release_stop or (ask and _confirm(console, "Look at the robot. Release the stop?")):
+        latch.release()
+        return
+    _refuse(console, "the stop was not released; look at the robot, then run with --release-stop")
 
 
 def _refuse(console: Console, sentence: str) -> None:
@@ -201,6 +228,8 @@ def _drive(
     seen: list[CameraState],
     speed: float,
     realtime: bool,
+    latch: StopLatch | None,
+    estop_file: Path | None,
     learning: LearnOptions | None,
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
@@ -234,12 +263,25 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
-    measures = Realtime()
+    measures, notifier = Realtime(), Notifier()
+    button = EmergencyStop(
+        rig.robot,
+        lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
+        lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
+    )
+    if estop_file is not None:
+        button.watch_file(estop_file)
+    if latch is not None:
+        session.before_arming = latch.armed
     if realtime:
         session.on_ready = lambda: _take(console, measures)
+    if not ask and button.watch_keyboard():
+        console.print("space bar, Escape or q: emergency stop", style="dim")
+    notifier.ready(title)
+    notifier.watch(Progress(lambda: loop.pacer.ticks, lambda: loop.machine.may_move))
     more: Callable[[], Sequence[tuple[str, str]]] = tuple
     with ExitStack() as stack:
-        stack.enter_context(_signals(session, caught))
+        stack.enter_context(_signals(session, caught, button))
         if learning is not None and swapper is not None:
             more = stack.enter_context(beside(learning, loop, swapper)).lines
         reporter = stack.enter_context(
@@ -247,6 +289,11 @@ def _drive(
         )
         summary = session.run(plan)
     measures.release()
+    notifier.stopping(summary.detail)
+    notifier.close()
+    button.close()
+    if latch is not None:
+        latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
     for event in () if swapper is None else swapper.events:
         console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)
     if reporter.failure is not None:
@@ -259,6 +306,7 @@ def _drive(
         "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
         "cameras": [vars(state) for state in seen],
         "speed": speed,
+        "emergency_stop": None if button.confirmation is None else vars(button.confirmation),
         "realtime": {item.name: item.had for item in measures.measures},
         "started_utc": folder.name,
     }
@@ -332,8 +380,11 @@ def _confirm(console: Console, question: str) -> bool:
 
 
 @contextmanager
-def _signals(session: Session, caught: list[int]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running."""
+def _signals(session: Session, caught: list[int], button: EmergencyStop) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running.
+
+    SIGUSR1 is the emergency stop.
+    """
     first_s = [0.0]
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -347,6 +398,7 @@ def _signals(session: Session, caught: list[int]) -> Iterator[None]:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: button.press("SIGUSR1"))
     try:
         yield
     finally:

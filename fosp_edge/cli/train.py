@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, run_with_progress
+from fosp_edge.cli.training import chosen_device, describe_data, illustrator, parsed_options, run_with_progress
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -126,6 +126,7 @@ def train(
                 dataset=[describe_data(store) for store in stores], preset=preset, method=method, cameras=cameras
             ),
             writer=writer, validation=validation,
+            illustrate=illustrator(learner, validation, writer, recording) if validation is not None else None,
         )  # fmt: skip
         done = trainer.resume()
         console.print(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.store import ExperienceStore
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ def run_with_progress(console: Console, trainer: "Trainer", updates: int) -> Non
             progress.update(task, completed=step.update, note=_note(step.metrics, step.updates_per_s))
 
         trainer.run(show, stop)
+
+
+def illustrator(learner: Any, sampler: Any, writer: Any, recording: Recording) -> Any:
+    """What draws pictures for TensorBoard; the scene is mapped over the first two components that are positions."""
+    from fosp_edge.learning.pictures import Illustrator
+
+    positions = [index for index, channel in enumerate(recording.state) if channel.unit == "m"]
+    plane = (positions[0], positions[1]) if len(positions) > 1 else None
+    return Illustrator(learner, sampler, writer, plane)
 
 
 def describe_data(store: ExperienceStore) -> dict[str, Any]:

@@ -50,6 +50,11 @@ VERBS: dict[str, Verb] = {
         "Go on learning from the robot's own experience, without unlearning.",
         "fosp-edge finetune runs/train/nano-fosp-s0 --dataset data/safereach --own runs/own",
     ),
+    "compare": Verb(
+        "fosp_edge.cli.compare:compare",
+        "Compare two trainings: configuration, metrics, curves.",
+        "fosp-edge compare runs/train/nano-fosp-s0 runs/train/nano-bc-s0 --out compare.png",
+    ),
     "export": Verb(
         "fosp_edge.cli.export:export",
         "Turn a checkpoint into a bundle, with a parity check.",
@@ -109,6 +114,11 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.data_upkeep:prune",
         "Remove the least telling episodes until a store keeps to a size.",
         "fosp-edge data prune data/own --to 4G",
+    ),
+    "service": Verb(
+        "fosp_edge.cli.service:app",
+        "Install `run` as a systemd service with watchdog and restarts; release a latched stop.",
+        "fosp-edge service install -- --robot serial --port /dev/serial/by-id/usb-arm --yes --realtime",
     ),
     "doctor": Verb(
         "fosp_edge.cli.doctor:doctor",

@@ -2,7 +2,15 @@
 
 import math
 
-from fosp_edge.bundle.manifest import CLOSED_LOOP, BundleError, FilterThresholds, GateThreshold, Manifest
+from fosp_edge.bundle.manifest import (
+    CLOSED_LOOP,
+    IMAGINATION_FILE,
+    REACHABILITY,
+    BundleError,
+    FilterThresholds,
+    GateThreshold,
+    Manifest,
+)
 
 
 def smallest_sample(level: float) -> int:
@@ -14,7 +22,15 @@ def smallest_sample(level: float) -> int:
 
 def refusals(manifest: Manifest, graph_sha256: str) -> list[str]:
     """Why the filter of a bundle must not be armed, one phrase per reason; empty if it may."""
+    if REACHABILITY in manifest.unknown_scores:
+        return ["its agent never learnt reachability, so nothing in it predicts a violation"]
     found = _of("safety filter", manifest.filter, graph_sha256)
+    ahead, carried = manifest.filter.look_ahead_sha256, manifest.files.get(IMAGINATION_FILE)
+    if ahead is not None and ahead != carried:
+        found.append(
+            f"the safety filter was calibrated with the imagination graph {ahead[:12]}, this bundle has "
+            f"{carried[:12] if carried else 'none'}"
+        )
     if manifest.gate is not None:
         found += _of("out-of-distribution gate", manifest.gate, graph_sha256)
     return found
@@ -27,10 +43,10 @@ def check_armed(manifest: Manifest, graph_sha256: str) -> None:
         BundleError: with every reason.
     """
     if found := refusals(manifest, graph_sha256):
-        raise BundleError(
-            f"the filter of {manifest.name!r} does not arm: {'; '.join(found)}. "
-            "Calibrate it: fosp-edge calibrate-filter BUNDLE --dataset DATA"
-        )
+        remedy = "Calibrate it: fosp-edge calibrate-filter BUNDLE --dataset DATA"
+        if REACHABILITY in manifest.unknown_scores:
+            remedy = "No calibration can mend that: it only drives with --no-filter, with nothing to hold it back"
+        raise BundleError(f"the filter of {manifest.name!r} does not arm: {'; '.join(found)}. {remedy}")
 
 
 def caveats(manifest: Manifest) -> list[str]:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.arming import check_armed
 from fosp_edge.control.gate import OodGate, explain
 from fosp_edge.control.gate_response import DEFAULT_GATE_SETTINGS, GateSettings, GateState, respond
 from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime
 from fosp_edge.control.limits import Limits
+from fosp_edge.control.look_ahead import LookAheadRuntime, open_runtime
 from fosp_edge.control.memory import Memory
 from fosp_edge.control.safety_filter import (
     DEFAULT_SETTINGS,
@@ -85,7 +87,12 @@ class Controller:
         self._gate: OodGate | None = None
         if self.manifest.gate is not None:
             self._gate = OodGate(self.manifest, bundle.gate_bytes or b"")
-        self.runtime = runtime or PolicyRuntime(bundle, execution)
+        self.runtime = runtime or open_runtime(bundle, execution)
+        if self.manifest.filter.look_ahead_sha256 is not None and not isinstance(self.runtime, LookAheadRuntime):
+            raise BundleError(
+                f"the filter of {self.manifest.name!r} was calibrated looking ahead and would now not look ahead; open "
+                "its graphs with look_ahead.open_runtime"
+            )
         actions = self.manifest.actions
         self.limits = Limits(
             tuple(channel.low for channel in actions),

@@ -31,6 +31,10 @@ class PolicyBundle(Protocol):
     def gate_bytes(self) -> bytes | None:
         """Parameters of the out-of-distribution gate, as verified; None if the manifest has no gate."""
 
+    @property
+    def imagination_bytes(self) -> bytes | None:
+        """The imagination graph, as verified; None if the bundle has none."""
+
 
 class NotFinite(RuntimeError):  # noqa: N818 - an outcome, as the control loop names it
     """The graph returned NaN or infinity; its recurrent state is not to be trusted until the next reset."""

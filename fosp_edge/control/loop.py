@@ -121,16 +121,22 @@ class ControlLoop:
         self._clock, self._sleep = clock, sleep
         self._tick = 0
         self._stop = threading.Event()
-        self._stop_detail = ""
+        self._stop_detail, self._stop_reason = "", Reason.OPERATOR_STOP
         self._totals = {"reward": 0.0, "cost": 0.0, "interventions": 0.0, "steps": 0.0}
         self._pending: _Pending | None = None
         self._last_row: TickRecord | None = None
         """The newest observation as the episode's last row, in case nothing follows it."""
 
-    def request_stop(self, detail: str) -> None:
+    def request_stop(self, detail: str, reason: Reason = Reason.OPERATOR_STOP) -> None:
         """Stop the motors at the next tick. Safe to call from a signal handler or another thread."""
-        self._stop_detail = self._stop_detail or detail
+        if not self._stop_detail or (reason is Reason.EMERGENCY_STOP and self._stop_reason is not reason):
+            self._stop_detail, self._stop_reason = detail, reason
         self._stop.set()
+
+    @property
+    def emergency(self) -> str | None:
+        """What pressed the emergency stop; None if nothing did. It may show in the tick as a robot that is gone."""
+        return self._stop_detail if self._stop_reason is Reason.EMERGENCY_STOP else None
 
     def run_episode(self, seed: int, scenario: str, *, until_ns: int | None = None) -> EpisodeSummary:
         """Run one episode, from a robot that is READY and armed to motors that are stopped, however it ends.
@@ -183,6 +189,24 @@ class ControlLoop:
             reason=reason,
         )
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked for a stop."""
+        return self._stop.is_set()
+
+    def cameras_fresh(self) -> bool:
+        """Whether every camera has a picture that may be acted upon."""
+        try:
+            for camera in self.cameras:
+                camera.latest(self.settings.max_frame_age_s)
+        except CameraError:
+            return False
+        return True
+
+    def pause(self, duration_s: float) -> None:
+        """Let time pass while the motors stand still."""
+        self._sleep(duration_s)
+
     def stop_motors(self) -> bool:
         """Order the stop; True only if the motor controller acknowledged. Never raises: there is nothing more to do."""
         try:
@@ -209,7 +233,7 @@ class ControlLoop:
                     "look at the cameras and the robot's power"
                 )
             if self._stop.is_set():
-                raise StopRun(Reason.OPERATOR_STOP, self._stop_detail)
+                raise StopRun(self._stop_reason, self._stop_detail)
             self._sleep(0.005)
 
     def _newest_frame_ns(self, camera: Camera) -> int:
@@ -247,7 +271,7 @@ class ControlLoop:
     def _check_orders(self, until_ns: int | None) -> None:
         """Everything that ends the run before another command goes out."""
         if self._stop.is_set():
-            raise StopRun(Reason.OPERATOR_STOP, self._stop_detail)
+            raise StopRun(self._stop_reason, self._stop_detail)
         if self.pacer.missed_in_a_row >= self.settings.max_missed_in_a_row:
             raise StopRun(
                 Reason.DEADLINE,

@@ -10,6 +10,7 @@ from fosp_edge.control.types import Reason, State
 STOPPING = frozenset(
     {
         Reason.OPERATOR_STOP,
+        Reason.EMERGENCY_STOP,
         Reason.RUN_COMPLETE,
         Reason.NOT_FINITE,
         Reason.FRAME_STALE,

@@ -16,6 +16,9 @@ from fosp_edge.control.types import Reason, State
 
 _LOG = logging.getLogger(__name__)
 
+CAMERA_STOPS = frozenset({Reason.FRAME_STALE, Reason.CAMERA_LOST})
+"""Stops after which an operator may go on once the camera is back."""
+
 RELEASABLE = frozenset({Reason.RECOVERY_EXHAUSTED, Reason.UNFAMILIAR_STOP})
 """Stops after which an operator may go on with the next episode in the same run: the robot itself is well."""
 
@@ -51,6 +54,9 @@ class Plan:
     episodes: int | None = None
     seconds: float | None = None
     connect_timeout_s: float = 10.0
+    camera_return_s: float = 0.0
+    """After a camera was lost or stood still: how long the stopped robot waits for it to come back before the run
+    ends. Its driver's process is replaced meanwhile (`fosp_edge.cameras.fed_camera`)."""
 
 
 @dataclass
@@ -87,6 +93,8 @@ class Session:
         self._episode = 0
         self.on_ready: Callable[[], None] | None = None
         """Called once, in the control thread, when everything has been started and nothing moves yet."""
+        self.before_arming: Callable[[], None] | None = None
+        """Called each time before the motors are armed; what it raises keeps them from it."""
         self.closing = False
         """The run is over and its ends are being tied up: nothing is gained by interrupting it any more."""
 
@@ -135,6 +143,10 @@ class Session:
                 loop.referee.reset(seed, plan.scenario)
                 reset_ns = self._clock()
             loop.settle(reset_ns)
+            if loop.stop_requested:
+                raise StopRun(Reason.OPERATOR_STOP, "stopped before the motors were armed")
+            if self.before_arming is not None:
+                self.before_arming()
             loop.robot.arm()
             loop.settle(self._clock())  # telemetry from before arming still tells of the last stop
             self._episode += 1
@@ -164,6 +176,8 @@ class Session:
         """Motors first, then the name of what happened."""
         acknowledged = self.loop.stop_motors()
         reason, detail = reason_of(error)
+        if self.loop.emergency is not None:  # the motors were stopped behind the control loop's back
+            reason, detail = Reason.EMERGENCY_STOP, self.loop.emergency
         if reason is Reason.INTERNAL and not isinstance(error, StopRun):
             _LOG.error("the control loop ended with an unexpected error", exc_info=error)
         if not acknowledged and reason not in (Reason.ROBOT_LOST, Reason.BUNDLE_REFUSED):
@@ -176,7 +190,9 @@ class Session:
         """Whether the operator goes on after a stop that leaves the robot well."""
         stop = self.machine.stopped_by
         done = plan.episodes is not None and self._episode >= plan.episodes
-        if stop is None or stop.reason not in RELEASABLE or done or not self.summary.stop_acknowledged:
+        if stop is None or done or not self.summary.stop_acknowledged:
+            return False
+        if stop.reason not in RELEASABLE and not (stop.reason in CAMERA_STOPS and self._cameras_back(plan)):
             return False
         try:
             if not self.operator.confirm_release(stop):
@@ -185,6 +201,17 @@ class Session:
             return False
         self.machine.handle(Reason.OPERATOR_RESET)
         return True
+
+    def _cameras_back(self, plan: Plan) -> bool:
+        """Whether every camera shows fresh pictures again within the time that the plan gives it."""
+        deadline_ns = self._clock() + round(plan.camera_return_s * 1e9)
+        while self._clock() < deadline_ns:
+            if self.loop.cameras_fresh():
+                return True
+            if self.loop.stop_requested:
+                return False
+            self.loop.pause(0.05)
+        return False
 
     def _close(self) -> None:
         """Let go of everything; a failure to write the last rows is worth a word, not a second end."""

@@ -35,6 +35,7 @@ class Reason(str, Enum):
     CHECKS_PASSED = "robot, cameras and bundle passed their checks"
     OPERATOR_START = "the operator started the run"
     OPERATOR_STOP = "the operator stopped the run"
+    EMERGENCY_STOP = "the emergency stop was pressed"
     OPERATOR_RESET = "the operator released the latched stop"
     EPISODE_END = "the episode is over"
     RUN_COMPLETE = "the run is complete"

@@ -38,6 +38,11 @@ class Learner:
     """Holds optimisers and scales, and turns batches into updates of an agent."""
 
     def __init__(self, agent: Agent) -> None:
+        if strange := agent.config.trained_elsewhere:
+            raise ValueError(
+                f"this agent has another project's architecture ({', '.join(strange)}): it can be exported and "
+                "driven, but not trained here"
+            )
         self.agent, self.config = agent, agent.config
         config = agent.config
         self.device = next(agent.parameters()).device
@@ -77,6 +82,7 @@ class Learner:
         elif config.scope == "heads":
             latents, metrics = self._update_heads(batch)
         else:
+            self._set_model_rate(number)
             latents, metrics = self._update_model(batch)
         if number >= self.config.behaviour_from:
             if self.config.critics_until is None or number < self.config.critics_until:
@@ -85,6 +91,13 @@ class Learner:
         return metrics
 
     # -- world model ---------------------------------------------------------------------------------------------
+
+    def _set_model_rate(self, number: int) -> None:
+        config = self.config
+        last = config.updates if config.model_until is None else config.model_until
+        done = min(1.0, number / max(1, last))
+        share = 1.0 - (1.0 - config.model_final_rate) * done
+        self.optimisers["model"].param_groups[0]["lr"] = config.model_learning_rate * share
 
     def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
         latents, posterior, prior = self.observe(batch)

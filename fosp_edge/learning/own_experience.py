@@ -13,6 +13,8 @@ from fosp_edge.learning.samplers import Columns, Sampler
 
 KEPT = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal")
 """The columns that learning needs."""
+RECENT = 20
+"""Episodes that the log's figures of own experience are taken over."""
 
 Encode = Callable[[Steps], Steps]
 """From an episode's columns to those that are kept of it, for instance latent states instead of images."""
@@ -57,6 +59,7 @@ class OwnExperience:
         self._held: deque[Steps] = deque()
         self._ends = np.zeros(0, np.int64)
         self.memory_bytes = 0
+        self._recent: deque[dict[str, float]] = deque(maxlen=RECENT)
 
     def refresh(self) -> int:
         """Read the episodes that were finished since the last look; returns how many rows came in.
@@ -77,11 +80,27 @@ class OwnExperience:
         """Take in one whole episode; returns its rows."""
         kept = self._encode(steps) if self._encode is not None else {name: steps[name] for name in KEPT}
         self._held.append(kept)
+        differs = np.abs(steps["action"].astype(np.float64) - steps["nominal"].astype(np.float64)).max(-1) > 1e-3
+        self._recent.append(
+            {
+                "own/interventions": float(differs.mean()),
+                "own/violation": float(bool((steps["violation"].astype(np.float64) > 0.5).any())),
+                "own/reward": float(steps["reward"].sum()),
+                "own/cost": float(steps["cost"].sum()),
+            }
+        )
         self.memory_bytes += _size(kept)
         while self.memory_bytes > self._limit and len(self._held) > 1:
             self.memory_bytes -= _size(self._held.popleft())
         self._ends = np.cumsum([len(item["reward"]) for item in self._held], dtype=np.int64)
         return len(kept["reward"])
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the last episodes: share of ticks with intervention, of episodes with violation, reward, cost."""
+        if not self._recent:
+            return {}
+        names = self._recent[0]
+        return {name: sum(item[name] for item in self._recent) / len(self._recent) for name in names}
 
     @property
     def rows(self) -> int:
@@ -141,6 +160,10 @@ class MixedSampler:
 
     def __init__(self, offline: Sampler, own: OwnExperience, *, refresh_every: int = 0) -> None:
         self.offline, self.own, self._every, self._drawn = offline, own, refresh_every, 0
+
+    def metrics(self) -> dict[str, float]:
+        """How the robot did of late, for the log."""
+        return self.own.metrics()
 
     def sample(self) -> Columns:
         """One batch, [B, T, ...]: the offline sequences first."""

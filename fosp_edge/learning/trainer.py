@@ -12,7 +12,9 @@ import torch
 
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, resume, save_checkpoint
+from fosp_edge.learning.divergence import DivergenceGuard
 from fosp_edge.learning.learner import Learner, Metrics, NotFiniteLossError
+from fosp_edge.learning.metrics import METRICS_FILE, forget_after
 from fosp_edge.learning.samplers import Sampler
 
 
@@ -20,6 +22,10 @@ class MetricWriter(Protocol):
     """What the trainer uses of TensorBoard's SummaryWriter."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...  # noqa: D102
+
+
+Illustrate = Callable[[int], None]
+"""Draws pictures of what was learnt so far; called with the number of updates where validation is due."""
 
 
 class TrainingDivergedError(RuntimeError):
@@ -59,10 +65,12 @@ class Trainer:
         writer: MetricWriter | None = None,
         validation: Sampler | None = None,
         schedule: Schedule | None = None,
+        illustrate: Illustrate | None = None,
     ) -> None:
         self._learner, self._sampler, self._validation = learner, sampler, validation
         self._folder, self._notes, self._writer = folder, dict(notes), writer
-        self._schedule = schedule or Schedule()
+        self._schedule, self._illustrate = schedule or Schedule(), illustrate
+        self._guard = DivergenceGuard()
         self._path = folder / CHECKPOINT_FILE
         self.update = 0
         self._seconds = 0.0
@@ -73,6 +81,7 @@ class Trainer:
             progress = resume(self._path, self._learner)["progress"]
             self.update, self._seconds = int(progress["update"]), float(progress["seconds"])
             self._sampler.restore(progress["sampler"])
+            forget_after(self._folder / METRICS_FILE, self.update)
         return self.update
 
     def step(self) -> Metrics:
@@ -82,7 +91,9 @@ class Trainer:
         try:
             metrics = self._learner.update(batch, self.update)
         except NotFiniteLossError as error:
-            raise TrainingDivergedError(self._diagnosis(error)) from error
+            raise TrainingDivergedError(self._diagnosis(str(error))) from error
+        if complaint := self._guard.judge(metrics):
+            raise TrainingDivergedError(self._diagnosis(complaint))
         self.update += 1
         self._seconds += time.monotonic() - started
         return metrics
@@ -101,7 +112,7 @@ class Trainer:
             before_update: called before each update, for instance to throttle.
 
         Raises:
-            TrainingDivergedError: a loss became NaN or infinite; the last good checkpoint stays untouched.
+            TrainingDivergedError: a loss became NaN, infinite or exploded; the last good checkpoint stays untouched.
         """
         updates, averages = self._learner.config.updates, _Averages()
         saved_at = logged_at = time.monotonic()
@@ -113,10 +124,14 @@ class Trainer:
             if self.update % self._schedule.log_every and self.update != updates:
                 continue
             now = time.monotonic()
-            metrics = averages.take()
-            if self._validation is not None and self.update % self._schedule.validate_every == 0:
-                metrics |= self._validate(self._validation)
-            saved = now - saved_at > self._schedule.checkpoint_every_s
+            metrics = averages.take() | _told_by(self._sampler)
+            if self.update % self._schedule.validate_every == 0:
+                if self._validation is not None:
+                    metrics |= self._validate(self._validation)
+                if self._illustrate is not None:
+                    self._illustrate(self.update)
+            # What may be exploding must not take the place of what is good.
+            saved = now - saved_at > self._schedule.checkpoint_every_s and self._guard.calm
             if saved:
                 self.save()
                 saved_at = now
@@ -136,7 +151,7 @@ class Trainer:
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, self.update)
         line = json.dumps({"update": self.update, "seconds": round(self._seconds, 1)} | metrics)
-        with (self._folder / "metrics.jsonl").open("a") as file:
+        with (self._folder / METRICS_FILE).open("a") as file:
             file.write(line + "\n")
 
     @torch.no_grad()
@@ -146,12 +161,19 @@ class Trainer:
         losses = self._learner.model_losses(batch, latents, posterior, prior)
         return {f"validation/{name}": float(value) for name, value in losses.items()}
 
-    def _diagnosis(self, error: NotFiniteLossError) -> str:
+    def _diagnosis(self, complaint: str) -> str:
         good = f"the last good checkpoint is {self._path}" if self._path.exists() else "no checkpoint was written yet"
         return (
-            f"Training stopped at update {self.update}: {error}. {good[0].upper()}{good[1:]}. "
+            f"Training stopped at update {self.update}: {complaint}. {good[0].upper()}{good[1:]}. "
             "Look at the gradient norms in TensorBoard just before; a smaller learning rate or cleaner data cures it."
         )
+
+
+def _told_by(sampler: Sampler) -> Metrics:
+    """What a sampler has to say of its data, if it says anything."""
+    tell = getattr(sampler, "metrics", None)
+    told: Metrics = tell() if tell is not None else {}
+    return told
 
 
 class _Averages:

@@ -39,6 +39,7 @@ class _Altered:
     manifest: Manifest
     graph_bytes: bytes
     gate_bytes: bytes | None
+    imagination_bytes: bytes | None = None
 
 
 class EnsembleRuntime(PolicyRuntime):

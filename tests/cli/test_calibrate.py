@@ -1,5 +1,6 @@
 """The verbs, end to end on rendered pictures; and bad folders, after which nothing may be saved."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from calib.lens import PINHOLE
 from calib.render import Conditions, Renderer
 from calib.simulate import board_poses
 from calib.sources import write_poses
-from calib.storage import load, save
+from calib.storage import CameraRecord, load, save
+from calib.uncertainty import Camera as Calibrated
+from fosp_edge.cameras.base import CameraLost, Frame
+from fosp_edge.cameras.source import Intrinsics
 from fosp_edge.cli.calibrate import DEFAULT_BOARD, app
 
 LENS = np.array([600.0, 602.0, 322.0, 238.0, -0.2, 0.05, 0.001, -0.0005, 0.0])
@@ -125,3 +129,58 @@ def test_hand_eye_without_its_poses(capture: Path, tmp_path: Path) -> None:
     store = ["--serial", "cam1", "--store", tmp_path / "store"]
     assert "no calibration of camera cam1" in run("hand-eye", capture, capture / "poses.csv", *store, status=2)
     assert "no calibration" in run("check", capture / "00.png", *store, status=2)
+
+
+class PlayedCamera:
+    """Shows each picture twice, as one who holds still, and then is gone."""
+
+    serial, intrinsics = "cam1", Intrinsics(640, 480, 601.0, 601.0, 320.0, 240.0, "brown_conrady", (0.1, 0, 0, 0, 0))
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths, self._looks = [path for path in paths for _ in range(2)], 0
+
+    def latest(self, max_age_s: float) -> Frame:
+        if self._looks == len(self._paths):
+            raise CameraLost("unplugged")
+        self._looks += 1
+        image = cv2.imread(str(self._paths[self._looks - 1]))
+        return Frame(np.ascontiguousarray(image[:, :, ::-1]), self._looks, self._looks)
+
+
+def play(monkeypatch: pytest.MonkeyPatch, paths: list[Path]) -> None:
+    started = contextmanager(lambda address: iter([PlayedCamera(paths)]))
+    monkeypatch.setattr("fosp_edge.cli.calibrate_live.started", started)
+    monkeypatch.setattr("fosp_edge.cli.calibrate.started", started)
+
+
+def test_a_guided_capture_keeps_new_views_and_what_the_maker_states(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sorted(capture.glob("*.png"))
+    play(monkeypatch, [*paths[:5], paths[0]])
+    output = run("capture", "v4l2:/dev/video0", "--out", tmp_path / "views")
+    assert "kept view 5" in output and "5 views in" in output and "not complete: bring the board" in output
+    assert "hold still" in output
+    assert sorted(path.name for path in (tmp_path / "views").glob("*.png")) == [f"00{n}.png" for n in range(5)]
+    kept = cv2.imread(str(tmp_path / "views" / "004.png"))
+    np.testing.assert_array_equal(kept, cv2.imread(str(paths[4])))
+    assert load_camera_info(tmp_path / "views" / "factory.yaml")[1].parameters[:2].tolist() == [601.0, 601.0]
+    assert "is not empty" in run("capture", "v4l2:/dev/video0", "--out", tmp_path / "views", status=2)
+    play(monkeypatch, [])
+    assert "no view was kept" in run("capture", "v4l2:/dev/video0", "--out", tmp_path / "none", status=2)
+
+
+def test_a_live_camera_is_checked_against_its_scene(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ["--serial", "cam1", "--store", tmp_path / "store"]
+    save(tmp_path / "store", CameraRecord("cam1", Calibrated(PINHOLE, LENS, np.eye(9) * 1e-6, (640, 480))))
+    play(monkeypatch, [capture / "00.png"])
+    run("check", "v4l2:/dev/video0", *store, "--remember")
+    play(monkeypatch, [capture / "00.png"])
+    assert "where it was" in run("check", "v4l2:/dev/video0", *store)
+
+
+def test_a_camera_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    output = run("capture", "recording:/nowhere/at/all.avi", "--out", tmp_path / "views", status=2)
+    assert "there is no recording /nowhere/at/all.avi" in output

@@ -169,3 +169,19 @@ def test_fine_tuning_goes_on_from_a_run_and_keeps_the_offline_policy(data: Path,
         assert torch.equal(one, two)
     wrong = run_verb(*words, "--scope", "everything")
     assert wrong.exit_code == 1 and "unknown scope 'everything'; choose one of: full" in " ".join(wrong.output.split())
+
+
+def test_two_runs_are_compared_by_configuration_and_metrics(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
+    assert train(data, tmp_path / "one", "--updates", "2").exit_code == 0
+    assert train(data, tmp_path / "two", "--updates", "2", "--method", "bc", "--seed", "5").exit_code == 0
+    found = run_verb(
+        "compare", str(tmp_path / "one"), str(tmp_path / "two"), "--only", "model/", "--out", str(tmp_path / "c.png")
+    )
+    assert found.exit_code == 0, found.output
+    for word in ("advantage_weighting", "seed", "model/image", "difference", "last tenth up to update 2"):
+        assert word in found.output, found.output
+    assert "critic/" not in found.output and (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    lost = run_verb("compare", str(tmp_path / "one"), str(tmp_path / "three"))
+    assert lost.exit_code == 1 and "no log at" in " ".join(lost.output.split())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from export import graph as graph_module
-from export.candidates import SAMPLES, Candidates
+from export.candidates import SAMPLES, SEARCH_DEVIATION, Candidates
 from export.drift import recorded_inputs
 from export.graph import export_step
 from export.graph_policy import GraphPolicy
@@ -167,7 +167,7 @@ def test_with_an_online_policy_both_propose_and_the_better_one_is_in_row_0() -> 
     parity = check_parity(agent, graph, [make_episode(1, rows=40)])
     assert parity.steps == 40 and parity.action_error < 1e-4
     policy, chosen = GraphPolicy(graph, agent.config), set()
-    for inputs in recorded_inputs([make_episode(2, rows=60)], 4, 4, SAMPLES, 3):
+    for inputs in recorded_inputs([make_episode(2, rows=60)], 4, 4, Candidates.of(agent).samples, 3):
         found = policy.step(inputs)
         merit = 5.0 * (found.reward_value[1:3] - 0.1 * found.cost_value[1:3])
         better = 1 + int(np.argmax(merit))
@@ -175,3 +175,20 @@ def test_with_an_online_policy_both_propose_and_the_better_one_is_in_row_0() -> 
         for rows in (found.candidates, found.reward_value, found.cost_value, found.reachability):
             assert np.array_equal(rows[0], rows[better])
     assert chosen == {1, 2}
+
+
+def test_the_search_stays_around_the_least_reachable_proposal_and_often_betters_it() -> None:
+    agent, better = make_agent(), 0
+    rows = Candidates.of(agent, search=True)
+    assert rows.names[-3:] == ("hold", "retreat", "least-harm")
+    graph = export_step(StepModule(agent, rows))
+    assert check_parity(agent, graph, [make_episode(1)], rows=rows).action_error < 1e-4
+    policy = GraphPolicy(graph, agent.config)
+    for inputs in recorded_inputs([make_episode(2, rows=40)], 4, 4, SAMPLES, 3):
+        found = policy.step(inputs)
+        proposed, last = found.reachability[: 1 + SAMPLES], found.reachability[-1]
+        least = found.candidates[int(np.argmin(proposed))]
+        around = np.clip(least + SEARCH_DEVIATION * inputs.action_noise, -1.0, 1.0)
+        assert np.min(np.abs(around - found.candidates[-1]).max(axis=1)) < 1e-5
+        better += bool(last < proposed.min())
+    assert better > 10

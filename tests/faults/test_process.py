@@ -105,6 +105,12 @@ def device() -> Iterator[Device]:
         device.close()
 
 
+@pytest.fixture(autouse=True)
+def latches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pseudo-terminals get the same numbers again: a stop that one test leaves latched is not the next one's."""
+    monkeypatch.setitem(ENVIRONMENT, "XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     files = {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}
@@ -161,7 +167,10 @@ def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     (folder,) = (tmp_path / "runs").iterdir()
     assert sum(1 for _ in open_flight(folder).ticks()) == episode.summary.rows
     # The next run takes over where the killed one left the arm.
-    code = start(bundle, tmp_path / "again", *device.options, "--seconds", "2").wait(60.0)
+    refused = start(bundle, tmp_path / "refused", *device.options)
+    output, _ = refused.communicate(timeout=60.0)
+    assert refused.returncode == 2 and "ended without a word" in output and "--release-stop" in output
+    code = start(bundle, tmp_path / "again", *device.options, "--release-stop", "--seconds", "2").wait(60.0)
     assert code == 0
     assert recorded(tmp_path / "again")[0].summary.finished
 
@@ -182,6 +191,23 @@ def test_a_signal_stops_the_motors_first_and_then_sums_up(
     assert Fault(device.wait_until_still()["faults"]) == Fault.HOST_STOP
     (episode,) = recorded(tmp_path / "runs")
     assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 20
+
+
+@real_time
+def test_the_emergency_stop_reaches_the_motors_and_stays_latched(device: Device, bundle: Path, tmp_path: Path) -> None:
+    switch = tmp_path / "value"
+    switch.write_text("0\n")
+    process = start(bundle, tmp_path / "runs", *device.options, "--estop-file", str(switch))
+    wait_until_moving(device, process)
+    switch.write_text("1\n")
+    output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 1 and "the motors confirmed it" in output, output
+    summary = summary_of(tmp_path / "runs")
+    assert summary["end"]["reason"] == "EMERGENCY_STOP" and summary["emergency_stop"]["acknowledged"]
+    assert Fault(device.wait_until_still()["faults"]) & Fault.HOST_STOP
+    again = start(bundle, tmp_path / "again", *device.options)
+    output, _ = again.communicate(timeout=60.0)
+    assert again.returncode == 2 and "emergency stop" in output
 
 
 @real_time

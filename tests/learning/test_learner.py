@@ -147,3 +147,23 @@ def test_a_gradient_that_is_not_finite_is_refused_and_nothing_is_applied() -> No
     with pytest.raises(NotFiniteLossError, match="the model gradient's norm is inf"):
         learner.update(batch, 0)
     assert unchanged(learner, before)
+
+
+@pytest.mark.parametrize("free", [0.0, 0.05, 1e6])
+def test_below_the_free_nats_the_divergence_has_no_gradient(free: float) -> None:
+    config = tiny_config(free_nats=free, kl_dynamics=0.5, kl_representation=0.1)
+    learner, batch = make_learner(config, CPU), make_batch(config)
+    latents, posterior, prior = learner.observe(batch)
+    losses = learner.model_losses(batch, latents, posterior, prior)
+    each = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(logits=posterior), torch.distributions.Categorical(logits=prior)
+    ).sum(-1)
+    expected = torch.maximum(each, torch.tensor(free)).mean()
+    assert float(losses["kl_dynamics"].detach()) == pytest.approx(0.5 * float(expected.detach()), rel=1e-4)
+    assert float(losses["kl_representation"].detach()) == pytest.approx(0.1 * float(expected.detach()), rel=1e-4)
+    weight = learner.agent.world_model.rssm.posterior_output.weight
+    (gradient,) = torch.autograd.grad(losses["kl_representation"], weight, retain_graph=True)
+    assert bool((gradient == 0).all()) == (free == 1e6)
+    # The dynamics loss pulls the prior to the posterior and leaves the encoder's side alone.
+    (gradient,) = torch.autograd.grad(losses["kl_dynamics"], learner.agent.world_model.rssm.prior[-1].weight)
+    assert bool((gradient == 0).all()) == (free == 1e6)

@@ -1,9 +1,14 @@
 """Training stops when told, goes on where it stopped, and says where the last good state is."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -90,3 +95,66 @@ def test_divergence_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
     with pytest.raises(TrainingDivergedError, match="No checkpoint was written yet"):
         trainer.run(ignore, threading.Event())
     assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_an_explosion_stops_training_and_does_not_replace_the_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fosp_edge.learning.divergence.GRACE", 2)
+    trainer, learner, _ = make_trainer(tmp_path, 20, Schedule(log_every=1, checkpoint_every_s=0.0))
+    plain = learner.update
+
+    def exploding(batch: object, number: int) -> dict[str, float]:
+        metrics = plain(batch, number)  # type: ignore[arg-type]
+        return metrics | {"model/image": 1e9} if number >= 5 else metrics
+
+    monkeypatch.setattr(learner, "update", exploding)
+    with pytest.raises(TrainingDivergedError, match=r"stopped at update 7: model/image exploded") as caught:
+        trainer.run(ignore, threading.Event())
+    assert "last good checkpoint is" in str(caught.value)
+    assert read_header(tmp_path)["progress"]["update"] == 5
+
+
+CHILD = """
+import sys, threading
+from pathlib import Path
+from tests.learning.test_trainer import Schedule, make_trainer, ignore
+trainer, _, _ = make_trainer(Path(sys.argv[1]), int(sys.argv[2]), Schedule(log_every=1, checkpoint_every_s=0.0))
+trainer.resume()
+trainer.run(ignore, threading.Event())
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_only_the_work_since_the_checkpoint(tmp_path: Path) -> None:
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    straight.mkdir()
+    broken.mkdir()
+    updates, random, before, log = 120, np.random.default_rng(0), 0, broken / "metrics.jsonl"
+    trainer, learner, _ = make_trainer(straight, updates)
+    trainer.run(ignore, threading.Event())
+    command = [sys.executable, "-c", CHILD, str(broken), str(updates)]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    for _ in range(4):
+        child = subprocess.Popen(command, cwd=root, env=environment)
+        try:
+            size, deadline = log.stat().st_size if log.exists() else 0, time.monotonic() + 100.0
+            while (log.stat().st_size if log.exists() else 0) <= size and child.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            time.sleep(random.uniform(0.0, 0.3))  # anywhere in an update, a log line or a checkpoint
+        finally:
+            child.kill()
+        if child.wait() == 0:
+            break
+        if (broken / CHECKPOINT_FILE).exists():  # whole at every moment, and never behind what it was
+            assert read_header(broken)["progress"]["update"] >= before
+            before = int(read_header(broken)["progress"]["update"])
+    assert 0 < before < updates
+    last, resumed, _ = make_trainer(broken, updates)
+    assert last.resume() >= before
+    last.run(ignore, threading.Event())
+    for one, two in zip(learner.agent.parameters(), resumed.agent.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert [json.loads(line)["update"] for line in log.read_text().splitlines()] == list(range(1, updates + 1))

@@ -1,0 +1,62 @@
+"""An agent from a checkpoint acting in the simulation, without bundle and filter: what is compared is the method."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.expansion import propose
+from fosp_edge.agent.rssm import Latent
+from fosp_edge.control.types import Observation
+from fosp_edge.experience.schema import Steps
+from fosp_edge.simulation.collect import record_episode
+from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.scene import CAMERAS
+
+
+class AgentActor:
+    """Follows an episode with the world model and draws one action per step from the agent's policies."""
+
+    def __init__(self, agent: Agent, cameras: Sequence[str], *, explore: bool) -> None:
+        self._agent, self._means = agent, not explore
+        self.channels = np.concatenate([3 * CAMERAS.index(name) + np.arange(3) for name in cameras])
+        self.chosen: list[int] = []
+
+    def reset(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._latent: Latent | None = None
+        self._action = torch.zeros(1, self._agent.config.action_size)
+        self.chosen = []
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> np.ndarray:
+        model = self._agent.world_model
+        image = torch.from_numpy(np.ascontiguousarray(observation.image[..., self.channels]))[None]
+        embedding = model.encoder(image, torch.from_numpy(observation.state)[None])
+        deterministic = model.rssm.transition(self._latent or model.rssm.initial(1), self._action)
+        posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
+        noise = torch.rand(posterior.shape, generator=self._generator).clamp(1e-6, 1.0 - 1e-6)
+        index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
+        one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
+        self._latent = Latent(deterministic, one_hot)
+        proposal = propose(self._agent, self._latent.features(), self._generator, means=self._means)
+        self._action = proposal.action
+        self.chosen.append(int(proposal.chosen))
+        action: np.ndarray = proposal.action[0].numpy()
+        return action
+
+
+def live(actor: AgentActor, scenario: str, seed: int) -> tuple[Steps, dict[str, object]]:
+    """One episode as rows of experience with the actor's cameras, and a summary of how it went."""
+    environment = SafeReach(scenario)
+    observation, info = environment.reset(seed=seed)
+    actor.reset(seed)
+
+    def act(seen: Observation, _: object) -> tuple[np.ndarray, np.ndarray, int]:
+        action = actor.act(seen)
+        return action, action, 0
+
+    steps, summary = record_episode(environment, observation, info, act, "agent", seed)
+    steps["image"] = np.ascontiguousarray(steps["image"][..., actor.channels])
+    return steps, summary | {"online_share": float(np.mean(actor.chosen))}
