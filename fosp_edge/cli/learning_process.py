@@ -5,7 +5,7 @@ status (written) and the loop's pulse (read). Killed at any moment it goes on fr
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +205,7 @@ class LearnerProcess:
             seen = self._own_seen(own)
             state = self.versions.state
             if seen - last_episodes < settings.episodes_per_candidate or state.probation or state.proposed:
-                if self._lost(state.refused, trainer):
+                if self._lost(state.refused):
                     self._give_up(trainer, "the robot took back what was learnt; beginning again from what it runs")
                     return False
                 continue
@@ -256,6 +256,7 @@ class LearnerProcess:
         short = exported.path.name[:12]
         try:
             if admitted:
+                self._remember(exported.path.name)
                 self.versions.propose(self.versions.load(exported.path.name), expected)
             else:
                 self.versions.refuse(exported.path.name, judged.sentence)
@@ -284,13 +285,14 @@ class LearnerProcess:
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
         )
 
-    def _lost(self, refused: dict[str, Any], trainer: Trainer) -> bool:
-        """Whether a bundle that the robot had taken from this learner was taken back."""
-        known = set(read_json(self.home.learner / "base.json").get("refused", []))
-        new = set(refused) - known
-        taken_back = any("expected" in refused[name].reason or "run ended" in refused[name].reason for name in new)
-        del trainer
-        return taken_back
+    def _lost(self, refused: Collection[str]) -> bool:
+        """Whether a bundle that this learner proposed was taken back since, by probation or by a person."""
+        return not set(refused).isdisjoint(read_json(self.home.learner / "base.json").get("proposed", []))
+
+    def _remember(self, bundle_id: str) -> None:
+        """Keep that a bundle of this learner was proposed."""
+        note = read_json(self.home.learner / "base.json")
+        write_json(self.home.learner / "base.json", note | {"proposed": [*note.get("proposed", []), bundle_id]})
 
     def _place(self, running: Bundle, mode: str) -> tuple[Path, str | None]:
         """The folder to learn in, and the bundle it began with if there is a checkpoint to go on from."""
@@ -303,10 +305,8 @@ class LearnerProcess:
         folder = self.home.learner / name
         folder.mkdir(parents=True, exist_ok=True)
         number = int(note.get("number", 0)) + 1
-        refused = sorted(self.versions.state.refused)
         write_json(
-            self.home.learner / "base.json",
-            {"base": running.id, "mode": mode, "folder": name, "number": number, "refused": refused},
+            self.home.learner / "base.json", {"base": running.id, "mode": mode, "folder": name, "number": number}
         )
         return folder, None
 

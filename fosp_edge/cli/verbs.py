@@ -150,6 +150,26 @@ VERBS: dict[str, Verb] = {
         "Show what a bundle was made for and what was proven of it.",
         "fosp-edge bundles show runs/bundles/4f1c...",
     ),
+    "bundles versions": Verb(
+        "fosp_edge.cli.bundles_versions:versions",
+        "Show which bundle a learning robot runs, and which it refused.",
+        "fosp-edge bundles versions --home robot",
+    ),
+    "bundles use": Verb(
+        "fosp_edge.cli.bundles_versions:use",
+        "Run a bundle from now on, on probation.",
+        "fosp-edge bundles use 57ba18 --home robot",
+    ),
+    "bundles rollback": Verb(
+        "fosp_edge.cli.bundles_versions:rollback",
+        "Return to the previous bundle and refuse the present one.",
+        "fosp-edge bundles rollback --home robot",
+    ),
+    "bundles pin": Verb(
+        "fosp_edge.cli.bundles_versions:pin",
+        "Keep to one bundle, whatever the learner proposes.",
+        "fosp-edge bundles pin 57ba18 --home robot",
+    ),
     "bundles verify": Verb(
         "fosp_edge.cli.bundles:verify",
         "Check every hash of a bundle, and its signature.",
