@@ -28,7 +28,7 @@ prepare() {
     if [ "$2" = all ]; then
         # The exact CPU version first: a plain `torch` requirement brings several gigabytes of CUDA libraries.
         "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "${FOSP_EDGE_TORCH:-torch==2.13.0}"
-        extras=simulation,visualisation,learning,export,calibration,cameras,datasets,test
+        extras=simulation,visualisation,learning,export,calibration,cameras,mcap,datasets,test
         # Wheels of librealsense exist for some interpreters only; its tests are skipped without it.
         "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "pyrealsense2>=2.55" 2>/dev/null || true
     else

@@ -154,7 +154,10 @@ def test_an_extra_that_is_missing_is_named_with_its_cure(monkeypatch):
 def test_the_table_of_extras_is_that_of_the_package():
     tomllib = pytest.importorskip("tomllib")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    packages = {"cv2": "opencv-python-headless", "PIL": "Pillow", "yaml": "PyYAML"}
+    packages = {
+        "cv2": "opencv-python-headless", "PIL": "Pillow", "yaml": "PyYAML",
+        "mcap_ros2": "mcap-ros2-support", "mcap_protobuf": "mcap-protobuf-support",
+    }  # fmt: skip
     for extra, modules in EXTRAS.items():
         names = {entry.split(">")[0] for entry in declared[extra]}
         assert {packages.get(module, module) for module in modules} == names
