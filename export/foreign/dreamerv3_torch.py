@@ -112,8 +112,8 @@ def _config(ledger: Ledger, groups: int | None, state_size: int) -> Config:
     groups, classes = split_classes(stochastic, groups)
     state = f"{ENCODER}._mlp.layers.Encoder_linear{{}}.weight"
     state_layers = ledger.count(state)
-    heads = ledger.count(f"{BEHAVIOUR}.actor.layers.Actor_linear{{}}.weight")
-    model_heads = ledger.count("_wm.heads.reward.layers.Reward_linear{}.weight")
+    heads = max(1, ledger.count(f"{BEHAVIOUR}.actor.layers.Actor_linear{{}}.weight"))  # none: then one is missing
+    model_heads = max(1, ledger.count("_wm.heads.reward.layers.Reward_linear{}.weight"))
     return Config(
         image_channels=ledger.size(f"{ENCODER}._cnn.layers.0.weight", 1),
         state_size=ledger.size(state.format(0), 1) if state_layers else state_size,

@@ -122,8 +122,8 @@ def _config(ledger: Ledger, actor: str, groups: int | None, state_size: int) -> 
         unknown += ["cost_action", "cost_state"]
     if not ledger.has(f"{BEHAVIOUR}/p_critic/net/h0/kernel"):
         unknown.append("reach_action")
-    heads = ledger.count(f"{actor}/h{{}}/kernel")
-    model_heads = ledger.count("agent/wm/rew/h{}/kernel")
+    heads = ledger.count(f"{actor}/h{{}}/kernel")  # one at least, by which the actor was found
+    model_heads = max(1, ledger.count("agent/wm/rew/h{}/kernel"))
     return Config(
         image_channels=ledger.size(f"{ENCODER}/cnn/s0res/kernel", 2),
         state_size=ledger.size(f"{ENCODER}/mlp/h0/kernel", 0) if state_layers else state_size,

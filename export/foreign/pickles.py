@@ -69,7 +69,8 @@ def _array(data: Any, dtype: Any, shape: Any, order: str) -> npt.NDArray[Any]:
     if len(data) != dtype.numpy().itemsize * int(np.prod(shape, dtype=object)):
         raise pickle.UnpicklingError(f"an array of shape {shape} with {len(data)} bytes")
     values: npt.NDArray[Any] = np.frombuffer(data, dtype.numpy())
-    return values.reshape(shape, order="F") if order == "F" else values.reshape(shape)
+    shaped: npt.NDArray[Any] = values.reshape(shape, order="F") if order == "F" else values.reshape(shape)
+    return shaped
 
 
 class _Array(metaclass=_Sealed):
@@ -199,7 +200,7 @@ def load_arrays(data: bytes, name: str) -> Any:
 def _check_memo(data: bytes) -> None:
     """A pickle may number what it remembers as it likes, and the reader makes room for the number: up to 64 GB."""
     for operation, argument, _ in pickletools.genops(data):
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(data):
             raise pickle.UnpicklingError(f"it remembers a {argument}th thing, with {len(data)} bytes to say")
 
 

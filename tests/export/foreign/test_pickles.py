@@ -56,7 +56,7 @@ def payloads(target: str) -> dict[str, Any]:
         "eval": _Calls(eval, f"open({target!r}, 'w')"),
         "exec": _Calls(exec, f"open({target!r}, 'w')"),
         "open": _Calls(open, target, "w"),
-        "getattr": _Calls(getattr, np, "save"),
+        "getattr": _Calls(getattr, "text", "upper"),
         "numpy.save": _Calls(np.save, target, np.zeros(1)),
         "numpy.load": _Calls(np.load, target, None, True),
         "pickle in pickle": _Calls(pickle.loads, pickle.dumps(_Calls(os.system, f"touch {target}"))),
