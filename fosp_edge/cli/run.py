@@ -292,7 +292,9 @@ def _drive(
     notifier.stopping(summary.detail)
     notifier.close()
     button.close()
-    if latch is not None:
+    if (
+        latch is not None and latch.sentence is not None
+    ):  # it was armed; a run that was refused leaves nothing to release
         latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
     for event in () if swapper is None else swapper.events:
         console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)

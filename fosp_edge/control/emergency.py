@@ -116,8 +116,12 @@ class EmergencyStop:
 
     def watch_keyboard(self, descriptor: int | None = None) -> bool:
         """Press on the space bar, Escape or q; False if there is no keyboard to watch."""
-        number = sys.stdin.fileno() if descriptor is None else descriptor
-        if not os.isatty(number):
+        try:
+            number = sys.stdin.fileno() if descriptor is None else descriptor
+            # A job in the background would be halted by the terminal as soon as it changes how keys arrive.
+            if not os.isatty(number) or (descriptor is None and os.tcgetpgrp(number) != os.getpgrp()):
+                return False
+        except (AttributeError, OSError, ValueError):  # no standard input, or one that is no file
             return False
         self._start(self._watch_keyboard, number)
         return True

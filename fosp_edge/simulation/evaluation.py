@@ -135,7 +135,8 @@ def wilson_interval(successes: int, count: int) -> Estimate:
     z, rate = 1.959964, successes / count
     centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
     spread = z / (1 + z * z / count) * np.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
-    return Estimate(rate, max(0.0, float(centre - spread)), min(1.0, float(centre + spread)))
+    # Rounding must not put a rate of 0 or 1 outside its own interval.
+    return Estimate(rate, min(rate, max(0.0, float(centre - spread))), max(rate, min(1.0, float(centre + spread))))
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0, resamples: int = 2000) -> Estimate:

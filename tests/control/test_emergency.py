@@ -1,5 +1,6 @@
 """The emergency stop: wherever it is pressed the motors are told at once, and a person hears whether they heard."""
 
+import io
 import os
 import pty
 import threading
@@ -122,6 +123,14 @@ def test_keys(keys: bytes, pressed: bool) -> None:
     assert stop.pressed == pressed
     os.close(person)
     os.close(terminal)
+
+
+@pytest.mark.parametrize("standard_input", [None, io.StringIO(" ")])
+def test_a_standard_input_that_is_no_file_is_no_keyboard(
+    monkeypatch: pytest.MonkeyPatch, standard_input: io.StringIO | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", standard_input)
+    assert not button(Motors())[0].watch_keyboard()
 
 
 def test_no_keyboard_is_no_error(tmp_path: Path) -> None:
