@@ -18,6 +18,7 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
+from fosp_edge.cli.bundles_tune import execution_for
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
@@ -147,7 +148,7 @@ def run(
             for complaint in complaints:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        runtime = open_runtime(loaded, device=device)
+        runtime = open_runtime(loaded, execution_for(console, loaded, device), device=device)
         controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with open_rig(
@@ -263,7 +264,7 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
-    measures, notifier = Realtime(), Notifier()
+    measures, notifier = Realtime(controller.runtime.execution.cores), Notifier()
     button = EmergencyStop(
         rig.robot,
         lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
