@@ -22,7 +22,7 @@ def tune_bundle(
 ) -> None:
     """Try the step graph with one thread and with more, and keep what suits this machine for `run`.
 
-    `run` does this by itself, before anything is opened, for a bundle that was never measured on this machine. Do it
+    `run` does this by itself, before the motors are armed, for a bundle that was never measured on this machine. Do it
     again here when the machine is as busy as it will be while the robot drives. Kept in FOSP_EDGE_TUNING, by default
     ~/.cache/fosp-edge/tuning, under the hash of graph, versions, processor and cores.
 
@@ -45,7 +45,7 @@ def tune_bundle(
 def execution_for(console: Console, bundle: Bundle, device: Device) -> Execution:
     """What was measured for this bundle on this machine; measured now, and said, if it never was. Raises BundleError.
 
-    Only before anything is opened: measuring loads the machine for seconds.
+    Only before anything moves: measuring loads the machine for seconds.
     """
     tuning = find_tuning(bundle, device)
     if tuning is None:
