@@ -22,6 +22,7 @@ from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.bundle.admission import Evidence, Paired, Shadow, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.cli.familiarity import alertness
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
@@ -80,6 +81,7 @@ def measure(
             raise BundleError(f"it was refused before: {reason}")
         agent, running_agent = agent_of_bundle(bundle), agent_of_bundle(running)
         runtime, running_runtime = PolicyRuntime(bundle), PolicyRuntime(running)
+        alert = alertness(bundle, running, held_out.own)
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
     if differences := contract_differences(bundle.manifest, running.manifest):
@@ -89,7 +91,13 @@ def measure(
         period_s=1.0 / running.manifest.rate_hz,
         level=bundle.manifest.filter.level,
         running_level=running.manifest.filter.level,
+        gated=alert is not None,
     )
+    if alert is not None:
+        evidence = replace(
+            evidence, disturbed=alert.disturbed, noticed=alert.noticed, running_noticed=alert.running_noticed,
+            gate_level=alert.level, running_gate_level=alert.running_level,
+        )  # fmt: skip
     try:
         parity = check_parity(agent, bundle.graph_bytes, episodes[:3])
         evidence = replace(evidence, parity_action=parity.action_error, parity_reachability=parity.reachability_error)

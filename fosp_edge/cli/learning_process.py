@@ -13,14 +13,12 @@ from typing import Any
 
 import torch
 
-from export.exporter import Contract, export_bundle
-from export.parity import ParityError
 from export.restore import agent_of_bundle
-from export.thresholds import TooLittleDataError
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds, judge
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import HeldOut, measure
+from fosp_edge.cli.admission import Episodes, HeldOut, measure
+from fosp_edge.cli.candidate import NoCandidate, make_candidate
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.selection import CameraSelection
@@ -191,7 +189,7 @@ class LearnerProcess:
                 self._give_up(trainer, f"learning diverged and begins again from the running bundle: {error}")
                 return False
             now = time.monotonic()
-            if now - saved_s > settings.checkpoint_every_s:
+            if now - saved_s > settings.checkpoint_every_s and trainer.calm:
                 trainer.save()
                 saved_s = now
             self._check_memory()
@@ -225,41 +223,35 @@ class LearnerProcess:
     ) -> bool:
         """Export what was learnt, put it through the gate, propose it. Whether it was proposed."""
         self._tell(state="a candidate is at the gate", force=True)
-        began_s, manifest = time.monotonic(), running.manifest
+        began_s = time.monotonic()
         held_out = self._held_out(offline, own)
-        everything = [steps for _, steps in (*held_out.own, *held_out.offline)]
-        contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
         self.candidates += 1
         verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
         try:
-            exported = export_bundle(
-                learner.agent, contract, everything,
-                name=f"{manifest.name.partition('+')[0]}+{trainer.update}",
-                miss_rate=manifest.filter.level,
-                data_sha256=manifest.filter.data_sha256,
-                provenance={"learnt_from": running.id, "update": trainer.update},
-                parent_folder=self.versions.folder,
-                storage=_storage_of(running),
+            path = make_candidate(
+                learner.agent, running, held_out, self._lived(own), self.versions.folder, update=trainer.update,
+                breathe=self.throttle.breathe,
             )  # fmt: skip
-        except (ParityError, TooLittleDataError, BundleError) as error:
+        except NoCandidate as error:
             append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})
-            self._tell(gate=f"no candidate: {error}", force=True)
+            self._tell(gate=f"no candidate: {error}", candidates=self.candidates, force=True)
+            self._say(f"update {trainer.update}: no candidate: {error}")
             return False
         newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
         evidence, expected = measure(
-            exported.path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
+            path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
         )
         judged = judge(evidence, self._thresholds)
-        verdict |= {"candidate": exported.path.name, "seconds": round(time.monotonic() - began_s, 1)}
+        verdict |= {"candidate": path.name, "seconds": round(time.monotonic() - began_s, 1)}
         append_json(self.home.verdicts, verdict | judged.to_dict() | {"sentence": judged.sentence})
         admitted = judged.admitted or not self.settings.gate
-        short = exported.path.name[:12]
+        short = path.name[:12]
         try:
             if admitted:
-                self._remember(exported.path.name)
-                self.versions.propose(self.versions.load(exported.path.name), expected)
+                self._remember(path.name)
+                self.versions.propose(self.versions.load(path.name), expected)
             else:
-                self.versions.refuse(exported.path.name, judged.sentence)
+                self.versions.refuse(path.name, judged.sentence)
         except BundleError as error:
             admitted = False
             self._say(f"bundle {short}: {error}")
@@ -284,6 +276,12 @@ class LearnerProcess:
             own=[(info, own.read(info.id)) for info in mine],
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
         )
+
+    def _lived(self, own: CameraSelection) -> Episodes:
+        """The newest own episodes that were learnt from."""
+        count = self.settings.compared_episodes
+        learnt_from = [info for info in finished(own) if not own_held_out(info)]
+        return [(info, own.read(info.id)) for info in learnt_from[-count:]]
 
     def _lost(self, refused: Collection[str]) -> bool:
         """Whether a bundle that this learner proposed was taken back since, by probation or by a person."""
@@ -382,11 +380,6 @@ def finished(source: CameraSelection) -> list[EpisodeInfo]:
 def trainer_own(trainer: Trainer) -> Any:
     """The own half of a trainer's mixed sampler."""
     return trainer._sampler.own  # type: ignore[attr-defined]
-
-
-def _storage_of(running: Bundle) -> Any:
-    kept = running.manifest.storage
-    return kept.kind if kept is not None and kept.kind in ("float32", "float16", "int8") else "float32"
 
 
 def single_thread(threads: int) -> None:

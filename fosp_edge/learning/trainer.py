@@ -130,8 +130,7 @@ class Trainer:
                     metrics |= self._validate(self._validation)
                 if self._illustrate is not None:
                     self._illustrate(self.update)
-            # What may be exploding must not take the place of what is good.
-            saved = now - saved_at > self._schedule.checkpoint_every_s and self._guard.calm
+            saved = now - saved_at > self._schedule.checkpoint_every_s and self.calm
             if saved:
                 self.save()
                 saved_at = now
@@ -140,6 +139,11 @@ class Trainer:
             logged_at, logged_update = now, self.update
             on_progress(Progress(self.update, updates, speed, metrics, saved))
         self.save()
+
+    @property
+    def calm(self) -> bool:
+        """Whether no loss is suspected of exploding: what may be must not take the place of what is good."""
+        return self._guard.calm
 
     def save(self) -> None:
         """Write a checkpoint from which `resume` goes on."""
