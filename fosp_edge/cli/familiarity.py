@@ -117,7 +117,7 @@ def _traces(bundle: Bundle, episodes: Episodes, breathe: Callable[[], None]) -> 
 
 
 def _third_covered(image: Image) -> Image:
-    covered = image.copy()
+    covered: Image = image.copy()
     covered[:, : image.shape[1] // 3] = 25
     return covered
 

@@ -31,12 +31,14 @@ from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
 SOURCE = "bundle"
 """Source of the episodes that a bundle drove, as the recorder writes it."""
-OWN_HELD_OUT = 0.25
-"""Share of the robot's own episodes kept from learning. More than of offline data: there are few, and the gate compares
-on them."""
+OWN_HELD_OUT_EVERY = 4
+"""One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
+gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
 _NEWEST = 12
 _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
+_REFRESH_S = 10.0
+"""Between two looks for new episodes."""
 
 
 class MemoryExceeded(RuntimeError):  # noqa: N818 - a state
@@ -67,7 +69,7 @@ class LearnSettings:
 
 def own_held_out(info: EpisodeInfo) -> bool:
     """Whether an episode is kept from learning."""
-    return share_of(info) < OWN_HELD_OUT if info.header.source == SOURCE else is_held_out(info)
+    return int(info.id) % OWN_HELD_OUT_EVERY == 0 if info.header.source == SOURCE else is_held_out(info)
 
 
 class LearnerProcess:
@@ -173,8 +175,9 @@ class LearnerProcess:
         mode: str,
     ) -> bool:
         settings, saved_s, begin = self.settings, time.monotonic(), trainer.update
-        last_update, last_episodes = trainer.update, self._own_seen(own) if trainer.update else 0
-        began_s = time.monotonic()
+        note = read_json(self.home.learner / "base.json")  # of the last candidate: it may be many short runs ago
+        last_update, last_episodes = int(note.get("candidate_update", 0)), int(note.get("candidate_episodes", 0))
+        began_s = refreshed_s = time.monotonic()
         while True:
             if self._stopped() or (settings.updates is not None and trainer.update >= settings.updates):
                 trainer.save()
@@ -192,6 +195,9 @@ class LearnerProcess:
             if now - saved_s > settings.checkpoint_every_s and trainer.calm:
                 trainer.save()
                 saved_s = now
+            if now - refreshed_s > _REFRESH_S:
+                trainer_own(trainer).refresh()
+                refreshed_s = now
             self._check_memory()
             self._tell(
                 state="learns", mode=mode, update=trainer.update, pause_s=round(self.throttle.pause_s, 3),
@@ -212,7 +218,11 @@ class LearnerProcess:
             running = self.running()
             proposed = self._candidate(learner, running, offline, own, trainer)
             last_update, last_episodes = trainer.update, seen
-            self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
+            note = read_json(self.home.learner / "base.json")
+            progress = {"candidate_update": last_update, "candidate_episodes": last_episodes}
+            write_json(self.home.learner / "base.json", note | progress)
+            if proposed is not None:  # what could not be judged yet says nothing of what was learnt
+                self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
             if self._refused_in_a_row >= _REFUSALS_BEFORE_ANEW:
                 self._refused_in_a_row = 0
                 self._give_up(trainer, f"{_REFUSALS_BEFORE_ANEW} candidates in a row were refused; beginning again")
@@ -220,8 +230,9 @@ class LearnerProcess:
 
     def _candidate(
         self, learner: Any, running: Bundle, offline: list[CameraSelection], own: CameraSelection, trainer: Trainer
-    ) -> bool:
-        """Export what was learnt, put it through the gate, propose it. Whether it was proposed."""
+    ) -> bool | None:
+        """Export what was learnt, put it through the gate, propose it. Whether it was proposed; None if there was no
+        candidate to judge."""
         self._tell(state="a candidate is at the gate", force=True)
         began_s = time.monotonic()
         held_out = self._held_out(offline, own)
@@ -236,7 +247,7 @@ class LearnerProcess:
             append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})
             self._tell(gate=f"no candidate: {error}", candidates=self.candidates, force=True)
             self._say(f"update {trainer.update}: no candidate: {error}")
-            return False
+            return None
         newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
         evidence, expected = measure(
             path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
