@@ -12,6 +12,8 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -26,6 +28,8 @@ from fosp_edge.files import write_atomically
 
 STATE_FILE, LOCK_FILE = "versions.json", "versions.lock"
 SCHEMA_VERSION = 1
+_LEFT_AFTER_S = 3600.0
+"""No bundle takes an hour to write."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,9 @@ class Versions:
             removed = loose[: max(0, len(loose) - keep)]
             for name in removed:
                 _remove(self.folder / name)
+            for left in self.folder.glob(".*"):  # half a bundle, of a process that was killed
+                if left.is_dir() and time.time() - left.stat().st_mtime > _LEFT_AFTER_S:
+                    shutil.rmtree(left, ignore_errors=True)
             return removed
 
     def _refusal(self, bundle_id: str, reason: str) -> Refusal:

@@ -1,18 +1,21 @@
 """From what was learnt to a candidate bundle: exported as the running one was, its filter and its gate calibrated."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from export.exporter import Contract, export_bundle
 from export.parity import ParityError
+from export.storage import Storage
 from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.admission import Episodes, HeldOut
 from fosp_edge.cli.familiarity import with_gate
+
+_PREFIX = "candidate."
 
 
 class NoCandidate(Exception):  # noqa: N818 - a state
@@ -26,6 +29,7 @@ def make_candidate(
     lived: Episodes,
     parent_folder: Path,
     *,
+    scratch_folder: Path,
     update: int,
     breathe: Callable[[], None] = lambda: None,
 ) -> Path:
@@ -37,6 +41,7 @@ def make_candidate(
         held_out: episodes that were not learnt from.
         lived: own episodes that were.
         parent_folder: where bundles are kept.
+        scratch_folder: where half-made ones are; what is found there was left behind by a learner that was killed.
         update: number of updates, for the name and the provenance.
         breathe: called often; gives way to the control loop.
 
@@ -50,10 +55,12 @@ def make_candidate(
             "learn from a bundle that does not (fosp-edge calibrate-filter without --look-ahead)"
         )
     contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+    for left in scratch_folder.glob(f"{_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".candidate.", dir=parent_folder) as folder:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
-                agent, contract, [steps for _, steps in (*held_out.own, *held_out.offline)],
+                agent, contract, [steps for _, steps in held_out.everything],
                 name=f"{manifest.name.partition('+')[0]}+{update}",
                 miss_rate=manifest.filter.level,
                 data_sha256=manifest.filter.data_sha256,
@@ -69,6 +76,8 @@ def make_candidate(
         raise NoCandidate(str(error)) from error
 
 
-def _storage_of(running: Bundle) -> Any:
+def _storage_of(running: Bundle) -> Storage:
+    """As fine as the running bundle's and no coarser than float16: rounding to eight bits moves a reachability by as
+    much as an update does, and would do so once more with every generation."""
     kept = running.manifest.storage
-    return kept.kind if kept is not None and kept.kind in ("float32", "float16", "int8") else "float32"
+    return "float32" if kept is None or kept.kind == "float32" else "float16"

@@ -8,12 +8,11 @@ import numpy as np
 import typer
 
 from fosp_edge.experience.selection import CameraSelection
-from fosp_edge.experience.split import share_of
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.robots.outcome_classifier import balanced_accuracy, labelled_rows, train
 
-HELD_OUT = 0.25
-"""Share of the episodes that it is tried on: more than usual, because there are few."""
+HELD_OUT_EVERY = 4
+"""One of so many episodes is only for trying: more than usual, and by turns, because there are few."""
 
 
 class Outcome(str, Enum):
@@ -48,16 +47,15 @@ def classifier(
         names = camera or [item.name for item in opened.header.cameras]
         source = CameraSelection(opened, names)
         infos = [info for info in source.episodes() if info.summary.finished]
-        split = [
-            [source.read(info.id) for info in infos if (share_of(info) < HELD_OUT) == held] for held in (False, True)
-        ]
-    if not split[0] or not split[1]:
+        tried = [source.read(info.id) for info in infos[::HELD_OUT_EVERY]]
+        learnt = [source.read(info.id) for number, info in enumerate(infos) if number % HELD_OUT_EVERY]
+    if not learnt or not tried:
         raise ValueError(f"{len(infos)} finished episodes are too few to learn from some and try on others")
-    found = train(*labelled_rows(split[0], outcome.value), tuple(names))
-    rows, labels = labelled_rows(split[1], outcome.value)
+    found = train(*labelled_rows(learnt, outcome.value), tuple(names))
+    rows, labels = labelled_rows(tried, outcome.value)
     if not labels.any() or labels.all():
         raise ValueError(
-            f"none of the {len(split[1])} episodes held back shows {outcome.value} and its absence; label more episodes"
+            f"none of the {len(tried)} episodes held back shows {outcome.value} and its absence; label more episodes"
         )
     accuracy = balanced_accuracy(found, rows, labels)
     told = (

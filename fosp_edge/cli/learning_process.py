@@ -35,6 +35,9 @@ OWN_HELD_OUT_EVERY = 4
 """One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
 gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
 _NEWEST = 12
+_VIOLATIONS = 100
+"""Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it
+varies by a third of its level."""
 _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
 _REFRESH_S = 10.0
@@ -240,7 +243,8 @@ class LearnerProcess:
         verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
         try:
             path = make_candidate(
-                learner.agent, running, held_out, self._lived(own), self.versions.folder, update=trainer.update,
+                learner.agent, running, held_out, self._lived(own), self.versions.folder,
+                scratch_folder=self.home.learner, update=trainer.update,
                 breathe=self.throttle.breathe,
             )  # fmt: skip
         except NoCandidate as error:
@@ -281,11 +285,13 @@ class LearnerProcess:
         count = self.settings.compared_episodes
         mine = [info for info in finished(own) if own_held_out(info)][-count:]
         theirs = [(source, info) for source in offline for info in source.episodes() if is_held_out(info)]
-        violated = [item for item in theirs if item[1].summary.violations][: count // 2]
+        every_violated = [item for item in theirs if item[1].summary.violations]
+        violated, more = every_violated[: count // 2], every_violated[count // 2 : _VIOLATIONS]
         quiet = [item for item in theirs if not item[1].summary.violations][: count - len(violated)]
         return HeldOut(
             own=[(info, own.read(info.id)) for info in mine],
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
+            violated=[(info, source.read(info.id)) for source, info in more],
         )
 
     def _lived(self, own: CameraSelection) -> Episodes:
