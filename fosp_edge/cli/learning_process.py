@@ -88,11 +88,11 @@ class LearnerProcess:
         stopped: Callable[[], bool],
         say: Callable[[str], None],
         thresholds: GateThresholds = DEFAULT_THRESHOLDS,
-        sabotage: Callable[[Trainer, Any], None] | None = None,
+        before_update: Callable[[Trainer, Any], None] | None = None,
     ) -> None:
         self.home, self.settings, self._datasets = home, settings, datasets
         self.versions = home.versions(first)
-        self._stopped, self._say, self._thresholds, self._sabotage = stopped, say, thresholds, sabotage
+        self._stopped, self._say, self._thresholds, self._before_update = stopped, say, thresholds, before_update
         self.throttle = Throttle(lambda: read_json(home.pulse))
         self._opened = ExitStack()
         self._status: dict[str, Any] = {}
@@ -187,8 +187,8 @@ class LearnerProcess:
                 self._tell(state="stopped", force=True)
                 return True
             self.throttle.breathe()
-            if self._sabotage is not None:
-                self._sabotage(trainer, learner)
+            if self._before_update is not None:
+                self._before_update(trainer, learner)
             try:
                 metrics = trainer.step()
             except TrainingDivergedError as error:
