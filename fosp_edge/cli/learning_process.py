@@ -6,7 +6,7 @@ status (written) and the loop's pulse (read). Killed at any moment it goes on fr
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
 _REFRESH_S = 10.0
 """Between two looks for new episodes."""
+
+
+class _Stopped(Exception):  # noqa: N818 - an order
+    """Somebody wants the learner to end, in the middle of something long."""
 
 
 class MemoryExceeded(RuntimeError):  # noqa: N818 - a state
@@ -106,7 +110,7 @@ class LearnerProcess:
         Raises:
             MemoryExceeded, StoreError, BundleError: with a sentence; what was learnt until then is in the checkpoint.
         """
-        with self._opened:
+        with self._opened, suppress(_Stopped):
             stores = [self._opened.enter_context(ExperienceStore(path)) for path in self._datasets]
             if not self._wait_for_experience():
                 return
@@ -118,6 +122,12 @@ class LearnerProcess:
                 own = CameraSelection(lived, cameras)
                 if self._learn_from(running, offline, own):
                     return
+
+    def _breathe(self) -> None:
+        """Give way to the control loop; and to whoever wants an end, also while something long is under way."""
+        if self._stopped():
+            raise _Stopped
+        self.throttle.breathe()
 
     def running(self) -> Bundle:
         """The bundle that drives, or would."""
@@ -157,7 +167,7 @@ class LearnerProcess:
         self._tell(state=f"reads {share:.0%} of the offline data", mode=mode)
         sampler = fine_tuning_sampler(
             learner, offline, own, choose=choose, memory_limit_bytes=self.settings.memory_bytes // 2,
-            progress=lambda done, total: self.throttle.breathe(),
+            progress=lambda done, total: self._breathe(),
         )  # fmt: skip
         sampler.own.refresh()
         notes = {"base": resumed or running.id, "mode": mode, "cameras": [c.name for c in running.manifest.cameras]}
@@ -245,7 +255,7 @@ class LearnerProcess:
             path = make_candidate(
                 learner.agent, running, held_out, self._lived(own), self.versions.folder,
                 scratch_folder=self.home.learner, update=trainer.update,
-                breathe=self.throttle.breathe,
+                breathe=self._breathe,
             )  # fmt: skip
         except NoCandidate as error:
             append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})
@@ -254,7 +264,7 @@ class LearnerProcess:
             return None
         newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
         evidence, expected = measure(
-            path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
+            path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self._breathe
         )
         judged = judge(evidence, self._thresholds)
         verdict |= {"candidate": path.name, "seconds": round(time.monotonic() - began_s, 1)}

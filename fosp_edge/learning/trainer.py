@@ -92,6 +92,10 @@ class Trainer:
             metrics = self._learner.update(batch, self.update)
         except NotFiniteLossError as error:
             raise TrainingDivergedError(self._diagnosis(str(error))) from error
+        except RuntimeError as error:  # torch refuses to draw from probabilities that are not numbers
+            if all(bool(value.isfinite().all()) for value in self._learner.agent.parameters()):
+                raise
+            raise TrainingDivergedError(self._diagnosis("the agent's weights are no longer numbers")) from error
         if complaint := self._guard.judge(metrics):
             raise TrainingDivergedError(self._diagnosis(complaint))
         self.update += 1
