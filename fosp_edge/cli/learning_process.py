@@ -248,12 +248,12 @@ class LearnerProcess:
         candidate to judge."""
         self._tell(state="a candidate is at the gate", force=True)
         began_s = time.monotonic()
-        held_out = self._held_out(offline, own)
+        held_out = self.held_out(offline, own)
         self.candidates += 1
         verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
         try:
             path = make_candidate(
-                learner.agent, running, held_out, self._lived(own), self.versions.folder,
+                learner.agent, running, held_out, self.lived(own), self.versions.folder,
                 scratch_folder=self.home.learner, update=trainer.update,
                 breathe=self._breathe,
             )  # fmt: skip
@@ -290,7 +290,7 @@ class LearnerProcess:
         refusal = self.versions.is_refused(bundle)
         return None if refusal is None else refusal.reason
 
-    def _held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
+    def held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
         """The newest own ones, and of the offline ones as many with violations as without."""
         count = self.settings.compared_episodes
         mine = [info for info in finished(own) if own_held_out(info)][-count:]
@@ -304,7 +304,7 @@ class LearnerProcess:
             violated=[(info, source.read(info.id)) for source, info in more],
         )
 
-    def _lived(self, own: CameraSelection) -> Episodes:
+    def lived(self, own: CameraSelection) -> Episodes:
         """The newest own episodes that were learnt from."""
         count = self.settings.compared_episodes
         learnt_from = [info for info in finished(own) if not own_held_out(info)]
