@@ -69,7 +69,7 @@ def live_and_learn(
                 compared_episodes=options.compared, offline_rows=options.offline_rows, gate=arm == "learns", seed=seed,
             )  # fmt: skip
             LearnerProcess(
-                home, first, options.dataset, settings, stopped=done, before_update=before_update,
+                home, first, options.dataset, settings, stopped=done, before_update=before_update, lived=robot.store,
                 say=lambda text: print(f"  {text[:160]}", flush=True),
             ).run()  # fmt: skip
     finally:

@@ -69,6 +69,7 @@ def measure(
     held_out: HeldOut,
     newest: Episodes,
     *,
+    history: Sequence[EpisodeInfo] = (),
     refused: Callable[[Bundle], str | None] = lambda bundle: None,
     breathe: Callable[[], None] = lambda: None,
 ) -> tuple[Evidence, dict[str, float]]:
@@ -79,6 +80,7 @@ def measure(
         running: the bundle it wants to replace.
         held_out: for comparisons.
         newest: the robot's newest episodes, for the shadow run.
+        history: its newest episodes as far back as they tell how it does; those of the shadow run if left out.
         refused: why a bundle must not be tried again; None if it may.
         breathe: called often; gives way to the control loop.
     """
@@ -139,7 +141,7 @@ def measure(
                 running_squared.append(float(np.mean((theirs - done) ** 2)))
         value[origin] = paired(worse_value, float(np.mean(spread_value)))
         cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
-    shadow, expected = shadow_run(bundle, running, newest, breathe)
+    shadow, expected = shadow_run(bundle, running, newest, breathe, history)
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
@@ -150,7 +152,11 @@ def measure(
 
 
 def shadow_run(
-    candidate: Bundle, running: Bundle, newest: Episodes, breathe: Callable[[], None] = lambda: None
+    candidate: Bundle,
+    running: Bundle,
+    newest: Episodes,
+    breathe: Callable[[], None] = lambda: None,
+    history: Sequence[EpisodeInfo] = (),
 ) -> tuple[Shadow, dict[str, float]]:
     """Both bundles decide over the same ticks, neither moves anything; also what probation may expect, the filter
     tightened as it is then."""
@@ -197,7 +203,7 @@ def shadow_run(
     )  # fmt: skip
     if not shares:
         return shadow, {}
-    infos = [info for info, _ in newest]
+    infos = history or [info for info, _ in newest]
     # Laplace's rule: of few episodes none in violation does not mean never.
     expected = {
         "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),

@@ -34,7 +34,8 @@ SOURCE = "bundle"
 OWN_HELD_OUT_EVERY = 4
 """One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
 gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
-_NEWEST = 12
+_NEWEST, _HISTORY = 12, 60
+"""Own episodes of the shadow run, and those that say what may be expected of an episode."""
 _VIOLATIONS = 100
 """Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it
 varies by a third of its level."""
@@ -93,11 +94,26 @@ class LearnerProcess:
         say: Callable[[str], None],
         thresholds: GateThresholds = DEFAULT_THRESHOLDS,
         before_update: Callable[[Trainer, Any], None] | None = None,
+        lived: ExperienceStore | None = None,
     ) -> None:
+        """Begin nothing yet.
+
+        Args:
+            home: of the robot.
+            first: bundle to begin and to fall back to; the shipped one if left out.
+            datasets: offline data.
+            settings: how.
+            stopped: whether to end; asked often.
+            say: gets a sentence now and then.
+            thresholds: of the gate.
+            before_update: called before every update, for experiments.
+            lived: the robot's own experience, where this process has it open already.
+        """
         self.home, self.settings, self._datasets = home, settings, datasets
         self.versions = home.versions(first)
         self._stopped, self._say, self._thresholds, self._before_update = stopped, say, thresholds, before_update
         self.throttle = Throttle(lambda: read_json(home.pulse))
+        self._store = lived
         self._opened = ExitStack()
         self._status: dict[str, Any] = {}
         self._told_s = 0.0
@@ -112,9 +128,9 @@ class LearnerProcess:
         """
         with self._opened, suppress(_Stopped):
             stores = [self._opened.enter_context(ExperienceStore(path)) for path in self._datasets]
-            if not self._wait_for_experience():
+            if self._store is None and not self._wait_for_experience():
                 return
-            lived = self._opened.enter_context(ExperienceStore(self.home.experience))
+            lived = self._store or self._opened.enter_context(ExperienceStore(self.home.experience))
             while not self._stopped():
                 running = self.running()
                 cameras = [camera.name for camera in running.manifest.cameras]
@@ -264,7 +280,13 @@ class LearnerProcess:
             return None
         newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
         evidence, expected = measure(
-            path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self._breathe
+            path,
+            running,
+            held_out,
+            newest,
+            history=finished(own)[-_HISTORY:],
+            refused=self._reason_to_refuse,
+            breathe=self._breathe,
         )
         judged = judge(evidence, self._thresholds)
         verdict |= {"candidate": path.name, "seconds": round(time.monotonic() - began_s, 1)}
