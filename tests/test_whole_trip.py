@@ -83,4 +83,6 @@ def test_from_nothing_to_an_arm_that_moves(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHIPPED_FOLDER.is_dir(), reason="no agent is shipped in this tree yet")
 def test_with_no_bundle_named_the_shipped_agent_drives(tmp_path: Path) -> None:
     cameras = len(load_bundle(shipped_bundle()).manifest.cameras)
-    assert_ran(fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=cameras)
+    assert_ran(
+        fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=cameras
+    )
