@@ -23,6 +23,7 @@ from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMove
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.home import DEFAULT_HOME
+from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
@@ -98,6 +99,10 @@ def run(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(help="File that names who tells reward and cost (docs/keep-learning.md); for a real robot."),
+    ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
     ] = False,
@@ -151,9 +156,16 @@ def run(
         device = Device(provider, parse_options(provider_option))
         controller = _controller(loaded, device, not no_filter)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
-        with open_rig(
-            robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
-        ) as rig:
+        with (
+            open_rig(
+                robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
+            ) as opened,
+            judged(
+                opened, judge, loaded.manifest, max_steps=max_steps,
+                keyboard_free=not _asks(robot, yes) and sys.stdin is not None and sys.stdin.isatty(),
+            ) as bench,
+        ):  # fmt: skip
+            rig = bench.rig
             seen = _cameras_checked(console, rig, loaded.manifest, camera_store, camera_moved)
             # Nothing moves yet, and whatever else the run needs is at work already: as busy as it will be.
             if (execution := execution_for(console, loaded, device)) != controller.runtime.execution:
@@ -163,7 +175,7 @@ def run(
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
-                console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
+                console, loaded, controller, bench, plan, folder, headless=headless, ask=_asks(robot, yes),
                 recording=RecordingOptions(
                     record, flight, 60.0 * flight_minutes, view_port if view else None,
                     store=None if learning is None else learning.home.experience,
@@ -228,7 +240,7 @@ def _drive(
     console: Console,
     bundle: Bundle,
     controller: Controller,
-    rig: Rig,
+    bench: Bench,
     plan: Plan,
     folder: Path,
     *,
@@ -245,7 +257,7 @@ def _drive(
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
-    log, swapper = RunLog(), None
+    rig, log, swapper = bench.rig, RunLog(), None
     if learning is not None:
         swapper = make_swapper(learning, bundle, controller, judged=rig.referee is not None, speed=speed)
     recorder = recording.open(
@@ -268,6 +280,7 @@ def _drive(
             thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
         ),
     )
+    bench.controller = lambda: loop.controller
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     session, caught = Session(loop, operator), list[int]()
@@ -280,13 +293,14 @@ def _drive(
         lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
         lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
     )
+    bench.stopped = lambda: button.pressed
     if estop_file is not None:
         button.watch_file(estop_file)
     if latch is not None:
         session.before_arming = latch.armed
     if realtime:
         session.on_ready = lambda: _take(console, measures)
-    if not ask and button.watch_keyboard():
+    if not ask and button.watch_keyboard(others=bench.press or (lambda key: None)):
         console.print("space bar, Escape or q: emergency stop", style="dim")
     notifier.ready(title)
     notifier.watch(Progress(lambda: loop.pacer.ticks, lambda: loop.machine.may_move))

@@ -110,6 +110,11 @@ VERBS: dict[str, Verb] = {
         "Mark success and violations of an episode afterwards.",
         "fosp-edge data label data/own 000012 --failure --violation 1.25-2.5",
     ),
+    "data classifier": Verb(
+        "fosp_edge.cli.data_classifier:classifier",
+        "Teach a small classifier to tell success or violation, as a judge for `run`.",
+        "fosp-edge data classifier data/own --outcome success --camera fixed",
+    ),
     "data prune": Verb(
         "fosp_edge.cli.data_upkeep:prune",
         "Remove the least telling episodes until a store keeps to a size.",

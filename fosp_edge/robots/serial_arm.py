@@ -141,6 +141,7 @@ class SerialArm:
             received_ns=telemetry.received_ns,
             sequence=telemetry.sequence,
             fault=self._fault(telemetry),
+            current_a=telemetry.current_a,
         )
 
     def command(self, action: FloatArray) -> None:

@@ -21,7 +21,7 @@ from fosp_edge.control.safety_filter import FilterSettings
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, RunSummary, Session
 from fosp_edge.control.types import Reason, State, TickRecord
 from fosp_edge.experience.schema import check_steps
-from fosp_edge.robots.base import RobotLost
+from fosp_edge.robots.base import Judgement, RobotLost
 from tests.control.fakes import FakeCamera, FakeClock, FakeReferee, FakeRobot, MemoryWriter, TinyBundle, make_manifest
 
 
@@ -416,3 +416,23 @@ def test_a_camera_with_another_serial_number_is_refused() -> None:
     tied = replace(manifest, cameras=(replace(manifest.cameras[0], serial="A1"), manifest.cameras[1]))
     with pytest.raises(BundleError, match="serial number A1 wanted, fake found"):
         check_fit(tied, FakeRobot(clock), [FakeCamera(clock, "fixed"), FakeCamera(clock, "wrist")])
+
+
+class StoppedReferee(FakeReferee):
+    """Knows what a stop costs."""
+
+    def judge_stop(self) -> Judgement:
+        return Judgement(reward=-1.0, cost=1.0, success=False, finished=True)
+
+
+def test_an_emergency_stop_costs_where_somebody_says_so() -> None:
+    rig = Rig()
+    rig.loop.referee = StoppedReferee()
+    rig.at_command(3, lambda: rig.loop.request_stop("pressed", Reason.EMERGENCY_STOP))
+    summary = rig.run(1)
+    assert summary.reason is Reason.EMERGENCY_STOP
+    rows = rig.writers[0].rows
+    assert [float(row["cost"]) for row in rows] == [0.0, 1.0, 0.0, 1.0, 0.0]
+    assert float(rows[3]["reward"]) == -1.0 and np.any(rows[3]["action"]), "the action that was stopped is there"
+    assert float(rows[4]["violation"]) == 1.0 and not np.any(rows[4]["action"])
+    assert summary.episodes[0].cost == 2.0
