@@ -24,6 +24,7 @@ from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.home import DEFAULT_HOME
 from fosp_edge.cli.judges import Bench, judged
+from fosp_edge.cli.keyboard import Keyboard, confirm
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
@@ -210,7 +211,7 @@ def _released_or_refuse(console: Console, latch: StopLatch, release_stop: bool, 
     if sentence is None:
         return
     console.print(f"latched: {sentence}", style="bold yellow", soft_wrap=True, highlight=False, markup=False)
-    if release_stop or (ask and _confirm(console, "Look at the robot. Release the stop?")):
+    if release_stop or (ask and confirm(console, "Look at the robot. Release the stop?")):
         latch.release()
         return
     _refuse(console, "the stop was not released; look at the robot, then run with --release-stop")
@@ -281,9 +282,7 @@ def _drive(
         ),
     )
     bench.controller = lambda: loop.controller
-    operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
-    session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
@@ -296,11 +295,13 @@ def _drive(
     bench.stopped = lambda: button.pressed
     if estop_file is not None:
         button.watch_file(estop_file)
+    keyboard, caught = Keyboard(console, button, bench.press), list[int]()
+    session = Session(loop, AskingOperator(keyboard.confirm) if ask else AutomaticOperator())
     if latch is not None:
         session.before_arming = latch.armed
     if realtime:
         session.on_ready = lambda: _take(console, measures)
-    if not ask and button.watch_keyboard(others=bench.press or (lambda key: None)):
+    if keyboard.watch():
         console.print("space bar, Escape or q: emergency stop", style="dim")
     notifier.ready(title)
     notifier.watch(Progress(lambda: loop.pacer.ticks, lambda: loop.machine.may_move))
@@ -397,13 +398,6 @@ def _save(
     except OSError as error:
         console.print(f"summary or plot could not be saved ({error})", style="yellow", soft_wrap=True, markup=False)
     console.print(f"saved in {folder}: {', '.join(saved) or 'nothing'}", highlight=False, soft_wrap=True)
-
-
-def _confirm(console: Console, question: str) -> bool:
-    """Enter is yes; anything typed, or the end of input, is no."""
-    console.print(question + " [dim](Enter: yes, anything else: no)[/]", highlight=False, soft_wrap=True)
-    line = sys.stdin.readline()
-    return line.strip("\r\n") == "" and line != ""
 
 
 @contextmanager

@@ -143,6 +143,8 @@ class EmergencyStop:
                 if not readable:
                     continue
                 key = os.read(descriptor, 1)
+                if not key:
+                    raise OSError("end of input")
                 if key in _STOP_KEYS:
                     self.press(f"key {_STOP_KEYS[key]}")
                 else:
