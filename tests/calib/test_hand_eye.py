@@ -144,7 +144,7 @@ def test_extrinsics(board: Charuco, camera: Camera) -> None:
 def depth_views(board: Charuco, camera: Camera) -> tuple[list[Detection], list[Array]]:
     rng = np.random.default_rng(4)
     poses = board_poses(board, PINHOLE, camera.parameters, SIZE, 6, rng, tilt_rad=0.4)
-    renderer = Renderer(board, PINHOLE, camera.parameters, SIZE, rays_per_side=1, dots_per_m=1000)
+    renderer = Renderer(board, PINHOLE, camera.parameters, SIZE, rays_per_side=1)
     depths = [renderer.depth_m(pose, surround_m=0.1) for pose in poses]
     return simulated_detections(board, PINHOLE, camera.parameters, SIZE, poses, 0.05, rng), depths
 

@@ -33,7 +33,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("capture")
     rng = np.random.default_rng(0)
     board = board_from_text(DEFAULT_BOARD)
-    renderer = Renderer(board, PINHOLE, LENS, (640, 480), rays_per_side=2, dots_per_m=4000)
+    renderer = Renderer(board, PINHOLE, LENS, (640, 480), rays_per_side=2)
     poses = board_poses(board, PINHOLE, LENS, (640, 480), 18, rng, tilt_rad=0.6, filling=(0.45, 0.9))
     base_from_board = pose_from_vectors(np.array([3.0, 0.0, 0.1]), np.array([0.4, 0.0, 0.0]))
     robot = {}
