@@ -45,14 +45,14 @@ def intrinsics_page(
         _picture(
             figures.residuals(result),
             "The arrows should point anywhere, like noise. Arrows that agree with their neighbours mean a bent board "
-            "or "
-            "a lens that the model does not describe.",
+            "or a lens that the model does not describe.",
         ),
         _picture(figures.uncertainty(result), "What noise in the corners leaves open, after the best small rotation."),
         _picture(
             figures.halves(result),
-            "Every second view gave one lens, the others another. Their difference is the honest test: reprojection "
-            "errors cannot show it, because every view's pose is fitted along.",
+            "Half of the views gave one lens, the rest another: every second view against the others or the earlier "
+            "against the later ones, whichever agree less. Their difference is the honest test: reprojection errors "
+            "cannot show it, because every view's pose is fitted along.",
         ),
         _picture(figures.coverage(result), "Tilted views tell focal length from distance."),
         _picture(figures.view_errors(result), "One view far above the rest was moving, or its board was bent."),
