@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boards import AprilGrid, Board, Charuco, Chessboard, dictionary
-from .corner_refinement import refine
+from .corner_refinement import edge_width_px, refine
 from .errors import BoardNotFoundError, CalibrationError
 from .geometry import Array
 
@@ -94,28 +94,6 @@ def detect_all(
         except CalibrationError as error:
             rejected.append(Rejection(name, str(error).removeprefix(f"{name}: ")))
     return found, rejected
-
-
-def edge_width_px(image: Picture, pixels: Array, reach: int = 7) -> float:
-    """Median standard deviation of the edges around the given points, from contrast over steepest gradient.
-
-    An edge of contrast C blurred by s has a steepest gradient of C / (s sqrt(2 pi)); the central difference used here
-    widens it by a third of a pixel squared, which is taken off again.
-    """
-    widths = []
-    height, width = image.shape
-    for x, y in np.rint(pixels).astype(int):
-        if not (reach <= x < width - reach and reach <= y < height - reach):
-            continue
-        patch = image[y - reach : y + reach + 1, x - reach : x + reach + 1].astype(np.float32)
-        low, high = np.percentile(patch, [8, 92])
-        across = (patch[1:-1, 2:] - patch[1:-1, :-2]) / 2
-        down = (patch[2:, 1:-1] - patch[:-2, 1:-1]) / 2
-        steepest = np.percentile(np.hypot(across, down), 98)
-        if high - low > 10 and steepest > 0:
-            measured = (high - low) / (steepest * np.sqrt(2 * np.pi))
-            widths.append(np.sqrt(max(measured**2 - 1 / 3, 0.04)))
-    return float(np.median(widths)) if widths else float("inf")
 
 
 def _on_a_line(pixels: Array) -> bool:

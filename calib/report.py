@@ -67,7 +67,7 @@ def intrinsics_page(
     if hand_eye is not None:
         parts.append(hand_eye_section(hand_eye))
     if depth is not None:
-        parts.append(_depth(depth))
+        parts.append(depth_section(depth))
     return page(f"Calibration of camera {serial}", parts)
 
 
@@ -253,7 +253,8 @@ def hand_eye_section(result: HandEye) -> str:
     )
 
 
-def _depth(result: DepthCheck) -> str:
+def depth_section(result: DepthCheck) -> str:
+    """The depth part of the page."""
     rows = [
         ["scale", f"{result.scale:.4f} &plusmn; {result.scale_sigma:.4f}", "true distance = scale x measured + offset"],
         ["offset", f"{1e3 * result.offset_m:+.2f} &plusmn; {1e3 * result.offset_sigma_m:.2f} mm", ""],

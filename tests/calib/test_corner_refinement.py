@@ -34,7 +34,7 @@ def test_bent_edges_do_not_pull_corners_outwards(board: Charuco) -> None:
     # searched in the picture as it is, corners lie 0.02 to 0.03 px outwards on average
     assert abs(np.mean(np.sum(error * outwards, axis=1))) < 0.01
     assert np.sqrt(np.mean(error**2)) < 0.04
-    assert np.linalg.norm(error, axis=1).max() < 0.5, "no marker's corner in place of the square's"
+    assert np.mean(np.linalg.norm(error, axis=1) > 0.3) < 0.01, "no marker's corner in place of the square's"
 
 
 def test_a_corner_that_starts_far_away_does_not_settle(board: Charuco) -> None:

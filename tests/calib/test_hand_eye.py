@@ -1,5 +1,7 @@
 """Hand-eye, extrinsics, depth and kinematics against simulated truth, and motions that cannot work."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -131,6 +133,19 @@ def test_extrinsics(board: Charuco, camera: Camera) -> None:
         assert error @ np.linalg.solve(found.covariance[index], error) < 22.5
         assert np.linalg.norm(error[3:]) < 0.002
         assert 0 < found.sigma_mm(index) < 1
+    # lenses that are off by as much as their calibration allows: the statement covers that, or it would be no statement
+    rng = np.random.default_rng(4)
+    off = {
+        name: replace(camera, parameters=camera.parameters + np.linalg.cholesky(SPREAD) @ rng.normal(size=9))
+        for name in "ab"
+    }
+    stated = calibrate_extrinsics(board, off, moments)
+    exact = calibrate_extrinsics(
+        board, {name: replace(each, covariance=np.zeros((9, 9))) for name, each in off.items()}, moments
+    )
+    error = difference(stated.camera_from_reference[1], second)
+    assert error @ np.linalg.solve(stated.covariance[1], error) < 22.5
+    assert error @ np.linalg.solve(exact.covariance[1], error) > 22.5
     with pytest.raises(CalibrationError, match="at least two cameras"):
         calibrate_extrinsics(board, {"a": camera}, moments)
     with pytest.raises(CalibrationError, match="at least 5 moments"):
