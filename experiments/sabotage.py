@@ -151,8 +151,8 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
         finally:
             for store in stores:
                 store.close()
-        newest = [(info, own.read(info.id)) for info in finished(own)[-12:]]
-        evidence, expected = measure(path, running, held_out, newest)
+        newest = [(info, own.read(info.id)) for info in finished(own)[-20:]]
+        evidence, expected = measure(path, running, held_out, newest, history=finished(own)[-60:])
     verdict = judge(evidence)
     if verdict.admitted:
         process.versions.propose(load_bundle(path), expected)

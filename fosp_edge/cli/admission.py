@@ -4,6 +4,7 @@ The candidate's own critics are never asked how good it is: who poisons the rewa
 weighed by the running bundle's critics, in the running bundle's latent states.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -208,10 +209,16 @@ def shadow_run(
     expected = {
         "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),
         "failure": (sum(not info.summary.success for info in infos) + 1) / (len(infos) + 2),
-        "intervention_limit": min(1.0, float(np.quantile(shares, 0.9)) + 0.05),
-        "surprise_limit": 1.1 * float(np.quantile(surprises, 0.9)),
+        "intervention_limit": min(1.0, _exceeded_by_a_tenth(shares) + 0.05),
+        "surprise_limit": 1.1 * _exceeded_by_a_tenth(surprises),
     }
     return shadow, expected
+
+
+def _exceeded_by_a_tenth(values: Sequence[float]) -> float:
+    """What a further value exceeds with probability at most a tenth: the ceil(0.9 (n + 1))-th smallest of n, which of
+    twelve is the largest. The 90 % quantile of so few is exceeded twice as often."""
+    return sorted(values)[min(len(values), math.ceil(0.9 * (len(values) + 1))) - 1]
 
 
 def _decide(controller: Controller, observation: Observation, executed: Float32Array) -> tuple[Float32Array, float]:
