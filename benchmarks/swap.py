@@ -54,6 +54,11 @@ def at_rate(bundle: Bundle, rate_hz: float, name: str, folder: Path) -> Path:
     return write_bundle(replace(bundle.manifest, rate_hz=rate_hz, name=name), read_files(bundle), folder)
 
 
+def unheld(bundle: Bundle) -> Controller:
+    """A controller whose filter and gate compute everything and hold nothing back: a null device shows noise."""
+    return Controller(bundle, filter_enabled=False)
+
+
 class Bench:
     """The loop with a swapper, and a record of every tick."""
 
@@ -63,8 +68,8 @@ class Bench:
         shutil.copytree(second, self.versions.folder / second.name)
         shutil.copytree(first, self.versions.folder / first.name)
         bundle, _ = self.versions.start()
-        controller = Controller(bundle)
-        self.swapper = Swapper(self.versions, bundle.id, controller, Controller, settings=ALWAYS, judged=False)
+        controller = unheld(bundle)
+        self.swapper = Swapper(self.versions, bundle.id, controller, unheld, settings=ALWAYS, judged=False)
         self.latency_s, self.driver, self.late_ns = list[float](), list[str](), list[int]()
         cameras = [
             PolicyCamera(RingCamera(item.name, rings[item.name]), item.picture) for item in bundle.manifest.cameras
@@ -166,6 +171,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         summary = Session(bench.loop, AutomaticOperator()).run(Plan("null", episodes=1))
         done.set()
         threads[0].join(30.0)
+        if not ordered:
+            raise SystemExit(f"the run ended before its time: {summary.detail}")
         bench.swapper.close()
         status = read_json(beside.status)
     return figures(bench, ordered, summary, options) | {

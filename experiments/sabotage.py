@@ -51,7 +51,7 @@ from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
 
 SCENARIO = "standard"
 LEARNT_SEED, PROBATION_SEED, MARGIN_SEED = 3_000_000, 4_000_000, 5_000_000
-ASIDE = (0.1, 0.2, 0.4)
+ASIDE = (0.02, 0.05, 0.1)
 """Shares of the action's range."""
 
 
