@@ -50,13 +50,16 @@ ALWAYS = SwapSettings(margin_ratio=float("inf"), slow_ratio=float("inf"))
 
 
 def at_rate(bundle: Bundle, rate_hz: float, name: str, folder: Path) -> Path:
-    """The same agent for another control rate, as a bundle of its own."""
-    return write_bundle(replace(bundle.manifest, rate_hz=rate_hz, name=name), read_files(bundle), folder)
+    """The same agent for another control rate, as a bundle of its own; to its filter, everything is feasible."""
+    anything = replace(bundle.manifest.filter, feasible_reachability=1.0, stop_reachability=1.0)
+    return write_bundle(
+        replace(bundle.manifest, rate_hz=rate_hz, name=name, filter=anything), read_files(bundle), folder
+    )
 
 
 def unheld(bundle: Bundle) -> Controller:
-    """A controller whose filter and gate compute everything and hold nothing back: a null device shows noise."""
-    return Controller(bundle, filter_enabled=False)
+    """A controller whose gate computes everything and holds nothing back: a null device shows noise."""
+    return Controller(bundle, gate_enabled=False)
 
 
 class Bench:
