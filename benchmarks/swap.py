@@ -78,7 +78,7 @@ class Bench:
             PolicyCamera(RingCamera(item.name, rings[item.name]), item.picture) for item in bundle.manifest.cameras
         ]
         self.loop = ControlLoop(
-            SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=1.0), cameras, controller,
+            SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=5.0), cameras, controller,
             Machine(), observer=self._see, relay=self.swapper,
             settings=LoopSettings(max_frame_age_s=5.0, max_missed_in_a_row=1_000_000),
         )  # fmt: skip

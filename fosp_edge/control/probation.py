@@ -47,7 +47,7 @@ class Expected:
     failure: float = 0.5
     """Share of episodes that do not succeed."""
     intervention_limit: float = 1.0
-    """Share of an episode's ticks with an intervention, not exceeded in nine of ten episodes."""
+    """Share of an episode's ticks in which its own filter objects, not exceeded in nine of ten episodes."""
     surprise_limit: float = math.inf
     """Mean surprise of an episode (nats), not exceeded in nine of ten episodes."""
 
@@ -66,6 +66,7 @@ class EpisodeFigures:
     violated: bool
     failed: bool
     intervention_share: float
+    """Share of ticks in which the bundle's own filter, not tightened, objects to its policy's choice."""
     mean_surprise: float
     slow_share: float
     """Share of ticks whose latency was above the budget."""
@@ -158,7 +159,7 @@ class Probation:
         what = {
             "violation": "were in violation",
             "failure": "failed",
-            "intervention": f"had interventions in more than {self.expected.intervention_limit:.0%} of their ticks",
+            "intervention": f"had the filter object in more than {self.expected.intervention_limit:.0%} of their ticks",
             "surprise": f"surprised the world model by more than {self.expected.surprise_limit:.1f} nats on average",
             "latency": f"were slow in more than {self.settings.slow_ticks:.0%} of their ticks",
         }[name]
