@@ -208,6 +208,8 @@ class Swapper:
         if self._episode is None:
             self._episode = _Episode(self._seed)
         self._episode.add(record)
+        if self._ready is not None:
+            self._wake.set()
 
     def record(self, record: TickRecord, insight: Insight | None) -> None:
         """See one completed tick (see `fosp_edge.control.loop.Observer`)."""
