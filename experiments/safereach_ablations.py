@@ -2,8 +2,8 @@
 
 All variants share one trained world model (its latents are computed once per training) and the settings of the shipped
 agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without
-the safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start goes on
-with those that are missing.
+the safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start goes
+on with those that are missing.
 
     python -m experiments.safereach_ablations --world-model runs/train/world-model --critics runs/train/critics \
         --mixture data/mixture --careful data/careful --work runs/ablations --out OUT
