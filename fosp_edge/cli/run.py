@@ -18,6 +18,7 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
+from fosp_edge.cli.bundles_tune import execution_for
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
@@ -36,6 +37,7 @@ from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
 from fosp_edge.control.emergency import EmergencyStop
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution
 from fosp_edge.control.latch import StopLatch
 from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
@@ -152,8 +154,7 @@ def run(
             for complaint in complaints:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        runtime = open_runtime(loaded, device=device)
-        controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
+        controller = _controller(loaded, device, not no_filter)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with (
             open_rig(
@@ -166,6 +167,9 @@ def run(
         ):  # fmt: skip
             rig = bench.rig
             seen = _cameras_checked(console, rig, loaded.manifest, camera_store, camera_moved)
+            # Nothing moves yet, and whatever else the run needs is at work already: as busy as it will be.
+            if (execution := execution_for(console, loaded, device)) != controller.runtime.execution:
+                controller = _controller(loaded, device, not no_filter, execution)
             speed = 1.0 if all(state.trustworthy for state in seen) else slow_to
             controller.limits.slow(speed)
             for caveat in [] if no_filter else caveats(loaded.manifest):
@@ -187,6 +191,13 @@ def run(
         console.print("stopped before anything moved", style="yellow")
         code = 128 + signal.SIGINT
     raise typer.Exit(code)
+
+
+def _controller(
+    bundle: Bundle, device: Device, filter_enabled: bool, execution: Execution = DEFAULT_EXECUTION
+) -> Controller:
+    runtime = open_runtime(bundle, execution, device=device)
+    return Controller(bundle, filter_enabled=filter_enabled, runtime=runtime)
 
 
 def _asks(robot: str, yes: bool) -> bool:
@@ -276,7 +287,7 @@ def _drive(
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
-    measures, notifier = Realtime(), Notifier()
+    measures, notifier = Realtime(controller.runtime.execution.cores), Notifier()
     button = EmergencyStop(
         rig.robot,
         lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),

@@ -205,6 +205,11 @@ VERBS: dict[str, Verb] = {
         "Compile a bundle's step graph for this machine, before it drives.",
         "fosp-edge bundles prepare runs/bundles/4f1c... --provider tensorrt",
     ),
+    "bundles tune": Verb(
+        "fosp_edge.cli.bundles_tune:tune_bundle",
+        "Measure how many threads a bundle's graph should have on this machine.",
+        "fosp-edge bundles tune runs/bundles/4f1c...",
+    ),
     "bundles convert": Verb(
         "fosp_edge.cli.bundles_convert:convert",
         "The same agent in another precision, judged before it is written.",

@@ -307,6 +307,10 @@ class ControlLoop:
         age_s = max(((now_ns - frame.sensor_ns) * 1e-9 for frame in frames), default=0.0)
         if age_s > self.settings.max_frame_age_s:
             raise FrameStale(f"the newest frame is {age_s:.2f} s old, {self.settings.max_frame_age_s} s are allowed")
+        if any(frame.sensor_ns - now_ns > self.settings.max_frame_age_s * 1e9 for frame in frames):
+            raise FrameStale(
+                "the newest frame's time stamp lies in the future: the camera's clock is not to be trusted"
+            )
         self.telemetry.add("frame age", age_s)
         self.telemetry.add("telemetry age", max(0.0, (now_ns - robot_state.received_ns) * 1e-9))
         try:
