@@ -102,16 +102,17 @@ class SerialTransport:
         if self._closed:
             raise LinkLostError(f"The port {self.port} is closed: connect again.")
         try:
-            readable, _, _ = select.select([self._fd, self._wake_read], [], [], timeout_s)
-            if self._fd not in readable:
-                return b""
+            if timeout_s > 0.0:
+                readable, _, _ = select.select([self._fd, self._wake_read], [], [], timeout_s)
+                if self._fd not in readable:
+                    return b""
             data = os.read(self._fd, 4096)
         except (OSError, ValueError) as problem:
             if isinstance(problem, OSError) and problem.errno in (errno.EAGAIN, errno.EINTR):
                 return b""
             raise self._lost() from None
-        if not data:
-            # Ready to read but empty: the far end has hung up.
+        if not data and timeout_s > 0.0:
+            # Ready to read but empty: the far end has hung up. Not having waited, it may just be silent.
             raise self._lost()
         return data
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.cli.shipped import SHIPPED_FOLDER
+from fosp_edge.cli.shipped import SHIPPED_FOLDER, shipped_bundle
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.store import ExperienceStore
 
@@ -82,4 +82,7 @@ def test_from_nothing_to_an_arm_that_moves(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not SHIPPED_FOLDER.is_dir(), reason="no agent is shipped in this tree yet")
 def test_with_no_bundle_named_the_shipped_agent_drives(tmp_path: Path) -> None:
-    assert_ran(fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=1)
+    cameras = len(load_bundle(shipped_bundle()).manifest.cameras)
+    assert_ran(
+        fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=cameras
+    )

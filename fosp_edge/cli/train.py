@@ -40,6 +40,9 @@ def train(
             "--critics", help="With --world-model: take its critics as they are too and learn only the policy."
         ),
     ] = False,
+    memory_gib: Annotated[
+        float, typer.Option(min=0.1, help="Most memory that the experience may take, GiB; more is refused.")
+    ] = 8.0,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a field of the configuration, e.g. --set inverse_temperature=2."),
@@ -114,7 +117,10 @@ def train(
                     learner.agent.slow_critics.load_state_dict(source.slow_critics.state_dict())
                 sampler = LatentSampler(sources, source, config.batch_size, config.batch_length, seed, **shared)
             else:
-                sampler = SequenceSampler(sources, config.batch_size, config.batch_length, seed, **shared)
+                sampler = SequenceSampler(
+                    sources, config.batch_size, config.batch_length, seed,
+                    memory_limit_bytes=int(memory_gib * 2**30), **shared,
+                )  # fmt: skip
                 mean, deviation = sampler.statistics("state")
                 learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
                 validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)

@@ -24,6 +24,7 @@ class StopLatch:
     def __init__(self, port: str, folder: Path | None = None) -> None:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", port).strip("-") or "port"
         self.path = (folder or default_folder()) / f"stopped-{name}.json"
+        self._instance = _pseudo_terminal(port)
 
     @property
     def sentence(self) -> str | None:
@@ -35,6 +36,8 @@ class StopLatch:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"the record of the last run, {self.path}, cannot be read ({error})"
+        if self._instance is not None and about.get("pseudo_terminal", self._instance) != self._instance:
+            return None  # of an emulated robot that is gone; its terminal's number has been given out again
         if state == "armed":
             return f"the run of {when} ended without a word, perhaps in mid-motion"
         return f"the run of {when} was stopped: {reason}"
@@ -60,4 +63,16 @@ class StopLatch:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = {"state": state, "sentence": sentence, "date_utc": date, "process": os.getpid()}
+        if self._instance is not None:
+            content["pseudo_terminal"] = self._instance
         write_atomically(self.path, json.dumps(content).encode())
+
+
+def _pseudo_terminal(port: str) -> str | None:
+    """What tells a pseudo-terminal from others that have had its number: when it was made. None for a real port, whose
+    latch holds whatever is plugged in."""
+    try:
+        path = Path(port).resolve(strict=True)
+        return f"made at {path.stat().st_ctime_ns} ns" if path.parent == Path("/dev/pts") else None
+    except OSError:
+        return None

@@ -47,7 +47,7 @@ class Expected:
     failure: float = 0.5
     """Share of episodes that do not succeed."""
     intervention_limit: float = 1.0
-    """Share of an episode's ticks with an intervention, not exceeded in nine of ten episodes."""
+    """Share of an episode's ticks in which its own filter objects, not exceeded in nine of ten episodes."""
     surprise_limit: float = math.inf
     """Mean surprise of an episode (nats), not exceeded in nine of ten episodes."""
 
@@ -66,6 +66,7 @@ class EpisodeFigures:
     violated: bool
     failed: bool
     intervention_share: float
+    """Share of ticks in which the bundle's own filter, not tightened, objects to its policy's choice."""
     mean_surprise: float
     slow_share: float
     """Share of ticks whose latency was above the budget."""
@@ -117,9 +118,10 @@ class Probation:
         }  # fmt: skip
         self._tests: dict[str, Sprt] = {}
         for name, rate in rates.items():
-            p0 = min(max(rate, 0.02), 0.75)
-            p1 = min(p0 + settings.worse_by, 0.98)
-            self._tests[name] = Sprt(p0, p1, settings.wrong_return, settings.wrong_pass)
+            p0 = max(rate, 0.02)
+            # Where nearly every episode is expected to fail, none can be worse by the margin: there is nothing to test.
+            if p0 + settings.worse_by <= 0.99:
+                self._tests[name] = Sprt(p0, p0 + settings.worse_by, settings.wrong_return, settings.wrong_pass)
         self.episodes = 0
 
     def add(self, figures: EpisodeFigures) -> Outcome | None:
@@ -133,8 +135,9 @@ class Probation:
             hits |= {"violation": figures.violated, "failure": figures.failed}
         self.episodes += 1
         for name, hit in hits.items():
-            self._tests[name].add(hit)
-        watched = {name: self._tests[name] for name in MONITORS if self._tests[name].count}
+            if name in self._tests:
+                self._tests[name].add(hit)
+        watched = {name: self._tests[name] for name in MONITORS if name in self._tests and self._tests[name].count}
         if worse := [name for name, test in watched.items() if test.worse]:
             return Outcome(False, self._sentence(worse[0]))
         if self.episodes >= self.settings.least_episodes and all(test.passed for test in watched.values()):
@@ -156,7 +159,7 @@ class Probation:
         what = {
             "violation": "were in violation",
             "failure": "failed",
-            "intervention": f"had interventions in more than {self.expected.intervention_limit:.0%} of their ticks",
+            "intervention": f"had the filter object in more than {self.expected.intervention_limit:.0%} of their ticks",
             "surprise": f"surprised the world model by more than {self.expected.surprise_limit:.1f} nats on average",
             "latency": f"were slow in more than {self.settings.slow_ticks:.0%} of their ticks",
         }[name]

@@ -146,7 +146,8 @@ def _load(
             if needed > memory_limit_bytes:
                 raise StoreError(
                     f"{total} rows take {needed / 2**30:.1f} GiB of memory, the limit is "
-                    f"{memory_limit_bytes / 2**30:.1f} GiB; choose fewer episodes, or raise the limit"
+                    f"{memory_limit_bytes / 2**30:.1f} GiB; choose fewer episodes or cameras, or allow more "
+                    "(`fosp-edge train --memory-gib`)"
                 )
             columns = {
                 column.name: np.empty((total, *steps[column.name].shape[1:]), column.dtype) for column in COLUMNS

@@ -45,6 +45,24 @@ def test_the_sentence_says_how_it_ended(tmp_path: Path) -> None:
     assert "the newest frame is too old" in str(latch.sentence)
 
 
+def test_a_pseudo_terminal_that_is_made_anew_is_not_the_one_that_was_stopped(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    port = os.ttyname(slave)
+    StopLatch(port, tmp_path).armed()
+    assert StopLatch(port, tmp_path).sentence is not None  # another run on the same emulated robot
+    os.close(slave)
+    os.close(master)
+    time.sleep(0.05)
+    master, slave = os.openpty()
+    try:
+        if os.ttyname(slave) != port:
+            pytest.skip("somebody else took the number")
+        assert StopLatch(port, tmp_path).sentence is None
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_the_service_manager_hears_of_readiness_and_life(tmp_path: Path, abstract: bool) -> None:
     address = f"@fosp-edge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
