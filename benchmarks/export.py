@@ -216,6 +216,13 @@ def print_table(console: Console, report: list[dict[str, Any]]) -> None:
         console.print(table)
 
 
+def merged(path: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These agents after those that an earlier run wrote there: sizes can be measured one at a time."""
+    anew = {item["agent"] for item in report}
+    earlier = json.loads(path.read_text())["agents"] if path.is_file() else []
+    return [item for item in earlier if item["agent"] not in anew] + report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=[], choices=list(SIZES), help="untrained agents of these sizes")
@@ -237,19 +244,19 @@ def main() -> None:
             held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)][:10]
         report.append(measure(bundle.manifest.name, agent_of_bundle(bundle), held_out, options))
     print_table(Console(width=130), report)
-    document = {
+    measured = {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(["python -m benchmarks.export", *_arguments()]),
         "provenance": provenance(),
         "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
-        "agents": report,
     }
+    report = [item | {"measured": measured} for item in report]
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = options.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
+        temporary.write_text(json.dumps({"agents": merged(options.out, report)}, indent=1) + "\n")
         temporary.replace(options.out)
 
 
