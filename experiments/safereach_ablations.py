@@ -1,9 +1,9 @@
 """What each part of the method is worth on SafeReach, offline: one part taken out at a time, everything else the same.
 
 All variants share one trained world model (its latents are computed once per training) and the settings of the shipped
-agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without the
-safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start
-goes on with those that are missing.
+agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without
+the safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start goes on
+with those that are missing.
 
     python -m experiments.safereach_ablations --world-model runs/train/world-model --critics runs/train/critics \
         --mixture data/mixture --careful data/careful --work runs/ablations --out OUT
