@@ -17,16 +17,14 @@ from fosp_edge.learning.trainer import Trainer
 from tests.learning.batches import MadeUpSampler
 from tests.learning.together import WHOLE_BATCH, config_of
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 
 
-def learn(folder: Path, updates: int, processes: int, *stop: str) -> subprocess.CompletedProcess[str]:
-    """Run tests/learning/together.py, under torchrun if there are several processes."""
-    folder.mkdir(exist_ok=True)
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(several if processes > 1 else [])]
-    command += ["-m", "tests.learning.together", str(folder), str(updates), str(processes), *stop]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+def learn(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run tests/learning/together.py."""
+    command = [sys.executable, "-m", "tests.learning.together", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -43,35 +41,33 @@ def assert_alike(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("runs") / "together"
-    done = learn(folder, 6, 2)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`alone`: one process; `together`: two, each with half of every batch; `broken`: the same, stopped half-way."""
+    folder: Path = tmp_path_factory.mktemp("runs")
+    done = learn(folder / "alone", 6, 1, "+", folder / "together", 6, 2, "+", folder / "broken", 6, 2, 3)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_two_processes_give_the_curve_of_one_with_the_doubled_batch(together: Path, tmp_path: Path) -> None:
-    done = learn(tmp_path, 6, 1)
-    assert done.returncode == 0, done.stderr
-    losses = [line["model/image"] for line in curve(tmp_path)]
+def test_two_processes_give_the_curve_of_one_with_the_doubled_batch(runs: Path) -> None:
+    losses = [line["model/image"] for line in curve(runs / "alone")]
     assert len(set(losses)) == 6, "a curve that does not move would prove nothing"
-    assert_alike(tmp_path, together)
+    assert_alike(runs / "alone", runs / "together")
 
 
-def test_together_they_go_on_where_they_stopped_and_one_alone_is_refused(together: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "broken"
-    assert learn(folder, 6, 2, "3").returncode == 0
-    progress = read_header(folder / CHECKPOINT_FILE)["progress"]
+def test_together_they_stop_where_one_is_told_to_and_go_on_from_there(runs: Path) -> None:
+    progress = read_header(runs / "broken" / CHECKPOINT_FILE)["progress"]
     assert progress["update"] == 3 and len(progress["others"]) == 1
-    alone = learn(folder, 6, 1)
+    alone = learn(runs / "broken", 6, 1)
     assert alone.returncode != 0 and "another configuration: batch_size" in alone.stderr
-    assert learn(folder, 6, 2).returncode == 0
-    assert_alike(together, folder)
+    done = learn(runs / "broken", 6, 2)
+    assert done.returncode == 0, done.stderr
+    assert_alike(runs / "together", runs / "broken")
 
 
-def test_another_number_of_processes_is_refused(together: Path) -> None:
+def test_another_number_of_processes_is_refused(runs: Path) -> None:
     config = config_of(6, WHOLE_BATCH // 2, seed=0)
-    trainer = Trainer(make_learner(config, torch.device("cpu")), MadeUpSampler(config), together, notes={})
+    trainer = Trainer(make_learner(config, torch.device("cpu")), MadeUpSampler(config), runs / "together", notes={})
     with pytest.raises(CheckpointError, match="written by 2 processes, here are 1"):
         trainer.resume()
 
