@@ -2,267 +2,184 @@
 
 The tick is what the control loop does between two deadlines: newest frames out of shared memory, newest telemetry,
 step graph, filter, limits, kinematics, command onto a pseudo-terminal. At its far end is `null_device`, a process of
-its own. It is measured back to back (warm caches: how fast it can be) and paced (cold caches: what a robot sees).
+its own. It is measured back to back (warm caches: how fast it can be) and paced (cold caches: what a robot sees),
+turn and turn about with the policy steps of other projects whose checkouts are given, and beside the floor, what no
+graph of this size can be faster than.
 
-`--eager MODULE:FUNCTION` names a function that takes a bundle's folder and returns a callable
-`(observation, previous_action) -> None` which does the same step in eager PyTorch; it is timed on the same pictures.
+With `--keep FOLDER` runs add up: 100,000 slow ticks may be made in pieces.
 """
 
 import argparse
 import gc
-import importlib
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.floor import floor_of
+from benchmarks.peers import Peer, PeerProgram
+from benchmarks.samples import Samples
+from benchmarks.tick import PHASES, TickBench, describe, null_device
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.bundle.manifest import Manifest
-from fosp_edge.cameras.ring_camera import RingCamera
+from fosp_edge.cli.provenance import commit, versions
+from fosp_edge.cli.run_recording import machine
 from fosp_edge.cli.shipped import shipped_bundle
-from fosp_edge.control.controller import Controller
 from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
-from fosp_edge.control.types import Float32Array, Observation
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.control.tuning import ways
+from fosp_edge.files import write_atomically
 
-PHASES = ("observe", "inference", "filter and limits", "command", "tick")
-MAX_FRAME_AGE_S = 5.0
-WARM_UP = 100
-TURN = 500
-"""Ticks after which ours and eager ones change places."""
-EagerStep = Callable[[Observation, Float32Array], object]
+WARM_UP, TURN, BREATH_S = 100, 200, 0.06
+"""Ticks before the first that counts; ticks of a turn; the pause after it, in which a kernel that grants real-time
+processes 95 % of each second has its share, so that it does not take it in the middle of a tick."""
+BACK_TO_BACK = 0.0
 
 
-@contextmanager
-def null_device(manifest: Manifest) -> Iterator[tuple[str, dict[str, str]]]:
-    """The port and the rings of a null device that lives as long as the block."""
-    first = manifest.cameras[0]
-    names = [camera.name for camera in manifest.cameras]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.null_device", str(first.width_px), str(first.height_px), *names],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).resolve().parents[1],
-    )
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit("the null device did not start; its own message stands above")
-        where = json.loads(line)
-        yield where["port"], where["rings"]
-    finally:
-        process.stdin.close()
-        process.wait(10.0)
+def mode_name(rate_hz: float) -> str:
+    """What a rate is called in the results."""
+    return "back to back" if rate_hz == BACK_TO_BACK else f"paced {rate_hz:g} Hz"
 
 
-class TickBench:
-    """One bundle on a null device: the control loop's tick with a stopwatch in it."""
-
-    def __init__(self, bundle: Bundle, port: str, rings: dict[str, str], threads: int) -> None:
-        self.controller = Controller(bundle, execution=Execution(threads))
-        self.cameras = [RingCamera(camera.name, rings[camera.name]) for camera in bundle.manifest.cameras]
-        self.robot = SerialArm(port, watchdog_s=1.0, telemetry_timeout_s=1.0)
-        self.robot.connect(5.0)
-        for camera in self.cameras:
-            camera.start()
-        self.controller.reset(0)
-        self.robot.arm()
-        self.observation: Observation | None = None
-
-    def tick(self) -> tuple[float, ...]:
-        """One tick; seconds per phase, in the order of PHASES."""
-        clock = time.perf_counter_ns
-        begin = clock()
-        image = np.concatenate([camera.latest(MAX_FRAME_AGE_S).image for camera in self.cameras], axis=-1)
-        self.observation = Observation(image, self.robot.read().state)
-        observed = clock()
-        self.controller.decide(self.observation)
-        decided = clock()
-        self.robot.command(self.controller.physical_action)
-        end = clock()
-        insight = self.controller.insight
-        spans = (observed - begin, end - decided, end - begin)
-        return spans[0] * 1e-9, insight.inference_s, insight.filter_s, spans[1] * 1e-9, spans[2] * 1e-9
-
-    def run(self, ticks: int, pacer: Pacer | None) -> np.ndarray:
-        """Seconds, shape [ticks, phases]: one tick straight after the other, or when the pacer says so."""
-        rows = []
-        for _ in range(ticks):
-            if pacer is not None:
-                pacer.wait()
-            rows.append(self.tick())
-        return np.array(rows)
-
-    def close(self) -> None:
-        self.robot.stop(1.0)
-        self.robot.close()
-        for camera in self.cameras:
-            camera.close()
-
-
-def time_eager(step: EagerStep, observation: Observation, actions: int, ticks: int, pacer: Pacer | None) -> np.ndarray:
-    """Seconds per eager step, shape [ticks]."""
-    previous = np.zeros(actions, np.float32)
-    seconds = []
-    for _ in range(ticks):
-        if pacer is not None:
-            pacer.wait()
-        begin = time.perf_counter_ns()
-        step(observation, previous)
-        seconds.append((time.perf_counter_ns() - begin) * 1e-9)
-    return np.array(seconds)
-
-
-def describe(seconds: np.ndarray) -> dict[str, float]:
-    """Count, median, p99, p99.9 and maximum in milliseconds."""
-    median, p99, p999 = np.quantile(seconds, [0.5, 0.99, 0.999]) * 1e3
-    return {
-        "ticks": len(seconds),
-        "median_ms": round(float(median), 4),
-        "p99_ms": round(float(p99), 4),
-        "p99.9_ms": round(float(p999), 4),
-        "max_ms": round(float(seconds.max()) * 1e3, 4),
-    }
-
-
-def measure(path: Path, ticks: int, rates_hz: list[float], threads: int, eager: str | None) -> dict[str, object]:
-    """All figures of one bundle: `ticks` of each kind, ours and eager ones in turns of `TURN`."""
-    bundle = load_bundle(path)
-    step: EagerStep | None = None
-    if eager is not None:
-        module, _, function = eager.partition(":")
-        step = getattr(importlib.import_module(module), function)(path)
-    modes: dict[str, object] = {}
+def measure(samples: Samples, bundle: Bundle, execution: Execution, peers: list[Peer], ticks: dict[float, int]) -> None:
+    """So many ticks at each rate (Hz, `BACK_TO_BACK` without pauses), peers in between."""
+    own = f"{bundle.id}|{execution.threads}"
     with null_device(bundle.manifest) as (port, rings):
-        bench = TickBench(bundle, port, rings, threads)
+        bench = TickBench(bundle, port, rings, execution)
         gc.collect()
         gc.freeze()
         try:
-            for rate_hz in (None, *rates_hz):
-                name = "back to back" if rate_hz is None else f"paced {rate_hz:g} Hz"
-                modes[name] = _measure_mode(bench, step, ticks, rate_hz)
+            for rate_hz, count in ticks.items():
+                mode = mode_name(rate_hz)
+                bench.robot.arm()
+                bench.run(WARM_UP, None)
+                for begin in range(0, count, TURN):
+                    pacer = Pacer(1.0 / rate_hz) if rate_hz else None
+                    bench.robot.arm()
+                    samples.add(f"{own}|{mode}", bench.run(min(TURN, count - begin), pacer))
+                    samples.add(f"{own}|{mode}|missed", np.array([pacer.missed if pacer else 0]))
+                    if peers:
+                        bench.robot.stop(1.0)
+                    for peer in peers:
+                        seconds = peer.time(min(TURN, count - begin), rate_hz or None)
+                        samples.add(f"{peer.name}|{mode}", np.array(seconds))
+                    time.sleep(BREATH_S)
         finally:
             bench.close()
-    return {"name": bundle.manifest.name, "sha256": path.name, "graph_bytes": len(bundle.graph_bytes), "modes": modes}
 
 
-def _measure_mode(bench: TickBench, step: EagerStep | None, ticks: int, rate_hz: float | None) -> dict[str, object]:
-    """Turn and turn about, so that what else runs on the machine meets both alike."""
-    ours, eager, missed = [], [], 0
-    actions = len(bench.controller.manifest.actions)
-    bench.robot.arm()
-    bench.run(WARM_UP, None)
-    for begin in range(0, ticks, TURN):
-        count = min(TURN, ticks - begin)
-        pacer = None if rate_hz is None else Pacer(1.0 / rate_hz)
-        bench.robot.arm()
-        ours.append(bench.run(count, pacer))
-        missed += 0 if pacer is None else pacer.missed
-        if step is not None:
-            assert bench.observation is not None
-            bench.robot.stop(1.0)
-            time_eager(step, bench.observation, actions, 10, None)
-            pacer = None if rate_hz is None else Pacer(1.0 / rate_hz)
-            eager.append(time_eager(step, bench.observation, actions, count, pacer))
-    seconds = np.concatenate(ours)
-    entry: dict[str, object] = {phase: describe(seconds[:, i]) for i, phase in enumerate(PHASES)}
-    if eager:
-        entry["eager PyTorch step"] = describe(np.concatenate(eager))
-    return entry | {"missed deadlines": missed}
+def report_of(samples: Samples, bundles: dict[str, Bundle], floors: dict[str, Any], peers: dict[str, Any]) -> Any:
+    """Everything measured so far as JSON values."""
+    found = samples.all()
+    entries: dict[str, Any] = {}
+    for name, seconds in found.items():
+        parts = name.split("|")
+        if len(parts) == 2:  # a peer
+            peers.setdefault(parts[0], {}).setdefault("modes", {})[parts[1]] = describe(seconds)
+        elif len(parts) == 3:
+            identity, threads, mode = parts
+            about = entries.setdefault(f"{identity}|{threads}", {"sha256": identity, "threads": int(threads)})
+            if identity in bundles:
+                about["name"] = bundles[identity].manifest.name
+                about["graph_bytes"] = len(bundles[identity].graph_bytes)
+            figures: dict[str, Any] = {phase: describe(seconds[:, i]) for i, phase in enumerate(PHASES)}
+            figures["missed deadlines"] = int(found[f"{name}|missed"].sum())
+            about.setdefault("modes", {})[mode] = figures
+            if floor := floors.get(identity):
+                about["floor"] = floor
+                least = floor["floor_warm_ms" if mode == mode_name(BACK_TO_BACK) else "floor_cold_ms"]
+                figures["tick over floor"] = round(figures["tick"]["median_ms"] / least, 2)
+                figures["inference over floor"] = round(figures["inference"]["median_ms"] / least, 2)
+    return {"bundles": list(entries.values()), "peers": peers}
 
 
-def print_table(console: Console, report: list[dict[str, object]]) -> None:
-    table = Table("bundle", "threads", "mode", "what", "median ms", "p99 ms", "max ms", "count", "missed")
-    for entry in report:
-        modes = entry["modes"]
-        assert isinstance(modes, dict)
-        for mode, figures in modes.items():
-            phases = [phase for phase in figures if phase != "missed deadlines"]
-            for phase in phases:
-                values = figures[phase]
-                missed = str(figures["missed deadlines"]) if phase == "tick" else ""
-                cells = [f"{values[key]:.3f}" for key in ("median_ms", "p99_ms", "max_ms")]
-                table.add_row(
-                    str(entry["name"]),
-                    str(entry["threads"]),
-                    mode,
-                    phase,
-                    *cells,
-                    str(values["ticks"]),
-                    missed,
-                    end_section=phase == phases[-1],
-                )
+def print_table(console: Console, report: dict[str, Any]) -> None:
+    """Medians and tails for a person."""
+    table = Table("what", "threads", "mode", "phase", "median ms", "p99 ms", "p99.9 ms", "max ms", "ticks")
+
+    def row(what: str, threads: str, mode: str, phase: str, values: dict[str, float]) -> None:
+        cells = [f"{values[key]:.3f}" for key in ("median_ms", "p99_ms", "p99.9_ms", "max_ms")]
+        table.add_row(what, threads, mode, phase, *cells, str(values["ticks"]))
+
+    for entry in report["bundles"]:
+        for mode, figures in entry["modes"].items():
+            for phase in PHASES:
+                row(entry.get("name", entry["sha256"][:12]), str(entry["threads"]), mode, phase, figures[phase])
+    for name, peer in report["peers"].items():
+        for mode, figures in peer.get("modes", {}).items():
+            row(name, "1", mode, "policy step", figures)
     console.print(table)
 
 
-def commit() -> str:
-    """The commit that was measured."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+def programs(options: argparse.Namespace) -> list[PeerProgram]:
+    """The peers whose checkouts were given."""
+    found = []
+    if options.dreamerv3_torch:
+        found.append(
+            PeerProgram(
+                "dreamerv3-torch", sys.executable, "benchmarks.peers.dreamerv3_torch", (options.dreamerv3_torch,)
+            )
+        )
+    for name, package, preset in (("fosp", "FOSP", "fosp"), ("safedreamer", "SafeDreamer", "bsrp_lag")):
+        if checkout := getattr(options, name):
+            arguments = (checkout, package, preset)
+            found.append(PeerProgram(name, options.jax_python, "benchmarks.peers.official_jax", arguments))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", type=Path, help="bundle folders; the shipped one if left out")
-    parser.add_argument("--ticks", type=int, default=10_000, help="of each kind and at each rate")
+    parser.add_argument("--ticks", type=int, default=100_000, help="back to back; 0 for none")
+    parser.add_argument("--paced-ticks", type=int, default=10_000, help="at each rate")
     parser.add_argument("--paced-hz", type=float, nargs="*", default=[20.0, 50.0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="intra-op threads of ONNX Runtime")
-    parser.add_argument("--floor", action="store_true", help="measure what no graph of this size can be faster than")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="of the step graph; more are pinned")
+    parser.add_argument("--keep", type=Path, help="folder in which the runs of this benchmark add up")
     parser.add_argument("--note", default="", help="what a reader should know of the machine, kept in the results")
-    parser.add_argument("--eager", help="MODULE:FUNCTION, see above")
+    parser.add_argument("--dreamerv3-torch", help="checkout of NM512/dreamerv3-torch")
+    parser.add_argument("--fosp", help="checkout of Sunlighted/FOSP")
+    parser.add_argument("--safedreamer", help="checkout of PKU-Alignment/SafeDreamer")
+    parser.add_argument("--jax-python", default=sys.executable, help="interpreter that has what the two need")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
-    bundles, load_before = options.bundles or [shipped_bundle()], os.getloadavg()[0]
-    report = []
-    for path in bundles:
-        for threads in options.threads:
-            eager = options.eager if threads == 1 else None
-            report.append(measure(path, options.ticks, options.paced_hz, threads, eager) | {"threads": threads})
-        if options.floor:
-            from benchmarks.floor import floor_of
-
-            report[-1]["floor"] = floor_of(load_bundle(path).graph_bytes)
-    print_table(Console(width=110), report)
+    bundles = {bundle.id: bundle for bundle in map(load_bundle, options.bundles or [shipped_bundle()])}
+    load_before, samples = os.getloadavg()[0], Samples(options.keep)
+    ticks = {BACK_TO_BACK: options.ticks} | dict.fromkeys(options.paced_hz, options.paced_ticks)
+    cores = sorted(os.sched_getaffinity(0))
+    about: dict[str, Any] = {}
+    with ExitStack() as stack:
+        peers = []
+        for program in programs(options):
+            peers.append(Peer(program))
+            stack.callback(peers[-1].close)
+            about[program.name] = peers[-1].about
+        for bundle in bundles.values():
+            for threads in options.threads:
+                execution = next((way for way in ways(cores) if way.threads == threads), Execution(threads))
+                measure(samples, bundle, execution, peers if threads == 1 else [], ticks)
+    samples.save()
+    floors = {identity: floor_of(bundle.graph_bytes) for identity, bundle in bundles.items()}
+    report = report_of(samples, bundles, floors, about)
+    print_table(Console(width=130), report)
     document = {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
-        "machine": {
-            "architecture": platform.machine(),
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "load_before": load_before,
-            "load_after": os.getloadavg()[0],
-        },
-        "versions": {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__},
+        "runs": max(1, samples.parts),
+        "machine": machine() | {"load_before": load_before, "load_after": os.getloadavg()[0]},
+        "versions": versions(),
         "note": options.note,
-        "bundles": report,
+        **report,
     }
-    text = json.dumps(document, indent=2) + "\n"
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = options.out.with_suffix(".tmp")
-        temporary.write_text(text)
-        temporary.replace(options.out)
+        write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

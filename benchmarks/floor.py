@@ -22,6 +22,9 @@ class Work:
 
     weight_bytes: int
     multiply_adds: int
+    parts: tuple[tuple[int, int], ...] = ()
+    """Of each layer: bytes, multiply-adds. A layer takes as long as the slower of the two, and they follow one another:
+    each needs the answer of the one before."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,21 @@ def work_of(graph: bytes) -> Work:
     for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
         shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     touched: dict[str, int] = {}
-    multiply_adds = 0
+    multiply_adds, parts = 0, []
     for node in model.graph.node:
         weights = [name for name in node.input if name in tensors]
         output = int(np.prod(shapes.get(node.output[0], (1,)), dtype=np.int64))
         if node.op_type in _LOOKUP and node.input[0] in tensors:
             table = tensors[node.input[0]]
             touched[node.output[0]] = min(table.nbytes, output * table.itemsize)
+            parts.append((touched[node.output[0]], 0))
         elif node.op_type in _DENSE:
-            for name in weights:
-                touched[name] = tensors[name].nbytes
-            multiply_adds += output * _depth(node, shapes)
-    return Work(sum(touched.values()), multiply_adds)
+            fresh = [name for name in weights if name not in touched]
+            touched |= {name: tensors[name].nbytes for name in fresh}
+            products = output * _depth(node, shapes)
+            multiply_adds += products
+            parts.append((sum(tensors[name].nbytes for name in fresh), products))
+    return Work(sum(touched.values()), multiply_adds, tuple(parts))
 
 
 def _depth(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
@@ -93,11 +99,18 @@ def floor_of(graph: bytes) -> dict[str, object]:
     """Everything about the floor of one graph, milliseconds included."""
     work = work_of(graph)
     machine = measure_machine(work.weight_bytes)
-    arithmetic_ms = work.multiply_adds / machine.peak_gmac_s / 1e6
     return {
-        **asdict(work),
+        "weight_bytes": work.weight_bytes,
+        "multiply_adds": work.multiply_adds,
         **asdict(machine),
-        "arithmetic_ms": round(arithmetic_ms, 4),
+        "arithmetic_ms": round(work.multiply_adds / machine.peak_gmac_s / 1e6, 4),
         "memory_cold_ms": round(work.weight_bytes / machine.cold_bandwidth_gb_s / 1e6, 4),
         "memory_warm_ms": round(work.weight_bytes / machine.warm_bandwidth_gb_s / 1e6, 4),
+        "floor_cold_ms": round(_floor_ms(work, machine.cold_bandwidth_gb_s, machine.peak_gmac_s), 4),
+        "floor_warm_ms": round(_floor_ms(work, machine.warm_bandwidth_gb_s, machine.peak_gmac_s), 4),
     }
+
+
+def _floor_ms(work: Work, bandwidth_gb_s: float, peak_gmac_s: float) -> float:
+    """Each layer bound by memory or by arithmetic, one after the other."""
+    return sum(max(size / bandwidth_gb_s, products / peak_gmac_s) for size, products in work.parts) / 1e6

@@ -1,7 +1,9 @@
 """How punctual the tick stays beside a training loop flat out: `python -m benchmarks.jitter --seconds 60`.
 
-At each rate, with and without `--realtime`'s measures: deadlines missed, and the time from a deadline to the command on
-the wire. The load is a process that trains a network with as many threads as there are cores.
+At each rate, with and without the isolation measures (`--realtime`'s for control, SCHED_IDLE for the learner as
+`run --learn` starts it): deadlines missed, the time from a deadline to the command on the wire, and of it how late the
+tick began. The load is a process that trains a network with as many threads as there are cores. Runs with one --out
+add up, kind by kind.
 """
 
 import argparse
@@ -14,37 +16,72 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.control_tick import TickBench, commit, describe, null_device, processor
+from benchmarks.tick import TickBench, describe, null_device
 from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.cli.provenance import commit, versions
+from fosp_edge.cli.run_recording import machine
 from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
-from fosp_edge.control.realtime import Realtime
+from fosp_edge.control.realtime import Realtime, collect_in_slack
+from fosp_edge.files import write_atomically
 
 _LOAD = """
 import torch
 net = torch.nn.Sequential(*[torch.nn.Linear(1024, 1024) for _ in range(4)])
 optimiser = torch.optim.Adam(net.parameters())
+trained = False
 while True:
     optimiser.zero_grad()
     net(torch.randn(512, 1024)).square().mean().backward()
     optimiser.step()
+    if not trained: print("it trains", flush=True)
+    trained = True
 """
 
 
-def measure(bench: TickBench, rate_hz: float, seconds: float, measures: bool) -> dict[str, object]:
-    realtime = Realtime()
-    taken = {item.name: item.had for item in realtime.acquire()} if measures else {}
-    pacer, done = Pacer(1.0 / rate_hz), []
-    bench.robot.arm()
-    try:
-        for _ in range(round(seconds * rate_hz)):
-            release = pacer.wait()
-            bench.tick()
-            done.append((time.monotonic_ns() - release.scheduled_ns) * 1e-9)
-    finally:
-        realtime.release()
-        bench.robot.stop(1.0)
-    return {"measures": taken, "missed": pacer.missed, "deadline to command": describe(np.array(done))}
+class Load:
+    """A training loop on every core for as long as it is entered."""
+
+    def __init__(self, isolated: bool) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+        self._process = subprocess.Popen([sys.executable, "-c", _LOAD], env=environment, stdout=subprocess.PIPE)
+        policy = os.SCHED_IDLE if isolated else os.SCHED_OTHER
+        os.sched_setscheduler(self._process.pid, policy, os.sched_param(0))
+
+    def __enter__(self) -> None:
+        assert self._process.stdout is not None
+        self._process.stdout.readline()  # it trains
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool) -> dict[str, object]:
+    """So many seconds at a rate beside the load."""
+    realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
+    late, done = [], []
+    with Load(isolated):
+        taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
+        bench.robot.arm()
+        try:
+            for _ in range(round(seconds * rate_hz)):
+                release = pacer.wait()
+                bench.tick()
+                late.append(release.late_s)
+                done.append((time.monotonic_ns() - release.scheduled_ns) * 1e-9)
+                collect_in_slack()
+        finally:
+            realtime.release()
+            bench.robot.stop(1.0)
+    return {
+        "seconds": seconds,
+        "measures": taken | {"learner SCHED_IDLE": isolated},
+        "missed": pacer.missed,
+        "began late": describe(np.array(late)),
+        "deadline to command": describe(np.array(done)),
+    }
 
 
 def main() -> None:
@@ -52,40 +89,27 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0, help="of each kind")
     parser.add_argument("--rates-hz", type=float, nargs="*", default=[20.0, 50.0, 100.0])
+    parser.add_argument("--only", choices=["with", "without"], help="only with, or only without the measures")
     parser.add_argument("--note", default="", help="what a reader should know of the machine")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/jitter.json"))
     options = parser.parse_args()
-    bundle = load_bundle(options.bundle or shipped_bundle())
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    load = subprocess.Popen([sys.executable, "-c", _LOAD], env=environment)
-    results: dict[str, object] = {}
-    try:
-        with null_device(bundle.manifest) as (port, rings):
-            bench = TickBench(bundle, port, rings, 1)
-            bench.run(50, None)
-            for rate_hz in options.rates_hz:
-                for measures in (False, True):
-                    name = f"{rate_hz:g} Hz, {'with' if measures else 'without'} measures"
-                    results[name] = found = measure(bench, rate_hz, options.seconds, measures)
-                    print(name, found["missed"], found["deadline to command"], flush=True)
-            bench.close()
-    finally:
-        load.kill()
-        load.wait()
-    document = {
-        "commit": commit(),
-        "bundle": bundle.manifest.name,
-        "seconds": options.seconds,
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "note": options.note,
-        "results": results,
-    }
+    bundle, kinds = load_bundle(options.bundle or shipped_bundle()), [False, True]
+    if options.only:
+        kinds = [options.only == "with"]
+    document = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
+    with null_device(bundle.manifest) as (port, rings):
+        bench = TickBench(bundle, port, rings, Execution())
+        bench.run(50, None)
+        for rate_hz in options.rates_hz:
+            for isolated in kinds:
+                name = f"{bundle.manifest.name}, {rate_hz:g} Hz, {'with' if isolated else 'without'} measures"
+                found = measure(bench, rate_hz, options.seconds, isolated)
+                document["results"][name] = found | {"commit": commit(), "load_average": os.getloadavg()[0]}
+                print(name, found["missed"], found["deadline to command"], flush=True)
+        bench.close()
+    document |= {"machine": machine(), "versions": versions(), "note": options.note}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = options.out.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=2) + "\n")
-    temporary.replace(options.out)
+    write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

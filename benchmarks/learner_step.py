@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peer_dreamerv3 import peer_updates
+from benchmarks.peers import dreamerv3_torch
 from fosp_edge.agent.config import Config, make_config
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.files import write_atomically
@@ -166,7 +167,10 @@ def main() -> None:
         arm: our_update(arm, config) for arm in wanted if not arm.startswith("peer")
     }
     peers = [arm for arm in wanted if arm.startswith("peer")]
-    updates |= peer_updates(options.peer, config, columns(config), peers) if peers else {}
+    if peers:
+        size = {"dyn_stoch": config.groups, "dyn_discrete": config.classes, "dyn_deter": config.deterministic,
+                "dyn_hidden": config.hidden, "units": config.hidden}  # fmt: skip
+        updates |= dreamerv3_torch.updates(options.peer, columns(config), peers, **size)
     for update in updates.values():
         update()  # allocators and primitives settle
     rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in updates}
@@ -198,8 +202,6 @@ def main() -> None:
 
 def peer_commit(peer: Path | None) -> str | None:
     """What the checkout says it is, in a file COMMIT beside its sources, or its own history."""
-    import subprocess
-
     if peer is None:
         return None
     if (peer / "COMMIT").exists():

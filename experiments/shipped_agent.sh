@@ -24,19 +24,22 @@ fosp-edge train --dataset data/careful --preset nano --threads 1 --world-model r
     --run runs/train/safereach-nano --updates 3000 --set horizon=0 --set batch_size=24 --set discount=0.94 \
     --set inverse_temperature=12 --set feasible_cost_weight=3 --set feasible_reachability=0.1
 
-# Behaviour cloning on the same data and the same latents, to compare with.
+# Behaviour cloning on the same data and the same latents, to compare with; and of the demonstrations alone.
 fosp-edge train $data --method bc --world-model runs/train/world-model --run runs/train/bc --updates 3000 \
     --set horizon=0 --set batch_size=24
+fosp-edge train --dataset data/careful --preset nano --threads 1 --method bc --world-model runs/train/world-model \
+    --run runs/train/bc-careful --updates 3000 --set horizon=0 --set batch_size=24
 
 # The filter's threshold and the out-of-distribution gate come from the policy's own episodes, without a filter.
 fosp-edge export runs/train/safereach-nano --dataset data/mixture --miss-rate 0.1 --name safereach-nano --out bundles/exported
 fosp-edge data collect data/own --bundle bundles/exported/* --seed 300000 --episodes 800
 fosp-edge calibrate-filter bundles/exported/* --dataset data/own --miss-rate 0.05 --out bundles/fosp
 fosp-edge export runs/train/bc --dataset data/mixture --miss-rate 0.2 --storage float32 --name bc --out bundles/bc
+fosp-edge export runs/train/bc-careful --dataset data/mixture --miss-rate 0.2 --storage float32 --name bc-careful --out bundles/bc-careful
 
 fosp-edge eval --bundle bundles/fosp/* --bundle bundles/bc/* --without-filter --random --episodes 100 \
     --out experiments/results/safereach-standard
 fosp-edge eval --bundle bundles/fosp/* --without-filter --scenario all --episodes 100 \
     --out experiments/results/safereach-families
-fosp-edge eval --bundle bundles/fosp/* --without-filter --random --seed 100 --episodes 300 \
+fosp-edge eval --bundle bundles/fosp/* --bundle bundles/bc-careful/* --without-filter --random --seed 2000 --episodes 1000 \
     --out experiments/results/safereach-fresh

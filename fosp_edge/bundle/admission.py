@@ -30,6 +30,9 @@ class GateThresholds:
     missed_more: float = 0.05
     """Share of the known violations that the candidate's filter may miss beyond the running one's: one in twenty is
     the smallest step that a few dozen violations can show."""
+    noticed_less: float = 0.05
+    """Share of disturbed pictures (lens covered, colours swapped) that the candidate's out-of-distribution gate may
+    overlook beyond the running one's: its threshold is new, its eyes must not be weaker."""
     value_drop: float = 0.05
     """The policy's value under the running critics may drop by this share of their spread over states; beyond it, or
     if the drop is significant, the policy is worse by the only judge that the learner did not train."""
@@ -116,6 +119,14 @@ class Evidence:
     known_violations: int = 0
     missed: int = 0
     running_missed: int = 0
+    gated: bool = False
+    """Whether the running bundle has an out-of-distribution gate, which the candidate then has too."""
+    gate_level: float = 1.0
+    running_gate_level: float = 0.0
+    disturbed: int = 0
+    """Pictures shown to both gates."""
+    noticed: int = 0
+    running_noticed: int = 0
     value: dict[str, Paired] = field(default_factory=dict)
     cost: dict[str, Paired] = field(default_factory=dict)
     imitation: float = float("inf")
@@ -179,6 +190,8 @@ def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -
         ),
         _alarms(evidence, thresholds),
     ]
+    if evidence.gated:
+        checks.append(_familiarity(evidence, thresholds))
     checks += _compared("world model", "loss", evidence.model, thresholds.model_ratio, thresholds)
     checks += _compared("value", "value", evidence.value, thresholds.value_drop, thresholds)
     checks += _compared("cost", "expected cost", evidence.cost, thresholds.cost_rise, thresholds)
@@ -215,6 +228,18 @@ def _alarms(evidence: Evidence, thresholds: GateThresholds) -> Check:
     )
     enough = evidence.known_violations >= thresholds.least_episodes
     return Check("known violations", enough and share <= running + thresholds.missed_more, figures)
+
+
+def _familiarity(evidence: Evidence, thresholds: GateThresholds) -> Check:
+    count = max(1, evidence.disturbed)
+    enough = evidence.disturbed >= thresholds.least_episodes
+    kept = abs(evidence.gate_level - evidence.running_gate_level) <= thresholds.level_slack
+    less = (evidence.running_noticed - evidence.noticed) / count
+    figures = (
+        f"level {evidence.gate_level:g}, the running bundle's is {evidence.running_gate_level:g}; notices "
+        f"{evidence.noticed} of {evidence.disturbed} disturbed pictures, the running bundle {evidence.running_noticed}"
+    )
+    return Check("out-of-distribution gate", enough and kept and less <= thresholds.noticed_less, figures)
 
 
 def _compared(name: str, what: str, found: dict[str, Paired], margin: float, thresholds: GateThresholds) -> list[Check]:

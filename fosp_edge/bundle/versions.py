@@ -12,6 +12,9 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -26,6 +29,8 @@ from fosp_edge.files import write_atomically
 
 STATE_FILE, LOCK_FILE = "versions.json", "versions.lock"
 SCHEMA_VERSION = 1
+_LEFT_AFTER_S = 3600.0
+"""No bundle takes an hour to write."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +146,31 @@ class Versions:
                 complaints.append(f"bundle {name[:12]} does not start: {error}")
                 self.refuse(name, str(error))
                 continue
+            self._keep(bundle)
             if name not in (state.pinned, state.current):
                 self._start_with(name)
             return bundle, complaints
         bundle = load_bundle(self.fallback)
+        self._keep(bundle)
         self._start_with(bundle.id)
         return bundle, complaints
+
+    def _keep(self, bundle: Bundle) -> None:
+        """Copy a bundle into the folder: where it came from, the next version of the software may have another."""
+        kept = self.folder / bundle.id
+        if kept.exists():
+            return
+        temporary = self.folder / f".{bundle.id[:12]}.{secrets.token_hex(4)}"
+        try:
+            shutil.copytree(bundle.path, temporary)
+            for entry in temporary.iterdir():
+                _sync(entry)
+            temporary.rename(kept)
+            _sync(self.folder)
+        except OSError as error:
+            raise BundleError(f"the bundle cannot be copied to {self.folder} ({error}); free some space") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def _start_with(self, name: str) -> None:
         self._change(lambda before: replace(before, current=name, previous=None, probation=False, expected={}))
@@ -252,6 +276,9 @@ class Versions:
             removed = loose[: max(0, len(loose) - keep)]
             for name in removed:
                 _remove(self.folder / name)
+            for left in self.folder.glob(".*"):  # half a bundle, of a process that was killed
+                if left.is_dir() and time.time() - left.stat().st_mtime > _LEFT_AFTER_S:
+                    shutil.rmtree(left, ignore_errors=True)
             return removed
 
     def _refusal(self, bundle_id: str, reason: str) -> Refusal:
@@ -300,8 +327,8 @@ def _remove(folder: Path) -> None:
     hidden.rmdir()
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -22,6 +22,7 @@ from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.bundle.admission import Evidence, Paired, Shadow, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.cli.familiarity import alertness
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
@@ -48,6 +49,13 @@ class HeldOut:
 
     own: Episodes
     offline: Episodes
+    violated: Episodes = ()
+    """Further offline ones that run into a violation: a filter's threshold takes many to be steady."""
+
+    @property
+    def everything(self) -> Episodes:
+        """All of them."""
+        return (*self.own, *self.offline, *self.violated)
 
     @property
     def by_origin(self) -> dict[str, Episodes]:
@@ -61,6 +69,7 @@ def measure(
     held_out: HeldOut,
     newest: Episodes,
     *,
+    history: Sequence[EpisodeInfo] = (),
     refused: Callable[[Bundle], str | None] = lambda bundle: None,
     breathe: Callable[[], None] = lambda: None,
 ) -> tuple[Evidence, dict[str, float]]:
@@ -71,6 +80,7 @@ def measure(
         running: the bundle it wants to replace.
         held_out: for comparisons.
         newest: the robot's newest episodes, for the shadow run.
+        history: its newest episodes as far back as they tell how it does; those of the shadow run if left out.
         refused: why a bundle must not be tried again; None if it may.
         breathe: called often; gives way to the control loop.
     """
@@ -80,16 +90,23 @@ def measure(
             raise BundleError(f"it was refused before: {reason}")
         agent, running_agent = agent_of_bundle(bundle), agent_of_bundle(running)
         runtime, running_runtime = PolicyRuntime(bundle), PolicyRuntime(running)
+        alert = alertness(bundle, running, held_out.own)
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
     if differences := contract_differences(bundle.manifest, running.manifest):
         return Evidence(contract=tuple(differences)), {}
-    episodes = [steps for _, steps in (*held_out.own, *held_out.offline)]
+    episodes = [steps for _, steps in held_out.everything]
     evidence = Evidence(
         period_s=1.0 / running.manifest.rate_hz,
         level=bundle.manifest.filter.level,
         running_level=running.manifest.filter.level,
+        gated=alert is not None,
     )
+    if alert is not None:
+        evidence = replace(
+            evidence, disturbed=alert.disturbed, noticed=alert.noticed, running_noticed=alert.running_noticed,
+            gate_level=alert.level, running_gate_level=alert.running_level,
+        )  # fmt: skip
     try:
         parity = check_parity(agent, bundle.graph_bytes, episodes[:3])
         evidence = replace(evidence, parity_action=parity.action_error, parity_reachability=parity.reachability_error)
@@ -124,7 +141,7 @@ def measure(
                 running_squared.append(float(np.mean((theirs - done) ** 2)))
         value[origin] = paired(worse_value, float(np.mean(spread_value)))
         cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
-    shadow, expected = shadow_run(bundle, running, newest, breathe)
+    shadow, expected = shadow_run(bundle, running, newest, breathe, history)
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
@@ -135,7 +152,11 @@ def measure(
 
 
 def shadow_run(
-    candidate: Bundle, running: Bundle, newest: Episodes, breathe: Callable[[], None] = lambda: None
+    candidate: Bundle,
+    running: Bundle,
+    newest: Episodes,
+    breathe: Callable[[], None] = lambda: None,
+    history: Sequence[EpisodeInfo] = (),
 ) -> tuple[Shadow, dict[str, float]]:
     """Both bundles decide over the same ticks, neither moves anything; also what probation may expect, the filter
     tightened as it is then."""
@@ -182,7 +203,7 @@ def shadow_run(
     )  # fmt: skip
     if not shares:
         return shadow, {}
-    infos = [info for info, _ in newest]
+    infos = history or [info for info, _ in newest]
     # Laplace's rule: of few episodes none in violation does not mean never.
     expected = {
         "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),
@@ -201,7 +222,10 @@ def _decide(controller: Controller, observation: Observation, executed: Float32A
 
 
 def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tuple[float, float]:
-    """p99 of a step of each, seconds, in turns: what else the computer does hits both alike."""
+    """p99 of a step of each, seconds of computing, in turns: what else the computer does hits both alike.
+
+    Not of the clock on the wall: the learner gives way to everything, and would measure how long it was made to wait.
+    """
     observation = Observation(steps["image"][0].astype(np.uint8), steps["state"][0].astype(np.float32))
     nothing = np.zeros(steps["action"].shape[1], np.float32)
     durations: tuple[list[float], list[float]] = ([], [])
@@ -209,13 +233,13 @@ def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tupl
         runtime.reset(0)
     for tick in range(_TIMED_TICKS + 10):
         for runtime, kept in zip((ours, theirs), durations, strict=True):
-            begin = time.perf_counter()
+            begin = time.process_time()
             try:
                 runtime.step(observation, nothing)
             except NotFinite:
                 return float("inf"), 0.0
             if tick >= 10:
-                kept.append(time.perf_counter() - begin)
+                kept.append(time.process_time() - begin)
     return float(np.quantile(durations[0], 0.99)), float(np.quantile(durations[1], 0.99))
 
 

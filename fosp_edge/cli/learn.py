@@ -26,6 +26,10 @@ def learn(
     memory: Annotated[str, typer.Option(help="Bound on the learner's memory, such as 1500M or 2G.")] = "2G",
     updates_per_candidate: Annotated[int, typer.Option(min=1, help="Updates between two candidates.")] = 400,
     episodes_per_candidate: Annotated[int, typer.Option(min=1, help="New own episodes between two candidates.")] = 10,
+    offline_rows: Annotated[int, typer.Option(min=64, help="Rows of offline data that are held at most.")] = 20_000,
+    compared: Annotated[
+        int, typer.Option(min=8, help="Held-out episodes of each origin that the gate compares on; fewer are quicker.")
+    ] = 40,
     updates: Annotated[int | None, typer.Option(min=1, help="End after so many updates.")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Use at most so many cores.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides batches and noise.")] = 0,
@@ -71,6 +75,8 @@ def learn(
         memory_bytes=size_of("--memory", memory),
         updates_per_candidate=updates_per_candidate,
         episodes_per_candidate=episodes_per_candidate,
+        offline_rows=offline_rows,
+        compared_episodes=compared,
         updates=updates,
         seed=seed,
     )

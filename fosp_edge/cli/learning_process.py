@@ -6,21 +6,19 @@ status (written) and the loop's pulse (read). Killed at any moment it goes on fr
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from export.exporter import Contract, export_bundle
-from export.parity import ParityError
 from export.restore import agent_of_bundle
-from export.thresholds import TooLittleDataError
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds, judge
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import HeldOut, measure
+from fosp_edge.cli.admission import Episodes, HeldOut, measure
+from fosp_edge.cli.candidate import NoCandidate, make_candidate
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.selection import CameraSelection
@@ -33,12 +31,22 @@ from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
 SOURCE = "bundle"
 """Source of the episodes that a bundle drove, as the recorder writes it."""
-OWN_HELD_OUT = 0.25
-"""Share of the robot's own episodes kept from learning. More than of offline data: there are few, and the gate compares
-on them."""
-_NEWEST = 12
+OWN_HELD_OUT_EVERY = 4
+"""One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
+gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
+_NEWEST, _HISTORY = 12, 60
+"""Own episodes of the shadow run, and those that say what may be expected of an episode."""
+_VIOLATIONS = 100
+"""Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it
+varies by a third of its level."""
 _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
+_REFRESH_S = 10.0
+"""Between two looks for new episodes."""
+
+
+class _Stopped(Exception):  # noqa: N818 - an order
+    """Somebody wants the learner to end, in the middle of something long."""
 
 
 class MemoryExceeded(RuntimeError):  # noqa: N818 - a state
@@ -69,7 +77,7 @@ class LearnSettings:
 
 def own_held_out(info: EpisodeInfo) -> bool:
     """Whether an episode is kept from learning."""
-    return share_of(info) < OWN_HELD_OUT if info.header.source == SOURCE else is_held_out(info)
+    return int(info.id) % OWN_HELD_OUT_EVERY == 0 if info.header.source == SOURCE else is_held_out(info)
 
 
 class LearnerProcess:
@@ -85,12 +93,27 @@ class LearnerProcess:
         stopped: Callable[[], bool],
         say: Callable[[str], None],
         thresholds: GateThresholds = DEFAULT_THRESHOLDS,
-        sabotage: Callable[[Trainer, Any], None] | None = None,
+        before_update: Callable[[Trainer, Any], None] | None = None,
+        lived: ExperienceStore | None = None,
     ) -> None:
+        """Begin nothing yet.
+
+        Args:
+            home: of the robot.
+            first: bundle to begin and to fall back to; the shipped one if left out.
+            datasets: offline data.
+            settings: how.
+            stopped: whether to end; asked often.
+            say: gets a sentence now and then.
+            thresholds: of the gate.
+            before_update: called before every update, for experiments.
+            lived: the robot's own experience, where this process has it open already.
+        """
         self.home, self.settings, self._datasets = home, settings, datasets
         self.versions = home.versions(first)
-        self._stopped, self._say, self._thresholds, self._sabotage = stopped, say, thresholds, sabotage
+        self._stopped, self._say, self._thresholds, self._before_update = stopped, say, thresholds, before_update
         self.throttle = Throttle(lambda: read_json(home.pulse))
+        self._store = lived
         self._opened = ExitStack()
         self._status: dict[str, Any] = {}
         self._told_s = 0.0
@@ -103,11 +126,11 @@ class LearnerProcess:
         Raises:
             MemoryExceeded, StoreError, BundleError: with a sentence; what was learnt until then is in the checkpoint.
         """
-        with self._opened:
+        with self._opened, suppress(_Stopped):
             stores = [self._opened.enter_context(ExperienceStore(path)) for path in self._datasets]
-            if not self._wait_for_experience():
+            if self._store is None and not self._wait_for_experience():
                 return
-            lived = self._opened.enter_context(ExperienceStore(self.home.experience))
+            lived = self._store or self._opened.enter_context(ExperienceStore(self.home.experience))
             while not self._stopped():
                 running = self.running()
                 cameras = [camera.name for camera in running.manifest.cameras]
@@ -115,6 +138,12 @@ class LearnerProcess:
                 own = CameraSelection(lived, cameras)
                 if self._learn_from(running, offline, own):
                     return
+
+    def _breathe(self) -> None:
+        """Give way to the control loop; and to whoever wants an end, also while something long is under way."""
+        if self._stopped():
+            raise _Stopped
+        self.throttle.breathe()
 
     def running(self) -> Bundle:
         """The bundle that drives, or would."""
@@ -154,7 +183,7 @@ class LearnerProcess:
         self._tell(state=f"reads {share:.0%} of the offline data", mode=mode)
         sampler = fine_tuning_sampler(
             learner, offline, own, choose=choose, memory_limit_bytes=self.settings.memory_bytes // 2,
-            progress=lambda done, total: self.throttle.breathe(),
+            progress=lambda done, total: self._breathe(),
         )  # fmt: skip
         sampler.own.refresh()
         notes = {"base": resumed or running.id, "mode": mode, "cameras": [c.name for c in running.manifest.cameras]}
@@ -175,25 +204,29 @@ class LearnerProcess:
         mode: str,
     ) -> bool:
         settings, saved_s, begin = self.settings, time.monotonic(), trainer.update
-        last_update, last_episodes = trainer.update, self._own_seen(own) if trainer.update else 0
-        began_s = time.monotonic()
+        note = read_json(self.home.learner / "base.json")  # of the last candidate: it may be many short runs ago
+        last_update, last_episodes = int(note.get("candidate_update", 0)), int(note.get("candidate_episodes", 0))
+        began_s = refreshed_s = time.monotonic()
         while True:
             if self._stopped() or (settings.updates is not None and trainer.update >= settings.updates):
                 trainer.save()
                 self._tell(state="stopped", force=True)
                 return True
             self.throttle.breathe()
-            if self._sabotage is not None:
-                self._sabotage(trainer, learner)
+            if self._before_update is not None:
+                self._before_update(trainer, learner)
             try:
                 metrics = trainer.step()
             except TrainingDivergedError as error:
                 self._give_up(trainer, f"learning diverged and begins again from the running bundle: {error}")
                 return False
             now = time.monotonic()
-            if now - saved_s > settings.checkpoint_every_s:
+            if now - saved_s > settings.checkpoint_every_s and trainer.calm:
                 trainer.save()
                 saved_s = now
+            if now - refreshed_s > _REFRESH_S:
+                trainer_own(trainer).refresh()
+                refreshed_s = now
             self._check_memory()
             self._tell(
                 state="learns", mode=mode, update=trainer.update, pause_s=round(self.throttle.pause_s, 3),
@@ -214,7 +247,11 @@ class LearnerProcess:
             running = self.running()
             proposed = self._candidate(learner, running, offline, own, trainer)
             last_update, last_episodes = trainer.update, seen
-            self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
+            note = read_json(self.home.learner / "base.json")
+            progress = {"candidate_update": last_update, "candidate_episodes": last_episodes}
+            write_json(self.home.learner / "base.json", note | progress)
+            if proposed is not None:  # what could not be judged yet says nothing of what was learnt
+                self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
             if self._refused_in_a_row >= _REFUSALS_BEFORE_ANEW:
                 self._refused_in_a_row = 0
                 self._give_up(trainer, f"{_REFUSALS_BEFORE_ANEW} candidates in a row were refused; beginning again")
@@ -222,44 +259,46 @@ class LearnerProcess:
 
     def _candidate(
         self, learner: Any, running: Bundle, offline: list[CameraSelection], own: CameraSelection, trainer: Trainer
-    ) -> bool:
-        """Export what was learnt, put it through the gate, propose it. Whether it was proposed."""
+    ) -> bool | None:
+        """Export what was learnt, put it through the gate, propose it. Whether it was proposed; None if there was no
+        candidate to judge."""
         self._tell(state="a candidate is at the gate", force=True)
-        began_s, manifest = time.monotonic(), running.manifest
-        held_out = self._held_out(offline, own)
-        everything = [steps for _, steps in (*held_out.own, *held_out.offline)]
-        contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+        began_s = time.monotonic()
+        held_out = self.held_out(offline, own)
         self.candidates += 1
         verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
         try:
-            exported = export_bundle(
-                learner.agent, contract, everything,
-                name=f"{manifest.name.partition('+')[0]}+{trainer.update}",
-                miss_rate=manifest.filter.level,
-                data_sha256=manifest.filter.data_sha256,
-                provenance={"learnt_from": running.id, "update": trainer.update},
-                parent_folder=self.versions.folder,
-                storage=_storage_of(running),
+            path = make_candidate(
+                learner.agent, running, held_out, self.lived(own), self.versions.folder,
+                scratch_folder=self.home.learner, update=trainer.update,
+                breathe=self._breathe,
             )  # fmt: skip
-        except (ParityError, TooLittleDataError, BundleError) as error:
+        except NoCandidate as error:
             append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})
-            self._tell(gate=f"no candidate: {error}", force=True)
-            return False
+            self._tell(gate=f"no candidate: {error}", candidates=self.candidates, force=True)
+            self._say(f"update {trainer.update}: no candidate: {error}")
+            return None
         newest = [(info, own.read(info.id)) for info in finished(own)[-_NEWEST:]]
         evidence, expected = measure(
-            exported.path, running, held_out, newest, refused=self._reason_to_refuse, breathe=self.throttle.breathe
+            path,
+            running,
+            held_out,
+            newest,
+            history=finished(own)[-_HISTORY:],
+            refused=self._reason_to_refuse,
+            breathe=self._breathe,
         )
         judged = judge(evidence, self._thresholds)
-        verdict |= {"candidate": exported.path.name, "seconds": round(time.monotonic() - began_s, 1)}
+        verdict |= {"candidate": path.name, "seconds": round(time.monotonic() - began_s, 1)}
         append_json(self.home.verdicts, verdict | judged.to_dict() | {"sentence": judged.sentence})
         admitted = judged.admitted or not self.settings.gate
-        short = exported.path.name[:12]
+        short = path.name[:12]
         try:
             if admitted:
-                self._remember(exported.path.name)
-                self.versions.propose(self.versions.load(exported.path.name), expected)
+                self._remember(path.name)
+                self.versions.propose(self.versions.load(path.name), expected)
             else:
-                self.versions.refuse(exported.path.name, judged.sentence)
+                self.versions.refuse(path.name, judged.sentence)
         except BundleError as error:
             admitted = False
             self._say(f"bundle {short}: {error}")
@@ -273,17 +312,25 @@ class LearnerProcess:
         refusal = self.versions.is_refused(bundle)
         return None if refusal is None else refusal.reason
 
-    def _held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
+    def held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
         """The newest own ones, and of the offline ones as many with violations as without."""
         count = self.settings.compared_episodes
         mine = [info for info in finished(own) if own_held_out(info)][-count:]
         theirs = [(source, info) for source in offline for info in source.episodes() if is_held_out(info)]
-        violated = [item for item in theirs if item[1].summary.violations][: count // 2]
+        every_violated = [item for item in theirs if item[1].summary.violations]
+        violated, more = every_violated[: count // 2], every_violated[count // 2 : _VIOLATIONS]
         quiet = [item for item in theirs if not item[1].summary.violations][: count - len(violated)]
         return HeldOut(
             own=[(info, own.read(info.id)) for info in mine],
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
+            violated=[(info, source.read(info.id)) for source, info in more],
         )
+
+    def lived(self, own: CameraSelection) -> Episodes:
+        """The newest own episodes that were learnt from."""
+        count = self.settings.compared_episodes
+        learnt_from = [info for info in finished(own) if not own_held_out(info)]
+        return [(info, own.read(info.id)) for info in learnt_from[-count:]]
 
     def _lost(self, refused: Collection[str]) -> bool:
         """Whether a bundle that this learner proposed was taken back since, by probation or by a person."""
@@ -382,11 +429,6 @@ def finished(source: CameraSelection) -> list[EpisodeInfo]:
 def trainer_own(trainer: Trainer) -> Any:
     """The own half of a trainer's mixed sampler."""
     return trainer._sampler.own  # type: ignore[attr-defined]
-
-
-def _storage_of(running: Bundle) -> Any:
-    kept = running.manifest.storage
-    return kept.kind if kept is not None and kept.kind in ("float32", "float16", "int8") else "float32"
 
 
 def single_thread(threads: int) -> None:

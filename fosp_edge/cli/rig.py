@@ -24,6 +24,8 @@ _SIMULATED_PATIENCE_PERIODS, _PATIENCE_PERIODS = 10.0, 4.0
 """Host and motor controller each stop when they have not heard the other for so many control periods, and pictures
 that are older are not acted upon: 0.2 s at 20 Hz. A simulated arm hurts nobody and shares its computer with its own
 physics, so it is given more."""
+_LONGEST_PATIENCE_S = 1.0
+"""More than that no motor controller waits (PROTOCOL.md), however slow the commands are meant to come."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def open_rig(
     if kind not in KINDS:
         raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
-    patience_s = (_SIMULATED_PATIENCE_PERIODS if kind == SIMULATED else _PATIENCE_PERIODS) * period_s
+    periods = _SIMULATED_PATIENCE_PERIODS if kind == SIMULATED else _PATIENCE_PERIODS
+    patience_s = min(periods * period_s, _LONGEST_PATIENCE_S)
     with ExitStack() as stack:
         if kind == SIMULATED:
             from fosp_edge.simulation.launcher import SimulatedRobot

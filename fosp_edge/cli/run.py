@@ -18,10 +18,12 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
+from fosp_edge.cli.bundles_tune import execution_for
 from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.home import DEFAULT_HOME
+from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
@@ -35,6 +37,7 @@ from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
 from fosp_edge.control.emergency import EmergencyStop
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution
 from fosp_edge.control.latch import StopLatch
 from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop, LoopSettings
@@ -96,6 +99,10 @@ def run(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(help="File that names who tells reward and cost (docs/keep-learning.md); for a real robot."),
+    ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
     ] = False,
@@ -147,19 +154,28 @@ def run(
             for complaint in complaints:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        runtime = open_runtime(loaded, device=device)
-        controller = Controller(loaded, filter_enabled=not no_filter, runtime=runtime)
+        controller = _controller(loaded, device, not no_filter)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
-        with open_rig(
-            robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
-        ) as rig:
+        with (
+            open_rig(
+                robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
+            ) as opened,
+            judged(
+                opened, judge, loaded.manifest, max_steps=max_steps,
+                keyboard_free=not _asks(robot, yes) and sys.stdin is not None and sys.stdin.isatty(),
+            ) as bench,
+        ):  # fmt: skip
+            rig = bench.rig
             seen = _cameras_checked(console, rig, loaded.manifest, camera_store, camera_moved)
+            # Nothing moves yet, and whatever else the run needs is at work already: as busy as it will be.
+            if (execution := execution_for(console, loaded, device)) != controller.runtime.execution:
+                controller = _controller(loaded, device, not no_filter, execution)
             speed = 1.0 if all(state.trustworthy for state in seen) else slow_to
             controller.limits.slow(speed)
             for caveat in [] if no_filter else caveats(loaded.manifest):
                 console.print(f"note: {caveat}", style="yellow", soft_wrap=True, highlight=False, markup=False)
             code = _drive(
-                console, loaded, controller, rig, plan, folder, headless=headless, ask=_asks(robot, yes),
+                console, loaded, controller, bench, plan, folder, headless=headless, ask=_asks(robot, yes),
                 recording=RecordingOptions(
                     record, flight, 60.0 * flight_minutes, view_port if view else None,
                     store=None if learning is None else learning.home.experience,
@@ -175,6 +191,13 @@ def run(
         console.print("stopped before anything moved", style="yellow")
         code = 128 + signal.SIGINT
     raise typer.Exit(code)
+
+
+def _controller(
+    bundle: Bundle, device: Device, filter_enabled: bool, execution: Execution = DEFAULT_EXECUTION
+) -> Controller:
+    runtime = open_runtime(bundle, execution, device=device)
+    return Controller(bundle, filter_enabled=filter_enabled, runtime=runtime)
 
 
 def _asks(robot: str, yes: bool) -> bool:
@@ -217,7 +240,7 @@ def _drive(
     console: Console,
     bundle: Bundle,
     controller: Controller,
-    rig: Rig,
+    bench: Bench,
     plan: Plan,
     folder: Path,
     *,
@@ -234,7 +257,7 @@ def _drive(
 ) -> int:
     """Run the plan on an open rig and leave the run's folder behind; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=False)
-    log, swapper = RunLog(), None
+    rig, log, swapper = bench.rig, RunLog(), None
     if learning is not None:
         swapper = make_swapper(learning, bundle, controller, judged=rig.referee is not None, speed=speed)
     recorder = recording.open(
@@ -257,25 +280,27 @@ def _drive(
             thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
         ),
     )
+    bench.controller = lambda: loop.controller
     operator = AskingOperator(lambda question: _confirm(console, question)) if ask else AutomaticOperator()
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     session, caught = Session(loop, operator), list[int]()
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
-    measures, notifier = Realtime(), Notifier()
+    measures, notifier = Realtime(controller.runtime.execution.cores), Notifier()
     button = EmergencyStop(
         rig.robot,
         lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
         lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
     )
+    bench.stopped = lambda: button.pressed
     if estop_file is not None:
         button.watch_file(estop_file)
     if latch is not None:
         session.before_arming = latch.armed
     if realtime:
         session.on_ready = lambda: _take(console, measures)
-    if not ask and button.watch_keyboard():
+    if not ask and button.watch_keyboard(others=bench.press or (lambda key: None)):
         console.print("space bar, Escape or q: emergency stop", style="dim")
     notifier.ready(title)
     notifier.watch(Progress(lambda: loop.pacer.ticks, lambda: loop.machine.may_move))

@@ -110,6 +110,11 @@ VERBS: dict[str, Verb] = {
         "Mark success and violations of an episode afterwards.",
         "fosp-edge data label data/own 000012 --failure --violation 1.25-2.5",
     ),
+    "data classifier": Verb(
+        "fosp_edge.cli.data_classifier:classifier",
+        "Teach a small classifier to tell success or violation, as a judge for `run`.",
+        "fosp-edge data classifier data/own --outcome success --camera fixed",
+    ),
     "data prune": Verb(
         "fosp_edge.cli.data_upkeep:prune",
         "Remove the least telling episodes until a store keeps to a size.",
@@ -199,6 +204,11 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.bundles_prepare:prepare_bundle",
         "Compile a bundle's step graph for this machine, before it drives.",
         "fosp-edge bundles prepare runs/bundles/4f1c... --provider tensorrt",
+    ),
+    "bundles tune": Verb(
+        "fosp_edge.cli.bundles_tune:tune_bundle",
+        "Measure how many threads a bundle's graph should have on this machine.",
+        "fosp-edge bundles tune runs/bundles/4f1c...",
     ),
     "bundles convert": Verb(
         "fosp_edge.cli.bundles_convert:convert",

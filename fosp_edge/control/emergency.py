@@ -20,6 +20,7 @@ from typing import Protocol
 
 POLL_S = 0.01
 _REPEAT_S = 2.0
+_STOP_KEYS = {b" ": "space bar", b"\x1b": "Escape", b"q": "q"}
 
 
 class Stoppable(Protocol):
@@ -114,8 +115,15 @@ class EmergencyStop:
         finally:
             os.close(descriptor)
 
-    def watch_keyboard(self, descriptor: int | None = None) -> bool:
-        """Press on the space bar, Escape or q; False if there is no keyboard to watch."""
+    def watch_keyboard(
+        self, descriptor: int | None = None, *, others: Callable[[str], object] = lambda key: None
+    ) -> bool:
+        """Press on the space bar, Escape or q; False if there is no keyboard to watch.
+
+        Args:
+            descriptor: of the terminal; standard input if left out.
+            others: is handed every other key. Nobody else may read the terminal: they would swallow a stop.
+        """
         try:
             number = sys.stdin.fileno() if descriptor is None else descriptor
             # A job in the background would be halted by the terminal as soon as it changes how keys arrive.
@@ -123,18 +131,22 @@ class EmergencyStop:
                 return False
         except (AttributeError, OSError, ValueError):  # no standard input, or one that is no file
             return False
-        self._start(self._watch_keyboard, number)
+        self._start(self._watch_keyboard, number, others)
         return True
 
-    def _watch_keyboard(self, descriptor: int) -> None:
+    def _watch_keyboard(self, descriptor: int, others: Callable[[str], object]) -> None:
         before = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor, termios.TCSANOW)  # Ctrl-C stays a signal
         try:
             while not self._done.is_set() and not self.pressed:
                 readable, _, _ = select.select([descriptor], [], [], 5 * POLL_S)
-                if readable and (key := os.read(descriptor, 1)) in (b" ", b"\x1b", b"q"):
-                    name = {b" ": "space bar", b"\x1b": "Escape", b"q": "q"}[key]
-                    self.press(f"key {name}")
+                if not readable:
+                    continue
+                key = os.read(descriptor, 1)
+                if key in _STOP_KEYS:
+                    self.press(f"key {_STOP_KEYS[key]}")
+                else:
+                    others(key.decode(errors="ignore"))
         except OSError:
             self.press("the terminal is gone")
         finally:

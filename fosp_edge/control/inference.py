@@ -1,5 +1,6 @@
 """The step graph, run once per tick: it carries the recurrent state and the noise, and checks what comes out."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -183,7 +184,9 @@ class PolicyRuntime:
         _check("input", inputs, self._session.get_inputs())
         _check("output", outputs, self._session.get_outputs())
         self._inputs = {name: np.zeros(port.shape, port.dtype) for name, port in inputs.items()}
-        self._outputs = {name: np.zeros(port.shape, port.dtype) for name, port in outputs.items()}
+        self._answers, answers = _side_by_side(outputs)
+        state = {name: np.zeros(port.shape, port.dtype) for name, port in outputs.items() if name not in answers}
+        self._outputs = {**answers, **state}
         self._noise = TickNoise(self.manifest)
         # The graph reads the noise where it is drawn.
         self._inputs["latent_noise"] = self._noise.uniform
@@ -266,22 +269,31 @@ class PolicyRuntime:
         return self._scores()
 
     def _scores(self) -> StepScores:
-        outputs = {name: self._outputs[name].copy() for name in self._outputs if not name.startswith("next_")}
         deterministic, _ = self._state_buffers()
-        broken = [name for name, values in outputs.items() if not np.all(np.isfinite(values))]
-        if not np.all(np.isfinite(deterministic)):
-            broken.append("next_deterministic")
-        if broken:
+        if not (np.isfinite(self._answers).all() and np.isfinite(deterministic).all()):
             self._trusted = False
+            values = {name: array for name, array in self._outputs.items() if not name.startswith("next_")}
+            values["next_deterministic"] = deterministic
+            broken = sorted(name for name, array in values.items() if not np.isfinite(array).all())
             raise NotFinite(
-                f"the graph returned values that are not finite numbers in: {', '.join(sorted(broken))}; "
+                f"the graph returned values that are not finite numbers in: {', '.join(broken)}; "
                 "do not use this bundle again before it is mended"
             )
+        outputs = self._outputs
         return StepScores(
-            candidates=outputs["candidates"],
-            reward_value=outputs["reward_value"],
-            cost_value=outputs["cost_value"],
-            reachability=outputs["reachability"],
+            candidates=outputs["candidates"].copy(),
+            reward_value=outputs["reward_value"].copy(),
+            cost_value=outputs["cost_value"].copy(),
+            reachability=outputs["reachability"].copy(),
             state_reachability=float(outputs["state_reachability"][0]),
             surprise=float(outputs["surprise"][0]),
         )
+
+
+def _side_by_side(outputs: dict[str, _Port]) -> tuple[Float32Array, dict[str, AnyArray]]:
+    """One buffer for all outputs that are not state, so that one look tells whether all are finite; and its parts."""
+    ports = {name: port for name, port in outputs.items() if not name.startswith("next_")}
+    sizes = [math.prod(port.shape) for port in ports.values()]
+    whole = np.zeros(sum(sizes), np.float32)
+    parts = np.split(whole, np.cumsum(sizes)[:-1])
+    return whole, {name: part.reshape(port.shape) for (name, port), part in zip(ports.items(), parts, strict=True)}

@@ -92,15 +92,21 @@ class Limits:
         if not np.all(np.isfinite(normalised)):
             raise ActionRefused(f"the action {normalised.tolist()} is not finite; nothing was sent to the motors")
         wanted = self._low + (normalised.astype(np.float64) + 1.0) * 0.5 * self._span
-        ranged = np.clip(wanted, self._slowest, self._fastest)
-        lower, upper = self._previous - self._max_change, self._previous + self._max_change
-        physical: FloatArray = np.clip(np.clip(ranged, lower, upper), self._slowest, self._fastest)
+        ranged = _between(wanted, self._slowest, self._fastest)
+        rated = _between(ranged, self._previous - self._max_change, self._previous + self._max_change)
+        physical = _between(rated, self._slowest, self._fastest)
         self._previous = physical.copy()
         # A float32 of exactly +-1 maps to the limits with a rounding error that is nobody's violation.
         slack = 1e-6 * self._span
         return LimitedAction(
             physical=physical,
-            normalised=np.clip((physical - self._low) / self._span * 2.0 - 1.0, -1.0, 1.0).astype(np.float32),
-            range_limited=bool(np.any(np.abs(ranged - wanted) > slack)),
-            rate_limited=bool(np.any(np.abs(physical - ranged) > slack)),
+            normalised=_between((physical - self._low) / self._span * 2.0 - 1.0, -1.0, 1.0).astype(np.float32),
+            range_limited=bool((np.abs(ranged - wanted) > slack).any()),
+            rate_limited=bool((np.abs(physical - ranged) > slack).any()),
         )
+
+
+def _between(values: FloatArray, low: FloatArray | float, high: FloatArray | float) -> FloatArray:
+    """`np.clip` at a third of its time."""
+    between: FloatArray = np.minimum(np.maximum(values, low), high)
+    return between

@@ -9,6 +9,7 @@ Reward and cost of an action are known one tick later, so each record is held ba
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from fosp_edge.control.pacing import Clock, Pacer, Sleep
 from fosp_edge.control.realtime import collect_in_slack
 from fosp_edge.control.telemetry import Telemetry, Threshold
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
-from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState
+from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState, StopJudge
 
 Observer = Callable[[TickRecord, Insight | None], None]
 """Sees every completed record, in the control thread, so it must be quick. An episode's last row has no insight."""
@@ -48,6 +49,8 @@ _FILTER_TO_MACHINE = {
     Reason.UNFAMILIAR: Reason.UNFAMILIAR,
 }
 
+_COSTLY_ENDS = frozenset({Reason.EMERGENCY_STOP, Reason.ROBOT_FAULT})
+"""Ends that somebody, or something, saw fit to bring about in the middle of an episode."""
 
 UNACKNOWLEDGED = (
     "the motor controller did not acknowledge the stop: its own watchdog stops the motors when it hears nothing; "
@@ -301,6 +304,10 @@ class ControlLoop:
         age_s = max(((now_ns - frame.sensor_ns) * 1e-9 for frame in frames), default=0.0)
         if age_s > self.settings.max_frame_age_s:
             raise FrameStale(f"the newest frame is {age_s:.2f} s old, {self.settings.max_frame_age_s} s are allowed")
+        if any(frame.sensor_ns - now_ns > self.settings.max_frame_age_s * 1e9 for frame in frames):
+            raise FrameStale(
+                "the newest frame's time stamp lies in the future: the camera's clock is not to be trusted"
+            )
         self.telemetry.add("frame age", age_s)
         self.telemetry.add("telemetry age", max(0.0, (now_ns - robot_state.received_ns) * 1e-9))
         try:
@@ -387,8 +394,20 @@ class ControlLoop:
         self._pending = None
 
     def _abandon(self, error: BaseException) -> None:
-        """The episode broke off: the last observation becomes its last row, as if no action had been taken upon it."""
+        """The episode broke off: the last observation becomes its last row, as if no action had been taken upon it.
+
+        Where the referee knows what a stop costs, that action stays, and the same observation follows it once more.
+        """
         reason, _ = reason_of(error)
+        costly = reason in _COSTLY_ENDS or self.emergency is not None
+        if costly and isinstance(self.referee, StopJudge) and self._pending is not None:
+            with suppress(Exception):  # a source that is gone as well has nothing to say
+                judgement = self.referee.judge_stop()
+                self._complete(judgement)
+                if self._last_row is not None:
+                    self._last_row = replace(
+                        self._last_row, time_ns=self._clock(), violation=judgement.cost > 0.0, is_first=False
+                    )
         if self._last_row is not None:
             self._emit(replace(self._last_row, reason=reason), None)
         if self.recorder is not None:

@@ -117,9 +117,10 @@ class Probation:
         }  # fmt: skip
         self._tests: dict[str, Sprt] = {}
         for name, rate in rates.items():
-            p0 = min(max(rate, 0.02), 0.75)
-            p1 = min(p0 + settings.worse_by, 0.98)
-            self._tests[name] = Sprt(p0, p1, settings.wrong_return, settings.wrong_pass)
+            p0 = max(rate, 0.02)
+            # Where nearly every episode is expected to fail, none can be worse by the margin: there is nothing to test.
+            if p0 + settings.worse_by <= 0.99:
+                self._tests[name] = Sprt(p0, p0 + settings.worse_by, settings.wrong_return, settings.wrong_pass)
         self.episodes = 0
 
     def add(self, figures: EpisodeFigures) -> Outcome | None:
@@ -133,8 +134,9 @@ class Probation:
             hits |= {"violation": figures.violated, "failure": figures.failed}
         self.episodes += 1
         for name, hit in hits.items():
-            self._tests[name].add(hit)
-        watched = {name: self._tests[name] for name in MONITORS if self._tests[name].count}
+            if name in self._tests:
+                self._tests[name].add(hit)
+        watched = {name: self._tests[name] for name in MONITORS if name in self._tests and self._tests[name].count}
         if worse := [name for name, test in watched.items() if test.worse]:
             return Outcome(False, self._sentence(worse[0]))
         if self.episodes >= self.settings.least_episodes and all(test.passed for test in watched.values()):

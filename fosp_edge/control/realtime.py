@@ -46,8 +46,9 @@ class Realtime:
     Threads and processes that begin later are ordinary ones: the priority is not handed down.
     """
 
-    def __init__(self, root: Path = Path("/proc")) -> None:
-        self._root = root
+    def __init__(self, helper_cores: tuple[int, ...] = (), root: Path = Path("/proc")) -> None:
+        """Take nothing yet. `helper_cores` are those of the step graph's other threads (`inference.Execution`)."""
+        self._root, self._helper_cores = root, set(helper_cores)
         self._undo: list[Callable[[], object]] = []
         # Undone from the last one to the first.
         self.measures: list[Measure] = []
@@ -80,7 +81,8 @@ class Realtime:
             grant = "give this process two cores (taskset, or the container's --cpuset-cpus)"
             return Measure("core of its own", False, "only one core may be used", grant)
         core = _isolated(allowed) or allowed[-1]  # interrupts mostly go to the first one
-        self._each_thread(lambda thread: os.sched_setaffinity(thread, {core}))
+        own, others = threading.get_native_id(), {core} | self._helper_cores.intersection(allowed)
+        self._each_thread(lambda thread: os.sched_setaffinity(thread, {core} if thread == own else others))
         self._undo.append(lambda: self._each_thread(lambda thread: os.sched_setaffinity(thread, allowed)))
         return Measure("core of its own", True, f"control runs on core {core}, what it starts later anywhere")
 

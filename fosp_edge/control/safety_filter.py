@@ -93,7 +93,7 @@ def filter_action(
             thresholds, feasible_reachability=settings.tighten_ratio * thresholds.feasible_reachability
         )
     finite = all(
-        np.all(np.isfinite(values))
+        np.isfinite(values).all()
         for values in (scores.candidates, scores.reachability, scores.reward_value, scores.cost_value)
     )
     if not finite or not np.isfinite(scores.state_reachability):
@@ -146,6 +146,6 @@ def _safest(scores: StepScores, ceiling: float) -> int:
 def _take(scores: StepScores, index: int, reason: Reason) -> Decision:
     """A decision for one row. An action that is not finite becomes zero: no motion."""
     action, nominal = scores.candidates[index], scores.candidates[0]
-    if not np.all(np.isfinite(action)):
+    if not np.isfinite(action).all():
         action = np.zeros_like(action)
     return Decision(index, action, nominal, reason, intervened=index != 0)

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 MODES: dict[str, str] = {"light": "behaviour", "heads": "heads", "full": "full"}
@@ -48,20 +48,29 @@ def yield_to_control(cores: int | None = None) -> tuple[str, int]:
 
 @dataclass
 class Throttle:
-    """Pauses between updates that grow while the control loop suffers and shrink while it does not.
+    """Pauses between updates that grow while the control loop suffers from the learner, and shrink while it does not.
 
-    Multiplicative up, slow down: a deadline missed costs the learner at once, a quiet second gives a little back.
+    Multiplicative up, slow down: a deadline missed costs the learner at once, a quiet second gives a little back. On a
+    computer that is busy with other things the loop suffers anyway. The learner's own pauses tell the two apart: where
+    the loop suffers as often in seconds that the learner slept through, more sleep would help nobody.
     """
 
     read: Callable[[], Mapping[str, Any]]
     """The control loop's newest figures (`fosp_edge.control.pulse`); empty while no robot runs."""
     latency_share: float = 0.5
     """p99 latency above this share of the period counts as suffering, before any deadline is missed."""
+    more_often: float = 0.1
+    """The learner is to blame if the share of seconds with suffering is larger by this while it works than while it
+    sleeps."""
     longest_s: float = 5.0
     pause_s: float = 0.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     _seen: float = -1.0
+    _looked_s: float | None = None
+    _slept_s: float = 0.0
+    _suffering: dict[bool, float] = field(default_factory=dict)
+    """Share of the last seconds with suffering: of those that the learner slept through (True), and worked in."""
 
     def breathe(self) -> None:
         """Give way. Call it before every update."""
@@ -69,11 +78,28 @@ class Throttle:
         written = float(pulse.get("unix_s", -1.0))
         if written != self._seen and pulse:
             self._seen = written
-            suffering = pulse.get("missed", 0) > 0 or pulse.get("p99_latency_s", 0.0) > self.latency_share * pulse.get(
-                "period_s", 1.0
+            suffers = pulse.get("missed", 0) > 0 or (
+                pulse.get("p99_latency_s", 0.0) > self.latency_share * pulse.get("period_s", 1.0)
             )
-            self.pause_s = min(self.longest_s, max(0.05, 2.0 * self.pause_s)) if suffering else 0.8 * self.pause_s
-            if self.pause_s < 0.01:
-                self.pause_s = 0.0
+            self._take_in(suffers)
+            if suffers and self._to_blame:
+                self.pause_s = min(self.longest_s, max(0.05, 2.0 * self.pause_s))
+            else:
+                self.pause_s = 0.8 * self.pause_s if self.pause_s > 0.0125 else 0.0
         if self.pause_s:
             self.sleep(self.pause_s)
+            self._slept_s += self.pause_s
+
+    def _take_in(self, suffers: bool) -> None:
+        now_s = self.clock()
+        if self._looked_s is not None:
+            slept = self._slept_s > 0.7 * (now_s - self._looked_s)
+            before = self._suffering.get(slept, float(suffers))
+            self._suffering[slept] = before + 0.2 * (suffers - before)
+        self._looked_s, self._slept_s = now_s, 0.0
+
+    @property
+    def _to_blame(self) -> bool:
+        """Whether the loop suffers more often while the learner works; assumed while there is nothing to compare."""
+        working, sleeping = self._suffering.get(False), self._suffering.get(True)
+        return working is None or sleeping is None or working > sleeping + self.more_often

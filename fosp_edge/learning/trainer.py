@@ -111,6 +111,10 @@ class Trainer:
             metrics = self._learner.update(batch, self.update)
         except NotFiniteLossError as error:
             raise TrainingDivergedError(self._diagnosis(str(error))) from error
+        except RuntimeError as error:  # torch refuses to draw from probabilities that are not numbers
+            if all(bool(value.isfinite().all()) for value in self._learner.agent.parameters()):
+                raise
+            raise TrainingDivergedError(self._diagnosis("the agent's weights are no longer numbers")) from error
         if complaint := self._guard.judge(metrics):
             raise TrainingDivergedError(self._diagnosis(complaint))
         self.update += 1
@@ -149,8 +153,7 @@ class Trainer:
                     metrics |= self._validate(self._validation)
                 if self._illustrate is not None:
                     self._illustrate(self.update)
-            # What may be exploding must not take the place of what is good.
-            due = now - saved_at > self._schedule.checkpoint_every_s and self._guard.calm
+            due = now - saved_at > self._schedule.checkpoint_every_s and self.calm
             saved = parallel.any_of(due, self._learner.device)
             if saved:
                 self.save()
@@ -160,6 +163,11 @@ class Trainer:
             logged_at, logged_update = now, self.update
             on_progress(Progress(self.update, updates, speed, metrics, saved))
         self.save()
+
+    @property
+    def calm(self) -> bool:
+        """Whether no loss is suspected of exploding: what may be must not take the place of what is good."""
+        return self._guard.calm
 
     def save(self) -> None:
         """Write a checkpoint from which `resume` goes on. Of several processes the first writes, for all."""

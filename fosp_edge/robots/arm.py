@@ -7,6 +7,7 @@ plant and the limits uploaded to the motor controller are built.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,13 @@ class Joint:
     upper_rad: float
     velocity_limit_rad_s: float
     acceleration_limit_rad_s2: float
+
+
+def _fixed(values: Sequence[float]) -> FloatArray:
+    """An array that is made once and read every tick."""
+    array = np.array(values)
+    array.setflags(write=False)
+    return array
 
 
 @dataclass(frozen=True)
@@ -71,25 +79,25 @@ class ArmDescription:
         """Names of the joints from base to tool."""
         return tuple(joint.name for joint in self.joints)
 
-    @property
+    @cached_property
     def lower_rad(self) -> FloatArray:
         """Lower position limits, shape [J]."""
-        return np.array([joint.lower_rad for joint in self.joints])
+        return _fixed([joint.lower_rad for joint in self.joints])
 
-    @property
+    @cached_property
     def upper_rad(self) -> FloatArray:
         """Upper position limits, shape [J]."""
-        return np.array([joint.upper_rad for joint in self.joints])
+        return _fixed([joint.upper_rad for joint in self.joints])
 
-    @property
+    @cached_property
     def velocity_limit_rad_s(self) -> FloatArray:
         """Largest joint speed, shape [J]."""
-        return np.array([joint.velocity_limit_rad_s for joint in self.joints])
+        return _fixed([joint.velocity_limit_rad_s for joint in self.joints])
 
-    @property
+    @cached_property
     def acceleration_limit_rad_s2(self) -> FloatArray:
         """Largest joint acceleration, shape [J]."""
-        return np.array([joint.acceleration_limit_rad_s2 for joint in self.joints])
+        return _fixed([joint.acceleration_limit_rad_s2 for joint in self.joints])
 
 
 _Y = (0.0, 1.0, 0.0)

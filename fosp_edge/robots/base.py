@@ -1,7 +1,7 @@
 """What the control loop needs from a robot, whatever is at the other end of the wire."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,8 @@ class RobotState:
     sequence: int
     fault: str | None
     """The controller's latched fault in words, or None."""
+    current_a: FloatArray | None = None
+    """Of each motor; None where it is not measured."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +96,11 @@ class Referee(Protocol):
 
     def judge(self) -> Judgement:
         """What happened since the last call. Raises RobotLost when the referee is gone."""
+
+
+@runtime_checkable
+class StopJudge(Referee, Protocol):
+    """A referee who can also say what it means that the episode was broken off, by an emergency stop for instance."""
+
+    def judge_stop(self) -> Judgement:
+        """What happened since the last call, when there is no further observation."""

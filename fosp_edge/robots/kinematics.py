@@ -8,19 +8,8 @@ import numpy as np
 
 from fosp_edge.robots.arm import ArmDescription, FloatArray
 
-
-def _rotation(axis: FloatArray, angle_rad: float) -> FloatArray:
-    """Rotation matrix about a unit axis (Rodrigues), shape [3, 3]."""
-    x, y, z = axis
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    rest = 1.0 - cosine
-    return np.array(
-        [
-            [cosine + x * x * rest, x * y * rest - z * sine, x * z * rest + y * sine],
-            [y * x * rest + z * sine, cosine + y * y * rest, y * z * rest - x * sine],
-            [z * x * rest - y * sine, z * y * rest + x * sine, cosine + z * z * rest],
-        ]
-    )
+Pose = tuple[FloatArray, FloatArray, FloatArray]
+"""Fingertip position [3] (m), tool orientation [3, 3] and geometric Jacobian [6, J] (linear over angular)."""
 
 
 class ArmKinematics:
@@ -31,28 +20,55 @@ class ArmKinematics:
         self._offsets = [np.array(joint.offset_m) for joint in arm.joints]
         self._axes = [np.array(joint.axis) for joint in arm.joints]
         self._tool = np.array(arm.tool_offset_m)
-        self._resting = list(arm.resting_joints)
+        self._resting = np.eye(len(arm.joints))[list(arm.resting_joints)]
         self._home = np.array(arm.home_rad)
+        # Rodrigues: cos * 1 + (1 - cos) * axis axis^T + sin * [axis]x, of all joints at once.
+        x, y, z = np.array([joint.axis for joint in arm.joints]).T
+        zero = np.zeros_like(x)
+        self._along = np.stack([np.outer(axis, axis) for axis in self._axes])
+        self._across = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+        self._known: tuple[bytes, Pose] | None = None
 
-    def fingertip(self, position_rad: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def fingertip(self, position_rad: FloatArray) -> Pose:
         """Fingertip position [3] (m), tool orientation [3, 3] and geometric Jacobian [6, J] (linear over angular).
+
+        Asked again for the same positions, as within one tick, it answers from memory; the arrays are read-only.
 
         Raises:
             ValueError: if `position_rad` does not have one entry per joint.
         """
+        if position_rad.shape != (len(self._offsets),):
+            raise ValueError(f"expected {len(self._offsets)} joint positions, found shape {position_rad.shape}")
+        asked = position_rad.tobytes()
+        known = self._known  # one look: another thread may replace it meanwhile
+        if known is None or known[0] != asked:
+            known = self._known = asked, self._pose(position_rad)
+        return known[1]
+
+    def _pose(self, position_rad: FloatArray) -> Pose:
         count = len(self._offsets)
-        if position_rad.shape != (count,):
-            raise ValueError(f"expected {count} joint positions, found shape {position_rad.shape}")
+        cosine, sine = np.cos(position_rad)[:, None, None], np.sin(position_rad)[:, None, None]
+        rotations = np.eye(3) * cosine + self._along * (1.0 - cosine) + self._across * sine
         origin, orientation = np.zeros(3), np.eye(3)
         origins, axes = np.empty((count, 3)), np.empty((count, 3))
         for index in range(count):
             origin = origin + orientation @ self._offsets[index]
             origins[index], axes[index] = origin, orientation @ self._axes[index]
-            orientation = orientation @ _rotation(self._axes[index], float(position_rad[index]))
+            orientation = orientation @ rotations[index]
             if index == self.arm.tool_link:
                 tip, tool = origin + orientation @ self._tool, orientation
-        jacobian = np.vstack([np.cross(axes, tip - origins).T, axes.T])
+        (x, y, z), (along_x, along_y, along_z) = axes.T, (tip - origins).T
+        jacobian = np.empty((count, 6)).T
+        # The cross product of axis and lever; np.cross takes longer than all the rest.
+        jacobian[0], jacobian[1], jacobian[2] = (
+            y * along_z - z * along_y,
+            z * along_x - x * along_z,
+            x * along_y - y * along_x,
+        )
+        jacobian[3:] = axes.T
         jacobian[:, self.arm.tool_link + 1 :] = 0.0
+        for array in (tip, tool, jacobian):
+            array.setflags(write=False)
         return tip, tool, jacobian
 
     def resolved_rate(
@@ -70,13 +86,13 @@ class ArmKinematics:
         speed limit the whole motion is slowed in proportion, which keeps its direction.
         """
         _, orientation, jacobian = self.fingertip(position_rad)
-        tilt = np.cross(orientation[:, 0], np.array([0.0, 0.0, -1.0]))
+        tilt = np.array([-orientation[1, 0], orientation[0, 0]])  # the tool's axis x down, about x and y
         # The turn about the vertical is left to the damped least-norm solution; joints that nothing asks for are pulled
         # home, so that the forearm does not roll. A jaw's column is zero, so least norm leaves it where it is.
-        resting = self._resting
-        task = np.vstack([jacobian[:3], jacobian[3:5], np.eye(len(position_rad))[resting]])
+        resting = list(self.arm.resting_joints)
+        task = np.concatenate([jacobian[:5], self._resting])
         homewards = upright_gain_1_s * (self._home - position_rad)[resting]
-        wanted = np.concatenate([velocity_m_s, upright_gain_1_s * tilt[:2], homewards])
+        wanted = np.concatenate([velocity_m_s, upright_gain_1_s * tilt, homewards])
         damped = task @ task.T + damping**2 * np.eye(len(task))
         joint_velocity: FloatArray = task.T @ np.linalg.solve(damped, wanted)
         excess = float(np.max(np.abs(joint_velocity) / self.arm.velocity_limit_rad_s))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from fosp_edge.files import write_atomically
 from fosp_edge.robots.judging import Finding, Sample
@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 CELLS = 8
 _RIDGE = 1e-2
 _NEWTON_STEPS = 25
+_PARTS = ("mean", "deviation", "weight", "bias")
 
 
 def features(image: npt.NDArray[np.uint8], state: npt.NDArray[np.float32]) -> FloatArray:
@@ -41,6 +42,8 @@ class Classifier:
     deviation: FloatArray
     weight: FloatArray
     bias: float
+    cameras: tuple[str, ...] = ()
+    """Whose pictures it looks at, side by side on the channels."""
 
     def probability(self, image: npt.NDArray[np.uint8], state: npt.NDArray[np.float32]) -> float:
         """That this moment is one of those labelled."""
@@ -49,15 +52,21 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
-        values = {"mean": self.mean, "deviation": self.deviation, "weight": self.weight, "bias": np.array([self.bias])}
-        write_atomically(path, save(values))
+        values = dict(zip(_PARTS, (self.mean, self.deviation, self.weight, np.array([self.bias])), strict=True))
+        write_atomically(path, save(values, {"cameras": ",".join(self.cameras)}))
 
     @staticmethod
     def load(path: Path) -> "Classifier":
         """Read back. Raises ValueError if the file is not one of these."""
         try:
-            raw = load(path.read_bytes())
-            found = Classifier(raw["mean"], raw["deviation"], raw["weight"], float(raw["bias"][0]))
+            with safe_open(path, "numpy") as file:
+                mean, deviation, weight, bias = (file.get_tensor(name) for name in _PARTS)
+                cameras = (file.metadata() or {}).get("cameras", "")
+            found = Classifier(mean, deviation, weight, float(bias[0]), tuple(filter(None, cameras.split(","))))
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"there is no outcome classifier at {path}; `fosp-edge data classifier` makes one"
+            ) from error
         except (SafetensorError, KeyError, IndexError) as error:
             raise ValueError(f"{path} is not an outcome classifier ({error}); train it again") from error
         if not (found.mean.shape == found.deviation.shape == found.weight.shape):
@@ -65,12 +74,13 @@ class Classifier:
         return found
 
 
-def train(rows: FloatArray, labels: npt.NDArray[np.bool_]) -> Classifier:
+def train(rows: FloatArray, labels: npt.NDArray[np.bool_], cameras: tuple[str, ...] = ()) -> Classifier:
     """Fit by Newton's method with a ridge, both classes weighing alike.
 
     Args:
         rows: features, [N, F].
         labels: [N].
+        cameras: whose pictures the features are of.
 
     Raises:
         ValueError: fewer than ten rows of either class.
@@ -94,7 +104,7 @@ def train(rows: FloatArray, labels: npt.NDArray[np.bool_]) -> Classifier:
         solution -= step
         if np.max(np.abs(step)) < 1e-8:
             break
-    return Classifier(mean, deviation, solution[:-1], float(solution[-1]))
+    return Classifier(mean, deviation, solution[:-1], float(solution[-1]), cameras)
 
 
 def balanced_accuracy(classifier: Classifier, rows: FloatArray, labels: npt.NDArray[np.bool_]) -> float:
@@ -109,6 +119,7 @@ class LearntOutcome:
     def __init__(self, classifier: Classifier, finding: Finding, *, sure: float = 0.9, ticks: int = 3) -> None:
         self._classifier, self._finding, self._sure, self._ticks = classifier, finding, sure, ticks
         self._count = 0
+        self.cameras = classifier.cameras
 
     def judge(self, sample: Sample) -> Finding:
         """The finding while the classifier has been sure for long enough."""

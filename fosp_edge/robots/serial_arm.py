@@ -11,9 +11,8 @@ from firmware_bridge.link import Handshake, MotorLink
 from firmware_bridge.telemetry import JointLimits, Telemetry
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription, FloatArray
 from fosp_edge.robots.base import ActionSpace, RobotError, RobotLost, RobotState
-from fosp_edge.robots.joint_limits import VelocityBudget, stay_within_joint_limits
-from fosp_edge.robots.kinematics import ArmKinematics
-from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace, limit_to_workspace
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace
 
 SPEED_LIMIT_M_S = 0.25
 FINGERTIP_VELOCITY = ActionSpace(
@@ -34,8 +33,7 @@ _FAULT_WORDS = {
 class SerialArm:
     """Implements `Robot`: fingertip velocity in, joint velocities on the wire, joint state and fingertip back.
 
-    Between the two stand, in this order: the action's range, the workspace box, the joints' speed and position limits,
-    the acceleration budget. The controller checks the last three again and on its own.
+    Between the two stand the action's range and `FingertipDrive`, with everything that the arm's limits ask for.
     """
 
     def __init__(
@@ -67,10 +65,8 @@ class SerialArm:
         self.action_space = FINGERTIP_VELOCITY
         self.state_names = (*arm.joint_names, "fingertip_x", "fingertip_y", "fingertip_z")
         self.state_units = ("rad",) * len(arm.joints) + ("m",) * 3
-        self._workspace, self._period_s = workspace, period_s
         self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s
-        self._kinematics = ArmKinematics(arm)
-        self._budget = VelocityBudget(arm.acceleration_limit_rad_s2)
+        self._drive = FingertipDrive(arm, workspace, period_s)
         self._link = link or MotorLink(port, expected_joint_count=len(arm.joints))
         self._at_exit = at_exit
         self._armed_ns: int | None = None
@@ -122,7 +118,7 @@ class SerialArm:
             self._link.clear_faults()
             self._link.arm()
             self._armed_ns = time.monotonic_ns()
-            self._budget.reset(self._armed_ns)
+            self._drive.reset(self._armed_ns)
             self._refused = self._newest().commands_refused
             self._link.command_velocity(np.zeros(len(self.arm_description.joints)))
         except LinkLostError as error:
@@ -137,7 +133,7 @@ class SerialArm:
             RobotLost: the port is gone or telemetry is older than the timeout.
         """
         telemetry = self._newest()
-        tip = self._kinematics.fingertip(telemetry.position_rad)[0]
+        tip = self._drive.kinematics.fingertip(telemetry.position_rad)[0]
         return RobotState(
             state=np.concatenate([telemetry.position_rad, tip]).astype(np.float32),
             position_rad=telemetry.position_rad,
@@ -145,6 +141,7 @@ class SerialArm:
             received_ns=telemetry.received_ns,
             sequence=telemetry.sequence,
             fault=self._fault(telemetry),
+            current_a=telemetry.current_a,
         )
 
     def command(self, action: FloatArray) -> None:
@@ -162,14 +159,10 @@ class SerialArm:
         now_ns = time.monotonic_ns()
         if telemetry.commands_refused != self._refused:
             self._refused = telemetry.commands_refused
-            self._budget.resynchronise(now_ns)
-        position = telemetry.position_rad
-        tip = self._kinematics.fingertip(position)[0]
-        inside = limit_to_workspace(tip, wanted, self._period_s, self._workspace)
-        joint_velocity = self._kinematics.resolved_rate(position, inside)
-        joint_velocity = stay_within_joint_limits(self.arm_description, position, joint_velocity, self._period_s)
+            self._drive.resynchronise(now_ns)
+        joint_velocity = self._drive.joint_velocity(telemetry.position_rad, wanted, now_ns)
         try:
-            self._link.command_velocity(self._budget.spend(joint_velocity, now_ns))
+            self._link.command_velocity(joint_velocity)
         except LinkLostError as error:
             raise RobotLost(str(error)) from error
 

@@ -1,27 +1,53 @@
 """The benchmark measures what it says: every phase of every tick, at the far end of a real wire."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.control_tick import PHASES, describe, measure
-from fosp_edge.bundle.folder import write_bundle
+from benchmarks.control_tick import BACK_TO_BACK, measure, report_of
+from benchmarks.peers import Peer, PeerProgram
+from benchmarks.samples import Samples
+from benchmarks.tick import PHASES, describe
+from fosp_edge.bundle.folder import load_bundle, write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.control.inference import Execution
 from tests.faults.bundles import arm_manifest, scripted_graph
 
 
-def test_a_short_measurement_counts_every_tick_and_its_phases_fit_into_it(tmp_path: Path) -> None:
+def test_short_measurements_add_up_and_their_phases_fit_into_the_tick(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    bundle = write_bundle(arm_manifest(), {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}, tmp_path)
-    report = measure(bundle, ticks=20, rates_hz=[20.0], threads=1, eager=None)
-    modes = report["modes"]
-    assert isinstance(modes, dict) and set(modes) == {"back to back", "paced 20 Hz"}
-    for mode, count in (("back to back", 20), ("paced 20 Hz", 20)):
-        figures = modes[mode]
+    files = {GRAPH_FILE: scripted_graph(), WEIGHTS_FILE: b""}
+    bundle = load_bundle(write_bundle(arm_manifest(), files, tmp_path / "bundles"))
+    for _ in range(2):
+        samples = Samples(tmp_path / "kept")
+        measure(samples, bundle, Execution(), [], {BACK_TO_BACK: 20, 20.0: 10})
+        samples.save()
+    assert Samples(tmp_path / "kept").parts == 2
+    floors = {bundle.id: {"floor_cold_ms": 0.1, "floor_warm_ms": 0.1}}
+    (entry,) = report_of(Samples(tmp_path / "kept"), {bundle.id: bundle}, floors, {})["bundles"]
+    assert set(entry["modes"]) == {"back to back", "paced 20 Hz"} and entry["threads"] == 1
+    for mode, count in (("back to back", 40), ("paced 20 Hz", 20)):
+        figures = entry["modes"][mode]
         assert all(figures[phase]["ticks"] == count for phase in PHASES)
         slowest_part = max(figures[phase]["median_ms"] for phase in PHASES[:-1])
         assert 0.0 < slowest_part <= figures["tick"]["median_ms"]
+        assert figures["tick over floor"] == pytest.approx(10.0 * figures["tick"]["median_ms"], abs=0.01)
+
+
+def test_a_peer_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
+    program = tmp_path / "peer_of_a_test.py"
+    program.write_text(
+        "import time\nfrom benchmarks.peers import serve\nprint('noise')\n"
+        "serve(lambda: time.sleep(0.002), {'what': 'a nap'})\n"
+    )
+    peer = Peer(PeerProgram("nap", sys.executable, str(program), (), by_path=True))
+    try:
+        assert peer.about == {"what": "a nap"}
+        assert len(peer.time(5, None)) == 5 and min(peer.time(3, 100.0)) >= 0.002
+    finally:
+        peer.close()
 
 
 def test_figures_are_quantiles_in_milliseconds() -> None:
@@ -49,3 +75,4 @@ def test_the_floor_counts_weights_and_products_of_dense_layers_and_rows_of_table
     work = work_of(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9).SerializeToString())
     assert work.weight_bytes == 32 * 8 * 4 + 3 * 32 * 4
     assert work.multiply_adds == 3 * 8 * 32
+    assert work.parts == ((3 * 32 * 4, 0), (32 * 8 * 4, 3 * 8 * 32))

@@ -33,6 +33,16 @@ def test_the_shipped_one_starts_where_nothing_was_learnt_yet(versions):
     assert versions.state.current == bundle.id
 
 
+def test_what_runs_is_kept_when_the_software_ships_another_one(versions, tmp_path):
+    before, _ = versions.start()
+    newer = write_bundle(replace(make_manifest(), name="newer"), FILES, tmp_path / "newer")
+    bundle, complaints = Versions(versions.folder, newer).start()
+    assert bundle.id == before.id and not complaints
+    shutil.rmtree(versions.folder / before.id)
+    bundle, complaints = Versions(versions.folder, newer).start()
+    assert bundle.id == newer.name and len(complaints) == 1
+
+
 def test_a_bundle_is_proposed_adopted_confirmed_and_the_next_one_taken_back_for_good(versions):
     versions.start()
     good, bad = make(versions.folder, 1), make(versions.folder, 2)

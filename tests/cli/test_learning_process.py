@@ -1,15 +1,180 @@
-"""The learner starts anew when the robot takes back what it proposed, and not because the gate said no."""
+"""The learner beside a robot: from experience to a proposal, what the gate asks for, and going on after kill -9."""
 
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
-from fosp_edge.cli.home import Home
-from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
+from export.exporter import export_bundle
+from fosp_edge.bundle.admission import GateThresholds
+from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
+from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, GateThreshold
+from fosp_edge.cli.calibrate_filter import calibrate_gate
+from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
+from fosp_edge.cli.home import Home, read_json
+from fosp_edge.cli.learning_process import OWN_HELD_OUT_EVERY, LearnerProcess, LearnSettings, own_held_out
+from fosp_edge.control.follow import follow
+from fosp_edge.control.gate import Trace, Tracer
+from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.recorder import REASONS, recording_of
+from fosp_edge.control.types import Reason
+from fosp_edge.experience.episode import EpisodeHeader
+from fosp_edge.experience.schema import Steps
+from fosp_edge.experience.store import ExperienceStore
 from tests.bundle.test_versions import make
+from tests.export.agents import make_agent, make_episode
+from tests.export.test_exporter import CONTRACT
+
+ROOT = Path(__file__).parents[2]
+ANYTHING = GateThresholds(
+    latency_share=10.0, latency_ratio=1e3, model_ratio=10.0, missed_more=1.0, noticed_less=1.0, value_drop=1e3,
+    cost_rise=1e3, imitation_ratio=1e3, shadow_ticks=1, shadow_interventions=1.0, shadow_chatter=1e3,
+    shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
+)  # fmt: skip
+"""A gate that weighs nothing: the episodes here are noise."""
+QUICK = LearnSettings(
+    mode="light", updates_per_candidate=2, episodes_per_candidate=1, compared_episodes=40, offline_rows=200,
+    checkpoint_every_s=0.2,
+)  # fmt: skip
 
 
-def test_only_what_was_proposed_and_taken_back_counts_as_lost(tmp_path):
+def plain(seed: int, rows: int = 12, onset: int | None = None) -> Steps:
+    """An episode whose pictures are much alike."""
+    steps = make_episode(seed, rows, onset)
+    steps["image"] = (100 + steps["image"].astype(np.int64) // 16).astype(np.uint8)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a tiny agent, with a gate."""
+    folder = tmp_path_factory.mktemp("first")
+    episodes = [plain(1, onset=8), plain(2), plain(3, onset=6)]
+    path = export_bundle(
+        make_agent(), CONTRACT, episodes, name="tiny", miss_rate=0.5, data_sha256="0" * 64, provenance={},
+        parent_folder=folder, storage="float32",
+    ).path  # fmt: skip
+    bundle = load_bundle(path)
+    runtime, traces = PolicyRuntime(bundle), []
+    for seed in range(40):
+        tracer, steps = Tracer(64, 64), plain(seed)
+        ticks = [(tracer(seen), scores.surprise) for seen, scores in follow(runtime, steps, seed)]
+        cells, moved = (np.stack([part[index] for part, _ in ticks]) for index in (0, 1))
+        surprise = np.array([value for _, value in ticks], np.float32)
+        traces.append((f"{seed:06d}", Trace(cells, surprise, steps["state"][:-1].astype(np.float32), moved)))
+    found = calibrate_gate(traces, 0.2)
+    gate = GateThreshold(
+        found.threshold, 0.2, found.sample_size, "2026-01-01T00:00:00+00:00", "0" * 64,
+        bundle.manifest.files[GRAPH_FILE], "closed loop",
+    )  # fmt: skip
+    files = read_files(bundle) | {GATE_FILE: found.parameters.to_bytes()}
+    return write_bundle(replace(bundle.manifest, gate=gate), files, folder)
+
+
+def fill(folder: Path, bundle: Path, count: int, source: str) -> Path:
+    recording = recording_of(load_bundle(bundle).manifest)
+    driver = bundle.name if source == "bundle" else None
+    with ExperienceStore(folder, "a") as store:
+        for seed in range(count):
+            header = EpisodeHeader(
+                recording, source, scenario="standard", seed=seed, bundle=driver, reasons=tuple(r.name for r in REASONS)
+            )
+            steps = plain(1000 + seed, onset=8 if seed % 3 == 0 else None)
+            steps["reason"] = np.full(12, REASONS.index(Reason.POLICY), np.uint8)
+            steps["is_terminal"][-1] = seed % 3 != 0
+            store.add(header, steps, "success" if seed % 3 else "time out")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, first: Path) -> Home:
+    """A robot that has lived for forty episodes."""
+    found = Home(tmp_path / "robot")
+    found.make()
+    found.versions(first).start()
+    fill(found.experience, first, 40, "bundle")
+    fill(tmp_path / "data", first, 60, "safe")
+    return found
+
+
+def learner(home: Home, first: Path, settings: LearnSettings = QUICK, **more: object) -> LearnerProcess:
+    say = more.pop("say", lambda _: None)
+    return LearnerProcess(
+        home,
+        first,
+        [home.folder.parent / "data"],
+        settings,
+        stopped=more.pop("stopped", lambda: False),
+        say=say,
+        **more,
+    )  # type: ignore[arg-type]
+
+
+def until_a_verdict(home: Home, first: Path, **more: object) -> dict[str, object]:
+    learner(home, first, stopped=home.verdicts.exists, **more).run()
+    return json.loads(home.verdicts.read_text().splitlines()[0])
+
+
+def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_proposed(home: Home, first: Path) -> None:
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    assert verdict["admitted"], verdict["sentence"]
+    state = home.versions(first).state
+    assert state.proposed == verdict["candidate"] and 0.0 < state.expected["violation"] < 1.0
+    candidate = home.versions(first).load(state.proposed)
+    gate, running = candidate.manifest.gate, load_bundle(first).manifest.gate
+    assert gate is not None and running is not None and gate.level == running.level
+    assert gate.sample_size == 40 // OWN_HELD_OUT_EVERY and gate.graph_sha256 == candidate.manifest.files[GRAPH_FILE]
+    line = next(item for item in verdict["checks"] if item["name"] == "out-of-distribution gate")
+    count = len(DISTURBANCES) * 40 // OWN_HELD_OUT_EVERY
+    seen = re.search(rf"notices (\d+) of {count} disturbed pictures, the running bundle (\d+)", line["figures"])
+    assert seen is not None and seen[1] == seen[2] and int(seen[1]) >= count // 2
+    assert candidate.manifest.filter.level == load_bundle(first).manifest.filter.level
+    assert not list(home.learner.glob("candidate.*"))
+
+
+def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Home, first: Path) -> None:
+    verdict = until_a_verdict(home, first)
+    assert not verdict["admitted"] and "shadow length: 132 ticks, 200 wanted" in str(verdict["sentence"])
+    state = home.versions(first).state
+    assert state.proposed is None and verdict["candidate"] in state.refused
+
+
+def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Home, first: Path) -> None:
+    with ExperienceStore(home.experience, "a") as store:
+        for info in store.episodes():
+            steps = store.read(info.id)
+            steps["reason"] = np.full(12, REASONS.index(Reason.UNFAMILIAR), np.uint8)
+            assert not is_normal(info, steps)
+            if own_held_out(info):
+                store.replace(info.id, steps, "success")
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    assert "the gate needs at least 4 normal episodes" in str(verdict["sentence"])
+    assert home.versions(first).state.proposed is None
+
+
+def test_a_learner_that_explodes_begins_again_from_what_the_robot_runs(home: Home, first: Path) -> None:
+    said: list[str] = []
+
+    def explode(trainer: object, exploding: object) -> None:
+        for parameter in exploding.agent.online_policy.parameters():  # type: ignore[attr-defined]
+            parameter.data.fill_(float("nan"))
+
+    learner(home, first, stopped=lambda: bool(said), before_update=explode, say=said.append).run()
+    assert "learning diverged and begins again" in said[0]
+    assert home.versions(first).state.proposed is None and not list(home.learner.glob("*/checkpoint.safetensors"))
+
+
+def test_only_what_was_proposed_and_taken_back_counts_as_lost(tmp_path: Path) -> None:
     home = Home(tmp_path / "robot")
     home.make()
     process = LearnerProcess(home, None, [], LearnSettings(), stopped=lambda: True, say=lambda _: None)
@@ -22,3 +187,51 @@ def test_only_what_was_proposed_and_taken_back_counts_as_lost(tmp_path):
     assert not process._lost(process.versions.state.refused)
     process.versions.roll_back("a person did not like it")
     assert process._lost(process.versions.state.refused)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import torch
+torch.set_num_threads(1)
+from fosp_edge.cli.home import Home
+from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
+settings = LearnSettings(mode="light", updates_per_candidate=10**6, offline_rows=200, checkpoint_every_s=0.2)
+home = Home(Path({home!r}))
+say = lambda text: print(text, flush=True)
+LearnerProcess(home, Path({first!r}), [Path({data!r})], settings, stopped=lambda: False, say=say).run()
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_from_its_last_checkpoint(home: Home, first: Path) -> None:
+    values = {
+        "root": str(ROOT),
+        "home": str(home.folder),
+        "first": str(first),
+        "data": str(home.folder.parent / "data"),
+    }
+    dice, kept = np.random.default_rng(0), 0
+    for _ in range(3):
+        home.status.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT.format(**values)], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120.0
+            while read_json(home.status).get("state") != "learns" or read_json(home.status)["update"] <= kept + 2:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.05)
+            assert read_json(home.status)["update"] > kept, "it went on"
+            time.sleep(float(dice.uniform(0.3, 1.0)))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            output = process.communicate()[0]
+        assert "of no use" not in output, output
+        from fosp_edge.learning.checkpoint import read_header
+
+        header = read_header(home.learner / read_json(home.learner / "base.json")["folder"])
+        update = int(header["progress"]["update"])
+        assert update > kept
+        kept = update

@@ -15,7 +15,7 @@ from fosp_edge.bundle.manifest import (
     Manifest,
     Parity,
 )
-from fosp_edge.cameras.base import Frame
+from fosp_edge.cameras.base import Frame, FrameStale
 from fosp_edge.robots.base import ActionSpace, FloatArray, Judgement, RobotState
 
 SIZE_PX, STATE, ACTIONS, SAMPLES = 8, 9, 3, 2
@@ -226,7 +226,10 @@ class FakeCamera:
             raise self.error
         self.sequence += 1
         image = np.full((SIZE_PX, SIZE_PX, 3), self.sequence % 256, np.uint8)
-        return Frame(image, self.sequence, self.clock() if self.frozen_at_ns is None else self.frozen_at_ns)
+        sensor_ns = self.clock() if self.frozen_at_ns is None else self.frozen_at_ns
+        if self.clock() - sensor_ns > max_age_s * 1e9:
+            raise FrameStale(f"camera {self.name} stands still")
+        return Frame(image, self.sequence, sensor_ns)
 
     def close(self) -> None:
         pass

@@ -44,6 +44,11 @@ def test_what_nobody_can_judge_is_not_held_against_it():
     assert outcome.passed
 
 
+def test_where_nearly_all_episodes_fail_anyway_failing_is_not_held_against_it():
+    _, outcome = run(Probation(replace(EXPECTED, failure=0.95)), [replace(GOOD, failed=True)] * 100)
+    assert outcome.passed
+
+
 @pytest.mark.parametrize(("rate", "least_right"), [(0.1, 0.93), (0.35, 0.9)])
 def test_error_rates_are_those_of_the_settings(rate, least_right):
     random = np.random.default_rng(0)

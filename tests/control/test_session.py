@@ -21,7 +21,7 @@ from fosp_edge.control.safety_filter import FilterSettings
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, RunSummary, Session
 from fosp_edge.control.types import Reason, State, TickRecord
 from fosp_edge.experience.schema import check_steps
-from fosp_edge.robots.base import RobotLost
+from fosp_edge.robots.base import Judgement, RobotLost
 from tests.control.fakes import FakeCamera, FakeClock, FakeReferee, FakeRobot, MemoryWriter, TinyBundle, make_manifest
 
 
@@ -280,6 +280,56 @@ def test_an_interrupt_while_asked_for_the_release_is_a_no() -> None:
     assert rig.run(episodes=2, operator=Leaving()).reason is Reason.RECOVERY_EXHAUSTED
 
 
+def test_a_camera_that_comes_back_lets_the_next_episode_begin_with_all_checks() -> None:
+    rig = Rig()
+    rig.referee.length = 20
+    wrist, released = rig.cameras[1], []
+
+    def live() -> None:
+        if len(rig.robot.commands) == 2:
+            wrist.frozen_at_ns = rig.clock.now_ns
+        elif wrist.frozen_at_ns is not None and rig.clock.now_ns - wrist.frozen_at_ns > 2_000_000_000:
+            wrist.frozen_at_ns = None
+
+    rig.robot.on_read = live
+    rig.loop._sleep = lambda duration_s: (rig.clock.sleep(duration_s), live())  # waiting reads no robot
+
+    class Person(AutomaticOperator):
+        def confirm_release(self, stop: Transition) -> bool:
+            released.append((stop.reason, rig.robot.armed))
+            return True
+
+    summary = rig.run(episodes=3, operator=Person(), camera_return_s=60.0)
+    assert released == [(Reason.FRAME_STALE, False)]  # asked once, with the motors at rest
+    assert summary.planned and [episode.reason for episode in summary.episodes] == [
+        Reason.FRAME_STALE, Reason.EPISODE_END, Reason.EPISODE_END
+    ]  # fmt: skip
+    assert rig.robot.events.count("arm") == 3
+
+
+@pytest.mark.parametrize("error", [None, CameraLost("unplugged")])
+def test_a_camera_that_does_not_come_back_ends_the_run_when_its_time_is_up(error: Exception | None) -> None:
+    rig = Rig()
+
+    def lose() -> None:
+        rig.cameras[0].error, rig.cameras[0].frozen_at_ns = error, 1
+
+    rig.at_command(2, lose)
+    before_ns = rig.clock.now_ns
+    summary = rig.run(episodes=3, camera_return_s=60.0)
+    assert summary.reason is (Reason.FRAME_STALE if error is None else Reason.CAMERA_LOST)
+    assert len(summary.episodes) == 1 and rig.robot.events.count("arm") == 1
+    assert 60.0 <= (rig.clock.now_ns - before_ns) * 1e-9 < 65.0
+
+
+def test_a_stop_ends_the_wait_for_a_camera() -> None:
+    rig = Rig()
+    rig.at_command(2, lambda: setattr(rig.cameras[0], "frozen_at_ns", 1))
+    rig.loop._sleep = lambda duration_s: (rig.clock.sleep(duration_s), rig.loop.request_stop("enough"))
+    summary = rig.run(episodes=3, camera_return_s=60.0)
+    assert summary.reason is Reason.FRAME_STALE and rig.clock.now_ns < 10_000_000_000
+
+
 def test_an_operator_who_does_not_confirm_never_arms_the_motors() -> None:
     class Reluctant(AutomaticOperator):
         def confirm_start(self, seed: int, scenario: str) -> bool:
@@ -366,3 +416,23 @@ def test_a_camera_with_another_serial_number_is_refused() -> None:
     tied = replace(manifest, cameras=(replace(manifest.cameras[0], serial="A1"), manifest.cameras[1]))
     with pytest.raises(BundleError, match="serial number A1 wanted, fake found"):
         check_fit(tied, FakeRobot(clock), [FakeCamera(clock, "fixed"), FakeCamera(clock, "wrist")])
+
+
+class StoppedReferee(FakeReferee):
+    """Knows what a stop costs."""
+
+    def judge_stop(self) -> Judgement:
+        return Judgement(reward=-1.0, cost=1.0, success=False, finished=True)
+
+
+def test_an_emergency_stop_costs_where_somebody_says_so() -> None:
+    rig = Rig()
+    rig.loop.referee = StoppedReferee()
+    rig.at_command(3, lambda: rig.loop.request_stop("pressed", Reason.EMERGENCY_STOP))
+    summary = rig.run(1)
+    assert summary.reason is Reason.EMERGENCY_STOP
+    rows = rig.writers[0].rows
+    assert [float(row["cost"]) for row in rows] == [0.0, 1.0, 0.0, 1.0, 0.0]
+    assert float(rows[3]["reward"]) == -1.0 and np.any(rows[3]["action"]), "the action that was stopped is there"
+    assert float(rows[4]["violation"]) == 1.0 and not np.any(rows[4]["action"])
+    assert summary.episodes[0].cost == 2.0

@@ -1,11 +1,13 @@
 """A campaign of injected faults: named, each with the ends it may have, alone and in random company and order.
 
 The control loop, the controller with its graph, filter and limits, the state machine and the session are the real
-ones; cameras, motors, recorder and clock are stood in for, so that thousands of schedules take minutes. The motors
-check every command: finite, inside the range, inside the rate, and only while they are armed. Faults on real wires and
-processes are in `test_wires.py` and `test_process.py`.
+ones; cameras, recorder and clock are stood in for, so that thousands of schedules take minutes. Commands are checked
+twice: where the robot takes them (finite, inside the range, inside the rate, only while armed), and at the far end of
+the wire, where the emulated controller tells its motors what to do (`far_end.py`). Faults on real wires and processes
+are in `test_wires.py` and `test_process.py`.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -19,8 +21,9 @@ from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.control.types import Reason, State, TickRecord
-from fosp_edge.robots.base import FloatArray, RobotError, RobotLost
+from fosp_edge.robots.base import FloatArray, RobotError, RobotLost, RobotState
 from tests.control.fakes import FakeCamera, FakeClock, FakeReferee, FakeRobot, TinyBundle, feasible_state
+from tests.faults.far_end import FarEnd, Wire, cutting, flipping, losing, repeating
 
 PERIOD_S, LENGTH = 0.05, 30
 LARGEST_CHANGE = 0.5 * PERIOD_S / 0.1 + 1e-9
@@ -35,12 +38,23 @@ class CheckingRobot(FakeRobot):
     last: FloatArray = field(default_factory=lambda: np.zeros(3))
     stopped: bool = False
 
+    def __post_init__(self) -> None:
+        self.far_end = FarEnd(self.clock())
+
     def arm(self) -> None:
         super().arm()
         self.last, self.stopped = np.zeros(3), False
+        self.far_end.pass_time(self.clock())
+        self.far_end.arm()
+
+    def read(self) -> RobotState:
+        self.far_end.pass_time(self.clock())
+        return super().read()
 
     def stop(self, timeout_s: float) -> bool:
         self.stopped = True
+        self.far_end.pass_time(self.clock())
+        self.far_end.stop()
         return super().stop(timeout_s)
 
     def command(self, action: FloatArray) -> None:
@@ -54,6 +68,8 @@ class CheckingRobot(FakeRobot):
             self.violations.append("commanded while stopped or disarmed")
         self.last = action.copy()
         self.commands.append(action)
+        self.far_end.pass_time(self.clock())
+        self.far_end.command(action, self.clock())
 
 
 class Camera(FakeCamera):
@@ -216,6 +232,34 @@ def _ends(tick: int) -> Callable[[Bench], object]:
     return lambda bench: bench.robot.state.__setitem__(slice(5, 8), 1.0 if tick % 2 else -1.0)
 
 
+def _wire(spoilt: Callable[[random.Random], Wire]) -> Callable[[Bench], object]:
+    return lambda bench: setattr(bench.robot.far_end, "wire", spoilt(random.Random(bench.reads)))
+
+
+def _out_of_order(bench: Bench) -> None:
+    """Every other picture is the one before the last, with its own older stamp."""
+    seen: list[Frame] = []
+
+    def shuffle(frame: Frame) -> Frame:
+        seen.append(frame)
+        return seen[-3] if len(seen) > 2 and len(seen) % 2 else frame
+
+    bench.cameras[0].spoil = shuffle
+
+
+def _torn(bench: Bench) -> None:
+    """The lower half of each picture belongs to the one before."""
+    last: list[Frame] = []
+
+    def tear(frame: Frame) -> Frame:
+        image, before = frame.image.copy(), last[-1] if last else frame
+        image[len(image) // 2 :] = before.image[len(image) // 2 :]
+        last[:] = [frame]
+        return replace(frame, image=image)
+
+    bench.cameras[1].spoil = tear
+
+
 def _freeze(bench: Bench) -> None:
     bench.cameras[1].frozen_at_ns = bench.clock.now_ns
 
@@ -274,6 +318,16 @@ FAULTS = (
         lambda bench: bench.loop.request_stop("button", Reason.EMERGENCY_STOP),
         _only(R.EMERGENCY_STOP),
     ),
+    Fault("pictures out of order", _out_of_order, DONE),
+    Fault("pictures torn", _torn, DONE),
+    Fault("camera's clock an hour ahead", _old(-3600.0), _only(R.FRAME_STALE)),
+    Fault("camera's clock an hour back", _old(3600.0), _only(R.FRAME_STALE)),
+    Fault("one byte in fifty lost", _wire(lambda source: losing(source, 0.02)), DONE),
+    Fault("every other byte lost", _wire(lambda source: losing(source, 0.5)), DONE),
+    Fault("one byte in fifty flipped", _wire(lambda source: flipping(source, 0.02)), DONE),
+    Fault("every other byte flipped", _wire(lambda source: flipping(source, 0.5)), DONE),
+    Fault("frames repeated, and old ones again", _wire(repeating), DONE),
+    Fault("frames torn on the wire", _wire(cutting), DONE),
     Fault("memory exhausted", _raise(MemoryError()), _only(R.INTERNAL)),
     Fault("programmer's mistake", _raise(ZeroDivisionError("x")), _only(R.INTERNAL)),
 )
@@ -285,7 +339,11 @@ def run_schedule(schedule: list[tuple[int, Fault]]) -> tuple[RunSummary, list[st
     bench.robot.state = feasible_state()
     bench.hooks = [(tick, fault.inject) for tick, fault in schedule]
     summary = bench.run()
-    wrong = list(bench.robot.violations)
+    far_end = bench.robot.far_end
+    far_end.pass_time(bench.clock.now_ns + 1_000_000_000)  # whatever was not told to stop is stopped by its watchdog
+    wrong = [*bench.robot.violations, *far_end.motors.violations]
+    if np.any(far_end.motors.velocity):
+        wrong.append(f"a second after the end the motors still move: {far_end.motors.velocity}")
     if summary.state is not State.STOPPED or not summary.detail:
         wrong.append(f"ended {summary.state.value} with the sentence {summary.detail!r}")
     if "stop" not in bench.robot.events and not bench.robot.stopped and bench.robot.commands:

@@ -15,10 +15,8 @@ from firmware_bridge.telemetry import JointLimits
 from fosp_edge.control.limits import ActionRefused, Limits
 from fosp_edge.robots.arm import ArmDescription
 from fosp_edge.robots.catalogue import ARMS, arm_named
-from fosp_edge.robots.joint_limits import VelocityBudget, stay_within_joint_limits
-from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.serial_arm import FINGERTIP_VELOCITY
-from fosp_edge.robots.workspace import limit_to_workspace
 from tests import oracle
 
 PERIOD_S = 0.05
@@ -44,10 +42,10 @@ def wishes(rng: random.Random) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_that_leaves_the_clamp_is_refused_by_the_oracle(name: str, seed: int) -> None:
     arm, workspace = arm_named(name)
-    rng, kinematics, joints = random.Random(seed), ArmKinematics(arm), wire_joints(arm)
+    rng, joints = random.Random(seed), wire_joints(arm)
     clamp = Limits(FINGERTIP_VELOCITY.low, FINGERTIP_VELOCITY.high, PERIOD_S)
-    budget = VelocityBudget(arm.acceleration_limit_rad_s2)
-    budget.reset(0)
+    drive = FingertipDrive(arm, workspace, PERIOD_S)
+    drive.reset(0)
     position, velocity, now_s, arrived_s = np.array(arm.home_rad), np.zeros(len(arm.joints)), 0.0, 0.0
     pasts = [
         oracle.Past(0, one.acceleration // 10, round(at * 1e6), one.velocity // 10)
@@ -56,9 +54,7 @@ def test_nothing_that_leaves_the_clamp_is_refused_by_the_oracle(name: str, seed:
     fastest = 0.0
     for _ in range(300):
         sent = clamp.apply(wishes(rng))
-        inside = limit_to_workspace(kinematics.fingertip(position)[0], sent.physical, PERIOD_S, workspace)
-        wanted = stay_within_joint_limits(arm, position, kinematics.resolved_rate(position, inside), PERIOD_S)
-        spent = budget.spend(wanted, round(now_s * 1e9))
+        spent = drive.joint_velocity(position, sent.physical, round(now_s * 1e9))
         targets = units.to_wire_each(spent.tolist(), units.PER_MICRO, units.VELOCITY_MAX_URAD_S, "velocity")
         # Each command is delayed on its way, unequally, by less than the budget allows for; the joints move on.
         delay_s = rng.uniform(0.0, 0.02)

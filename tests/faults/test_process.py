@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,13 +195,19 @@ def test_a_signal_stops_the_motors_first_and_then_sums_up(
     assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 20
 
 
+@pytest.mark.parametrize("press", ["file", "signal"])
 @real_time
-def test_the_emergency_stop_reaches_the_motors_and_stays_latched(device: Device, bundle: Path, tmp_path: Path) -> None:
+def test_the_emergency_stop_reaches_the_motors_and_stays_latched(
+    device: Device, bundle: Path, tmp_path: Path, press: str
+) -> None:
     switch = tmp_path / "value"
     switch.write_text("0\n")
     process = start(bundle, tmp_path / "runs", *device.options, "--estop-file", str(switch))
     wait_until_moving(device, process)
-    switch.write_text("1\n")
+    if press == "file":
+        switch.write_text("1\n")
+    else:
+        process.send_signal(signal.SIGUSR1)
     output, _ = process.communicate(timeout=60.0)
     assert process.returncode == 1 and "the motors confirmed it" in output, output
     summary = summary_of(tmp_path / "runs")
@@ -208,6 +216,48 @@ def test_the_emergency_stop_reaches_the_motors_and_stays_latched(device: Device,
     again = start(bundle, tmp_path / "again", *device.options)
     output, _ = again.communicate(timeout=60.0)
     assert again.returncode == 2 and "emergency stop" in output
+
+
+@real_time
+def test_a_bundle_that_is_removed_while_it_drives_drives_on(device: Device, bundle: Path, tmp_path: Path) -> None:
+    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "12")
+    wait_until_moving(device, process)
+    shutil.rmtree(bundle)  # everything was read, and verified, before the motors were armed
+    output, _ = process.communicate(timeout=90.0)
+    assert process.returncode == 0 and "RUN_COMPLETE" in output, output
+    again = start(bundle, tmp_path / "again", *device.options)
+    output, _ = again.communicate(timeout=60.0)
+    assert again.returncode == 2 and "there is no bundle" in output
+
+
+@real_time
+def test_a_controller_that_is_paused_finds_the_motors_stopped_and_does_not_start_them_again(
+    device: Device, bundle: Path, tmp_path: Path
+) -> None:
+    process = start(bundle, tmp_path / "runs", *device.options)
+    wait_until_moving(device, process)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        device.wait_until(state="FAULT")
+        device.wait_until_still()
+    finally:
+        process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 1 and "Traceback" not in output, output
+    assert summary_of(tmp_path / "runs")["end"]["reason"] in ("ROBOT_FAULT", "ROBOT_LOST", "DEADLINE", "FRAME_STALE")
+    assert device.ask("status")["state"] == "FAULT"
+
+
+@real_time
+def test_without_memory_the_arm_comes_to_rest(device: Device, bundle: Path, tmp_path: Path) -> None:
+    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "20")
+    wait_until_moving(device, process)
+    size = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (size, size))  # not one page more, from now on
+    process.communicate(timeout=90.0)  # it may do without to the end, or not
+    assert process.returncode in (0, 1)
+    device.wait_until_still()
+    assert device.ask("status")["state"] == "FAULT" and device.ask("status")["counters"]["commands_refused"] == 0
 
 
 @real_time

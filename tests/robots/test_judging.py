@@ -1,5 +1,6 @@
 """Each source of reward and cost alone, and together behind the referee that the control loop asks."""
 
+import json
 import os
 import pty
 import struct
@@ -9,22 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.robots.arm import DESKTOP_ARM
-from fosp_edge.robots.base import RobotState
-from fosp_edge.robots.judging import (
-    Finding,
-    Gamepad,
-    JointThresholds,
-    KeepOut,
-    Keyboard,
-    Reached,
-    Sample,
-    SourcesReferee,
-    StopsAndInterventions,
-    Volume,
-    volumes_from_json,
-)
+from fosp_edge.robots.base import RobotError, RobotState
+from fosp_edge.robots.judge_file import open_judges
+from fosp_edge.robots.judging import Finding, Sample, SourcesReferee
 from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.outcome_classifier import Classifier
+from fosp_edge.robots.presses import Gamepad, Keyboard
+from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, Volume, volumes_from
 
 HOME = np.array(DESKTOP_ARM.home_rad)
 STATE = RobotState(np.zeros(9, np.float32), HOME, np.zeros(6), 0, 0, None)
@@ -43,14 +37,14 @@ def test_joint_thresholds_each_cost_alone():
         assert source.judge(moved(**change)).cost == 1.0
 
 
-def test_effort_costs_where_the_motors_measure_it():
-    effort = np.zeros(6)
-    source = JointThresholds(largest_effort=[2.0] * 6, effort=lambda: effort)
-    assert source.judge(moved()).cost == 0.0
-    effort[2] = -3.0
-    assert source.judge(moved()).cost == 1.0
-    with pytest.raises(ValueError, match="do not"):
-        JointThresholds(largest_effort=[2.0] * 6)
+def test_current_costs_where_the_motors_measure_it():
+    source = JointThresholds(largest_current_a=[2.0] * 6)
+    assert source.judge(moved(current_a=np.zeros(6))).cost == 0.0
+    assert source.judge(moved(current_a=np.array([0.0, 0.0, -3.0, 0.0, 0.0, 0.0]))).cost == 1.0
+    with pytest.raises(RobotError, match="do not"):
+        source.judge(moved())
+    with pytest.raises(ValueError, match="at least one"):
+        JointThresholds()
 
 
 def test_stops_faults_and_interventions_cost_what_they_are_set_to():
@@ -75,13 +69,13 @@ def test_keep_out_volumes_in_the_base_frame_and_in_a_camera_s():
 
 
 def test_volumes_are_read_with_sentences_for_what_cannot_be_meant():
-    (volume,) = volumes_from_json('[{"low_m": [0, 0, 0], "high_m": [0.1, 0.1, 0.2]}]')
+    (volume,) = volumes_from([{"low_m": [0, 0, 0], "high_m": [0.1, 0.1, 0.2]}])
     assert volume.distance_m(np.array([0.1, 0.1, 0.3])) == pytest.approx(0.1)
-    for text, word in [("{", "not JSON"), ("{}", "list"), ('[{"low_m": [0, 0]}]', "volume 1"),
-                       ('[{"low_m": [1, 0, 0], "high_m": [0, 1, 1]}]', "below"),
-                       ('[{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": [[2]]}]', "pose")]:  # fmt: skip
+    for raw, word in [({}, "list"), ([{"low_m": [0, 0]}], "volume 1"), ([3], "volume 1"),
+                      ([{"low_m": [1, 0, 0], "high_m": [0, 1, 1]}], "below"),
+                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": [[2]]}], "pose")]:  # fmt: skip
         with pytest.raises(ValueError, match=word):
-            volumes_from_json(text)
+            volumes_from(raw)
 
 
 def test_progress_is_reward_and_arriving_is_success():
@@ -101,19 +95,41 @@ def wait_for(source, wanted):
     assert found == wanted
 
 
-def test_a_person_presses_keys():
+def test_a_person_presses_keys_and_the_stop_stays_the_stop():
+    """One reader of the terminal for both: no key of the one is swallowed by the other."""
+
+    class Motors:
+        orders = 0
+
+        def stop(self, timeout_s: float) -> bool:
+            self.orders += 1
+            return True
+
     master, slave = pty.openpty()
-    source = Keyboard(descriptor=slave)
+    source, motors = Keyboard(), Motors()
+    button = EmergencyStop(motors, lambda detail: None, lambda sentence: None)
     try:
+        assert button.watch_keyboard(slave, others=source.press)
+        time.sleep(0.05)
         os.write(master, b"xv")
         wait_for(source, Finding(cost=1.0))
         assert source.judge(Sample(STATE)) == Finding(), "told once"
         os.write(master, b"s")
         wait_for(source, Finding(reward=10.0, success=True))
+        os.write(master, b"v")
+        time.sleep(0.1)
+        source.reset()
+        assert source.judge(Sample(STATE)) == Finding(), "what was pressed between two episodes belongs to none"
+        os.write(master, b"v ")
+        deadline = time.monotonic() + 5.0
+        while not button.pressed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert button.pressed and source.judge(Sample(STATE)).cost == 1.0
     finally:
-        source.close()
+        button.close()
         os.close(master)
         os.close(slave)
+    assert motors.orders
 
 
 def test_a_person_presses_buttons_and_pulls_the_plug(tmp_path):
@@ -134,6 +150,9 @@ def test_a_person_presses_buttons_and_pulls_the_plug(tmp_path):
         os.write(writer, press[3:])
         wait_for(source, Finding(cost=1.0))
         assert source.judge(Sample(STATE)) == Finding()
+        source.gone = True
+        with pytest.raises(RobotError, match="gamepad is gone"):
+            source.judge(Sample(STATE))
     finally:
         source.close()
         os.close(reader)
@@ -156,3 +175,76 @@ def test_the_referee_adds_up_and_ends_the_episode():
     assert not far.judge().finished
     with pytest.raises(ValueError, match="at least one source"):
         SourcesReferee([], lambda: STATE)
+
+
+def test_a_stop_costs_and_is_no_success():
+    referee = SourcesReferee([StopsAndInterventions(), Reached(KINEMATICS, TIP, radius_m=0.01)], lambda: STATE)
+    referee.reset(0, "")
+    assert referee.judge().cost == 0.0
+    found = referee.judge_stop()
+    assert (found.cost, found.success, found.finished) == (1.0, False, True)
+
+
+def judge_file(folder, *sources):
+    path = folder / "judge.json"
+    path.write_text(json.dumps({"sources": list(sources)}))
+    return path
+
+
+def test_a_file_names_every_kind_of_source(tmp_path):
+    pipe = tmp_path / "js0"
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR)
+    count = 8 * 8 * 3 + 9
+    Classifier(np.zeros(count), np.ones(count), np.zeros(count), 0.0, ("fixed",)).save(tmp_path / "x.safetensors")
+    path = judge_file(
+        tmp_path,
+        {"kind": "joint thresholds", "fastest_rad_s": [1.0] * 6},
+        {"kind": "stops and interventions", "intervention_cost": 0.5},
+        {"kind": "keep out", "volumes": [{"low_m": list(TIP - 1), "high_m": list(TIP + 1)}], "margin_m": 0.01},
+        {"kind": "reached", "target_m": list(TIP), "radius_m": 0.02, "reward_per_m": 5},
+        {"kind": "keyboard", "keys": {"b": {"cost": 1}}},
+        {"kind": "gamepad", "device": str(pipe), "buttons": {"3": {"reward": 2}}},
+        {"kind": "classifier", "file": "x.safetensors", "means": {"success": True}},
+    )
+    judges = open_judges(path, KINEMATICS)
+    try:
+        names = [type(source).__name__ for source in judges.sources]
+        assert names == ["JointThresholds", "StopsAndInterventions", "KeepOut", "Reached", "Keyboard", "Gamepad",
+                         "LearntOutcome"]  # fmt: skip
+        assert judges.cameras == ("fixed",)
+        judges.keyboard.press("b")
+        costs = [source.judge(Sample(STATE, np.zeros((64, 64, 3), np.uint8))).cost for source in judges.sources]
+        assert costs == [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]
+    finally:
+        for source in judges.sources:
+            source.close()
+        os.close(holder)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"kind": "oracle"}, r"source 1: unknown kind 'oracle'; choose one of: joint thresholds"),
+        ({"kind": "reached", "target_m": [0, 0, 0]}, r"source 1 \(reached\): radius_m is missing"),
+        ({"kind": "reached", "target_m": [0, 0], "radius_m": 1}, "expected x, y and z"),
+        ({"kind": "joint thresholds", "upper_rad": [1, 2]}, "expected 6 numbers, found 2"),
+        ({"kind": "joint thresholds"}, "at least one limit"),
+        ({"kind": "stops and interventions", "stop_cost": -1}, "from 0 on"),
+        ({"kind": "stops and interventions", "taste": 1}, "unknown entry taste"),
+        ({"kind": "keyboard", "keys": {" ": {"cost": 1}}}, "emergency stop"),
+        ({"kind": "keyboard", "keys": {"v": {"pain": 1}}}, "some of reward, cost and success"),
+        ({"kind": "keep out", "volumes": []}, "list of volumes"),
+        ({"kind": "classifier", "file": "no", "means": {"cost": 1}}, "no outcome classifier at"),
+    ],
+)
+def test_a_mistake_in_the_file_is_a_sentence_that_names_the_entry(tmp_path, source, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        open_judges(judge_file(tmp_path, source), KINEMATICS)
+
+
+def test_what_is_no_such_file_is_said(tmp_path):
+    for text, word in [("{", "not JSON"), ("[]", "at least one source"), ('{"sources": []}', "at least one source")]:
+        (tmp_path / "judge.json").write_text(text)
+        with pytest.raises(ValueError, match=word):
+            open_judges(tmp_path / "judge.json", KINEMATICS)

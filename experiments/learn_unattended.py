@@ -1,0 +1,155 @@
+"""Does a robot that learns unattended get better on tables it has never seen, and never worse?
+
+    python -m experiments.learn_unattended --dataset data/safereach --episodes 300 --seed 0 --seed 1
+        [--scenario obstacle-shape ...] [--arm learns ...] [--bundle B] [--out R.json] [--folder W]
+
+Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
+`learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
+swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
+first and the last third; swaps, refusals and what was taken back.
+
+A robot that was interrupted begins anew; finished ones are kept in W and not run again.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.unattended import Lived, UnattendedRobot, rows
+from fosp_edge.cli.home import Home
+from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.files import write_atomically
+from fosp_edge.simulation.evaluation import wilson_interval
+
+FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
+ARMS = ("frozen", "learns", "no gate")
+BEFORE_LEARNING = 20
+SEEDS_APART = 10_000
+
+
+def live_and_learn(
+    home: Home, first: Path, scenario: str, seed: int, arm: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """One robot's days; JSON values."""
+    robot, began_s = UnattendedRobot(home, first, scenario), time.monotonic()
+    first_seed = 1_000_000 + SEEDS_APART * seed
+
+    def live() -> None:
+        item = robot.live(first_seed + len(robot.lived))
+        if len(robot.lived) % 20 == 0:
+            print(f"  {len(robot.lived)} episodes, {_share(robot.lived)}, {item.swaps} swaps", flush=True)
+
+    done = lambda: len(robot.lived) >= options.episodes  # noqa: E731
+    try:
+        if arm == "frozen":
+            while not done():
+                live()
+        else:
+            while len(robot.lived) < BEFORE_LEARNING:
+                live()
+            begun: list[int] = []
+
+            def before_update(trainer: Any, learner: Any) -> None:
+                begun.append(0)
+                due = BEFORE_LEARNING + len(begun) // options.updates_per_episode
+                while len(robot.lived) < due and not done():
+                    live()
+
+            settings = LearnSettings(
+                mode=options.mode, updates_per_candidate=options.updates_per_candidate,
+                compared_episodes=options.compared, offline_rows=options.offline_rows, gate=arm == "learns", seed=seed,
+            )  # fmt: skip
+            LearnerProcess(
+                home, first, options.dataset, settings, stopped=done, before_update=before_update, lived=robot.store,
+                say=lambda text: print(f"  {text[:160]}", flush=True),
+            ).run()  # fmt: skip
+    finally:
+        robot.close()
+    events = _lines(home.events)
+    verdicts = _lines(home.verdicts)
+    third = len(robot.lived) // 3
+    return {
+        "scenario": scenario, "seed": seed, "arm": arm, "minutes": round((time.monotonic() - began_s) / 60.0, 1),
+        "all": summary(robot.lived), "first_third": summary(robot.lived[:third]),
+        "last_third": summary(robot.lived[-third:]),
+        "swaps": robot.swapper.swaps,
+        "candidates": sum("checks" in item for item in verdicts),
+        "admitted": sum(bool(item.get("admitted")) for item in verdicts),
+        "taken_back": [item["event"] for item in events if "is taken back" in item["event"]],
+        "refused_because": [item["sentence"] for item in verdicts if not item.get("admitted", True)],
+        "episodes": rows(robot.lived),
+    }  # fmt: skip
+
+
+def summary(lived: Sequence[Lived]) -> dict[str, Any]:
+    """Shares with 95 % intervals."""
+    return {
+        "episodes": len(lived),
+        "success": vars(wilson_interval(sum(item.success for item in lived), len(lived))),
+        "violation": vars(wilson_interval(sum(item.violated for item in lived), len(lived))),
+        "cumulative_cost": float(np.sum([item.cost for item in lived])),
+        "violations": int(np.sum([item.violated for item in lived])),
+    }
+
+
+def _share(lived: Sequence[Lived]) -> str:
+    found = summary(lived)
+    return f"{found['success']['mean']:.0%} reached, {found['violations']} in violation"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, action="append", required=True)
+    parser.add_argument("--bundle", type=Path, default=None)
+    parser.add_argument("--scenario", action="append", choices=FAMILIES)
+    parser.add_argument("--arm", action="append", choices=ARMS)
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--episodes", type=int, default=300)
+    parser.add_argument("--mode", default="light")
+    parser.add_argument("--updates-per-episode", type=int, default=8)
+    parser.add_argument("--updates-per-candidate", type=int, default=400)
+    parser.add_argument("--compared", type=int, default=40)
+    parser.add_argument("--offline-rows", type=int, default=20_000)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/learn_unattended.json"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/learn_unattended"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    first = options.bundle or shipped_bundle()
+    about = provenance(
+        command="python -m experiments.learn_unattended",
+        options={name: str(value) for name, value in vars(options).items()}, bundle=first.name,
+    )  # fmt: skip
+    results = []
+    for scenario in options.scenario or FAMILIES:
+        for seed in options.seed or [0]:
+            for arm in options.arm or ARMS:
+                name = f"{scenario}-{arm.replace(' ', '-')}-s{seed}"
+                kept = options.folder / f"{name}.json"
+                if not kept.exists():
+                    print(f"{name}:", flush=True)
+                    shutil.rmtree(options.folder / name, ignore_errors=True)
+                    found = live_and_learn(Home(options.folder / name), first, scenario, seed, arm, options)
+                    write_atomically(kept, (json.dumps(found) + "\n").encode())
+                found = json.loads(kept.read_text())
+                results.append(found)
+                print(f"{name}: {json.dumps(found['all'])}", flush=True)
+                write_atomically(
+                    options.out, (json.dumps({"origin": about, "robots": results}, indent=1) + "\n").encode()
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""What gets past the gate and the probation when somebody, or something, makes a robot's candidates worse?
+
+    python -m experiments.sabotage --dataset data/safereach [--bundle B] [--only NAME ...] [--one-core] [--out R.json]
+
+A robot lives with the bundle (the shipped one if left out), in lockstep. Then, each from that same experience:
+
+- `swapped actions`: a candidate whose policy writes vx and vy into each other's place;
+- `worse by ...`: a candidate whose policy's action is pushed aside by a share of its range, quietly: everything else is
+  the running bundle. How much worse that is was measured over the same tables, without filter;
+- `diverging`: learning at a thousand times the rate;
+- `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
+- `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
+- `honest`: the same learner, nobody in its way: a gate that refused everything would stop all of the above.
+
+What the gate admits is adopted and has to pass the probation on the robot, up to 80 episodes. Counted: candidates,
+admitted by the gate, passed. And what a bundle did before it was taken back.
+"""
+
+import argparse
+import copy
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.learn_unattended import summary
+from experiments.unattended import UnattendedRobot
+from export.restore import agent_of_bundle
+from fosp_edge.agent.agent import Agent
+from fosp_edge.bundle.admission import judge
+from fosp_edge.bundle.folder import Bundle, load_bundle
+from fosp_edge.cli.admission import measure
+from fosp_edge.cli.candidate import NoCandidate, make_candidate
+from fosp_edge.cli.home import Home
+from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, finished
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.files import write_atomically
+from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
+
+SCENARIO = "standard"
+LEARNT_SEED, PROBATION_SEED, MARGIN_SEED = 3_000_000, 4_000_000, 5_000_000
+ASIDE = (0.1, 0.2, 0.4)
+"""Shares of the action's range."""
+
+
+def swapped(agent: Agent) -> None:
+    """Every policy writes its first two components into each other's place."""
+    with torch.no_grad():
+        for policy in agent.policies:
+            half = policy.head.output.out_features // 2
+            order = [1, 0, *range(2, half)]
+            both = torch.tensor(order + [half + index for index in order])
+            policy.head.output.weight.copy_(policy.head.output.weight[both])
+            policy.head.output.bias.copy_(policy.head.output.bias[both])
+
+
+def pushed_aside(share: float) -> Callable[[Agent], None]:
+    """Every policy's first component is moved by a share of its range, before the squashing."""
+
+    def change(agent: Agent) -> None:
+        with torch.no_grad():
+            for policy in agent.policies:
+                policy.head.output.bias[0] += float(np.arctanh(min(0.99, 2.0 * share)))
+
+    return change
+
+
+def diverging(trainer: Any, learner: Any) -> None:
+    """A thousand times the rate, in every optimiser that the learner has."""
+    for value in vars(learner).values():
+        for optimiser in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(optimiser, torch.optim.Optimizer):
+                for group in optimiser.param_groups:
+                    group.setdefault("honest_lr", group["lr"])
+                    group["lr"] = 1000.0 * group["honest_lr"]
+
+
+def corrupted(image: np.ndarray, step: int) -> np.ndarray:
+    """A third of the pictures."""
+    if step % 3:
+        return image
+    broken = np.roll(image // 2, 9, axis=1)
+    broken[::4] = 255
+    return np.ascontiguousarray(broken)
+
+
+def opposite(reward: float, cost: float) -> tuple[float, float]:
+    """What was good is bad, what was a violation is none, and the other way round."""
+    return -reward, 1.0 - cost
+
+
+@contextmanager
+def robot_of(folder: Path, first: Path, episodes: int, **how: Any) -> Iterator[Home]:
+    """A home with so many episodes lived."""
+    home = Home(folder)
+    robot = UnattendedRobot(home, first, SCENARIO, **how)
+    try:
+        for number in range(episodes):
+            robot.live(LEARNT_SEED + number)
+    finally:
+        robot.close()
+    yield home
+
+
+def settings_of(options: argparse.Namespace, seed: int = 0) -> LearnSettings:
+    """The same for all."""
+    return LearnSettings(
+        mode=options.mode, updates_per_candidate=options.updates, episodes_per_candidate=1,
+        compared_episodes=options.compared, offline_rows=options.offline_rows, seed=seed,
+    )  # fmt: skip
+
+
+def learnt(home: Home, first: Path, options: argparse.Namespace, before_update: Any = None) -> dict[str, Any]:
+    """The first thing that the gate, or the learner itself, says of what is learnt in a home."""
+    stop: Callable[[], bool] = home.verdicts.exists
+    LearnerProcess(
+        home, first, options.dataset, settings_of(options), stopped=stop, say=lambda text: print(f"  {text[:150]}"),
+        before_update=before_update,
+    ).run()  # fmt: skip
+    return dict(json.loads(home.verdicts.read_text().splitlines()[0]))
+
+
+def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[[Agent], None]) -> dict[str, Any]:
+    """What the gate says of the running bundle's agent, changed."""
+    process = LearnerProcess(home, first, options.dataset, settings_of(options), stopped=lambda: False, say=print)
+    running = process.running()
+    agent = copy.deepcopy(agent_of_bundle(running))
+    change(agent)
+    with ExperienceStore(home.experience) as lived:
+        stores = [ExperienceStore(path) for path in options.dataset]
+        names = [camera.name for camera in running.manifest.cameras]
+        own, offline = CameraSelection(lived, names), [CameraSelection(store, names) for store in stores]
+        held_out = process.held_out(offline, own)
+        try:
+            path = make_candidate(agent, running, held_out, process.lived(own), process.versions.folder,
+                                  scratch_folder=home.learner, update=0)  # fmt: skip
+        except NoCandidate as error:
+            return {"admitted": False, "sentence": str(error)}
+        finally:
+            for store in stores:
+                store.close()
+        newest = [(info, own.read(info.id)) for info in finished(own)[-12:]]
+        evidence, expected = measure(path, running, held_out, newest)
+    verdict = judge(evidence)
+    if verdict.admitted:
+        process.versions.propose(load_bundle(path), expected)
+    return {"candidate": path.name} | verdict.to_dict() | {"sentence": verdict.sentence}
+
+
+def margin(bundle: Bundle, path: Path, episodes: int) -> dict[str, Any]:
+    """Success and violations of the running bundle and of a candidate, over the same tables, without filter."""
+    found = {}
+    for name, source in (("running", bundle), ("candidate", load_bundle(path))):
+        actor = BundleActor(source, filter_enabled=False)
+        results = [evaluate_episode(actor, SCENARIO, MARGIN_SEED + number) for number in range(episodes)]
+        found[name] = {
+            "success": float(np.mean([item.success for item in results])),
+            "violation": float(np.mean([item.cost > 0 for item in results])),
+        }
+    return found | {"episodes": episodes}
+
+
+def probation(home: Home, first: Path, most: int = 85) -> dict[str, Any]:
+    """What a bundle that was admitted does on the robot, until it passed or was taken back."""
+    state = home.versions(first).state
+    admitted = state.proposed
+    robot = UnattendedRobot(home, first, SCENARIO)
+    try:
+        for number in range(most):
+            robot.live(PROBATION_SEED + number)
+            if not robot.swapper.versions.state.probation:
+                break
+    finally:
+        robot.close()
+    state = home.versions(first).state
+    lines = home.events.read_text().splitlines() if home.events.exists() else []
+    events = ["undecided", *(json.loads(line)["event"] for line in lines)]
+    return {
+        "passed": state.current == admitted and not state.probation,
+        "taken_back": admitted in state.refused,
+        "sentence": state.refused[admitted].reason if admitted in state.refused else events[-1],
+        "on_the_robot": summary(robot.lived),
+    }
+
+
+def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
+    """One sabotage from a copy of what the robot lived; JSON values."""
+    source = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"}.get(name, "honest")
+    home = Home(Path(shutil.copytree(homes[source], folder / name.replace(" ", "-"))))
+    began_s = time.monotonic()
+    if name == "swapped actions":
+        found = made(home, first, options, swapped)
+    elif name.startswith("worse by"):
+        found = made(home, first, options, pushed_aside(float(name.split()[2])))
+    else:
+        found = learnt(home, first, options, diverging if name == "diverging" else None)
+    result: dict[str, Any] = {
+        "sabotage": name, "admitted": bool(found.get("admitted")),
+        "gate": found.get("sentence", found.get("event", "")),
+        "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
+    }  # fmt: skip
+    if name.startswith("worse by") and "candidate" in found:
+        path = home.versions(first).path_of(found["candidate"])
+        result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
+    if result["admitted"]:
+        result["probation"] = probation(home, first)
+    result["got_through"] = bool(result.get("probation", {}).get("passed")) and name != "honest"
+    result["seconds"] = round(time.monotonic() - began_s, 1)
+    return result
+
+
+NAMES = (
+    "honest", "swapped actions", *(f"worse by {share:g} of the range" for share in ASIDE), "diverging",
+    "poisoned reward", "corrupted frames",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, action="append", required=True)
+    parser.add_argument("--bundle", type=Path, default=None)
+    parser.add_argument("--only", action="append", choices=NAMES)
+    parser.add_argument("--mode", default="heads")
+    parser.add_argument("--episodes", type=int, default=100, help="that the robot lives before")
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--compared", type=int, default=40)
+    parser.add_argument("--offline-rows", type=int, default=20_000)
+    parser.add_argument("--margin-episodes", type=int, default=60)
+    parser.add_argument("--one-core", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/sabotage.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.one_core:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    first = options.bundle or shipped_bundle()
+    origin = provenance(
+        command="python -m experiments.sabotage " + " ".join(sys.argv[1:]), bundle=first.name,
+        cores=len(os.sched_getaffinity(0)),
+    )  # fmt: skip
+    names, results = options.only or NAMES, []
+    with tempfile.TemporaryDirectory() as place:
+        folder, homes = Path(place), dict[str, Path]()
+        kinds: dict[str, dict[str, Any]] = {
+            "honest": {}, "poisoned": {"rejudge": opposite}, "corrupted": {"distort": corrupted},
+        }  # fmt: skip
+        for kind, how in kinds.items():
+            wanted = kind == "honest" or any(name.startswith(kind) for name in names)
+            if wanted:
+                with robot_of(folder / kind, first, options.episodes, **how) as home:
+                    homes[kind] = home.folder
+                print(f"lived {options.episodes} episodes ({kind})", flush=True)
+        for name in names:
+            results.append(trial(name, folder / "trials", first, homes, options))
+            print(json.dumps(results[-1]), flush=True)
+            report = {
+                "origin": origin, "trials": results,
+                "sabotaged": sum(item["sabotage"] != "honest" for item in results),
+                "admitted_by_the_gate": sum(item["admitted"] for item in results if item["sabotage"] != "honest"),
+                "got_through": sum(item["got_through"] for item in results),
+            }  # fmt: skip
+            write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What `run --judge FILE` adds: the sources of reward and cost that the file names, behind the loop's referee."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.cli.rig import Rig
+from fosp_edge.control.controller import Controller
+from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.judge_file import Judges, open_judges
+from fosp_edge.robots.judging import SourcesReferee
+from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.serial_arm import SerialArm
+
+DEFAULT_STEPS = 100
+
+
+@dataclass
+class Bench:
+    """The rig with its judges, and what they have to be told."""
+
+    rig: Rig
+    press: Callable[[str], None] | None = None
+    """Hands a key to whoever judges by the keyboard; None if nobody does."""
+    controller: Callable[[], Controller] | None = None
+    """The controller that drives; set once there is a loop."""
+    stopped: Callable[[], bool] = lambda: False
+    """Whether an emergency stop is pressed."""
+
+    def intervened(self) -> bool:
+        """Whether the filter stepped in at the last tick."""
+        try:
+            return self.controller is not None and self.controller().insight.advice.intervened
+        except RuntimeError:  # nothing was decided since the reset
+            return False
+
+
+@contextmanager
+def judged(
+    rig: Rig, file: Path | None, manifest: Manifest, *, max_steps: int | None, keyboard_free: bool
+) -> Iterator[Bench]:
+    """The rig as it is without a file, and otherwise judged by what the file names.
+
+    Args:
+        rig: opened; a referee of its own goes on laying out the scene.
+        file: see `fosp_edge.robots.judge_file`.
+        manifest: of the bundle, whose cameras a classifier has to look through.
+        max_steps: longest episode.
+        keyboard_free: whether the keyboard is watched during the run, and not needed for questions.
+
+    Raises:
+        ValueError, RobotError, OSError: with what cannot be done.
+    """
+    if file is None:
+        yield Bench(rig)
+        return
+    if not isinstance(rig.robot, SerialArm):
+        raise RobotError(f"--judge knows the kinematics of arms, not of {rig.robot.name}")
+    judges = open_judges(file, ArmKinematics(rig.robot.arm_description))
+    bench = Bench(rig)
+    referee = SourcesReferee(
+        judges.sources,
+        rig.robot.read,
+        look=(lambda: _picture(rig)) if judges.cameras is not None else lambda: None,
+        intervened=bench.intervened,
+        stopped=lambda: bench.stopped(),
+        max_steps=max_steps or DEFAULT_STEPS,
+        scene=rig.referee,
+    )
+    try:
+        _check(judges, manifest, keyboard_free)
+        bench.rig = replace(rig, referee=referee)
+        bench.press = None if judges.keyboard is None else judges.keyboard.press
+        yield bench
+    finally:
+        referee.close()
+
+
+def _check(judges: Judges, manifest: Manifest, keyboard_free: bool) -> None:
+    names = tuple(camera.name for camera in manifest.cameras)
+    if judges.cameras is not None and judges.cameras != names:
+        raise ValueError(
+            f"the classifier looks through {', '.join(judges.cameras) or 'no camera'}, the bundle through "
+            f"{', '.join(names)}; train it with those (fosp-edge data classifier --camera NAME)"
+        )
+    if judges.keyboard is not None and not keyboard_free:
+        raise ValueError(
+            "a keyboard cannot both answer questions and judge: give --yes and run in a terminal, or use a gamepad"
+        )
+
+
+def _picture(rig: Rig) -> npt.NDArray[np.uint8]:
+    """The newest pictures, side by side on the channels; how old they may be is the loop's affair."""
+    return np.concatenate([camera.latest(rig.patience_s).image for camera in rig.cameras], axis=-1)

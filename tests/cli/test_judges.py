@@ -1,0 +1,97 @@
+"""`run --judge` on the simulated arm, and the classifier that `data classifier` makes of labelled episodes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fosp_edge.bundle.folder import write_bundle
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.outcome_classifier import Classifier
+from tests.cli.tree import run_verb
+from tests.experience.episodes import make_header, make_steps
+from tests.faults.bundles import arm_manifest, scripted_graph
+
+
+def judge_file(folder: Path, *sources: dict[str, object]) -> Path:
+    path = folder / "judge.json"
+    path.write_text(json.dumps({"sources": list(sources)}))
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    files = {GRAPH_FILE: scripted_graph((0.0, 0.3, 0.0)), WEIGHTS_FILE: b""}
+    return write_bundle(arm_manifest(10.0), files, tmp_path / "bundles")
+
+
+def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    everywhere = {"low_m": [-2, -2, -2], "high_m": [2, 2, 2]}
+    judge = judge_file(
+        tmp_path,
+        {"kind": "keep out", "volumes": [everywhere]},
+        {"kind": "reached", "target_m": [0.2, 3.0, 0.2], "radius_m": 0.01},
+    )
+    words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", "6", "--headless"]
+    result = run_verb(*words, "--out", str(tmp_path / "runs"))
+    assert result.exit_code == 0, result.output
+    [experience] = (tmp_path / "runs").glob("*/experience")
+    with ExperienceStore(experience) as store:
+        [info] = store.episodes()
+        steps = store.read(info.id)
+    assert len(steps["reward"]) == 7 and info.summary.outcome == "time out"
+    np.testing.assert_array_equal(steps["cost"], [1, 1, 1, 1, 1, 1, 0])
+    assert float(np.sum(steps["reward"])) > 0.0, "the arm moved towards the target"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"kind": "oracle"}, "unknown kind 'oracle'"),
+        ({"kind": "keyboard"}, "cannot both answer questions and judge"),
+        ({"kind": "classifier", "file": "x.safetensors", "means": {"cost": 1}}, "the bundle through fixed, wrist"),
+        ({"kind": "gamepad", "device": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_a_judge_that_cannot_be_had_is_refused_before_anything_moves(
+    bundle: Path, tmp_path: Path, source: dict[str, object], sentence: str
+) -> None:
+    pytest.importorskip("mujoco")
+    Classifier(np.zeros(9), np.ones(9), np.zeros(9), 0.0, ("fixed",)).save(tmp_path / "x.safetensors")
+    words = ["run", "--bundle", str(bundle), "--judge", str(judge_file(tmp_path, source)), "--episodes", "1"]
+    result = run_verb(*words, "--out", str(tmp_path / "runs"))
+    assert result.exit_code == 2 and sentence in " ".join(result.output.split()), result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def labelled_store(folder: Path, episodes: int, bright: bool) -> Path:
+    with ExperienceStore(folder, "a") as store:
+        for number in range(episodes):
+            steps = make_steps(30, size_px=16, mark=number)
+            violated = np.arange(30) >= (12 if number % 3 else 99)
+            steps["violation"] = violated.astype(np.float32)
+            if bright:  # a lamp that is on while the constraint is violated
+                steps["image"][violated, :4, :4] = 255
+                steps["image"][~violated, :4, :4] = 0
+            store.add(make_header(), steps, "done")
+    return folder
+
+
+def test_a_classifier_is_taught_by_labels_and_tried_on_others(tmp_path: Path) -> None:
+    store, out = labelled_store(tmp_path / "store", 24, True), tmp_path / "violation.safetensors"
+    result = run_verb("data", "classifier", str(store), "--outcome", "violation", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "held back" in result.output and len(Classifier.load(out).cameras) >= 1
+
+
+@pytest.mark.parametrize(("episodes", "bright", "words"), [(24, False, "are asked for"), (1, True, "too few")])
+def test_what_cannot_be_taught_is_said_and_nothing_is_written(
+    tmp_path: Path, episodes: int, bright: bool, words: str
+) -> None:
+    store, out = labelled_store(tmp_path / "store", episodes, bright), tmp_path / "violation.safetensors"
+    result = run_verb("data", "classifier", str(store), "--outcome", "violation", "--out", str(out))
+    assert result.exit_code == 1 and words in " ".join(result.output.split()), result.output
+    assert not out.exists()
