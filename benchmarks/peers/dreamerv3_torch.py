@@ -1,4 +1,4 @@
-"""dreamerv3-torch, from a checkout of it: its eager policy step, and its updates for `benchmarks.learner_step`. Needs torch.
+"""dreamerv3-torch, from a checkout of it: its eager policy step, and its updates for `benchmarks.learner_step`.
 
     python -m benchmarks.peers.dreamerv3_torch CHECKOUT
 

@@ -2,9 +2,9 @@
 
     python -m tests.learning.together FOLDER UPDATES PROCESSES [STOP] [+ FOLDER UPDATES PROCESSES [STOP]] ...
 
-STOP: the first process asks for the end after that update; all must end there. The processes find each other as those of
-`torchrun` do, but are forks of this one, which has loaded torch and used nothing of it: seven starts of Python would take
-longer than all updates.
+STOP: the first process asks for the end after that update; all must end there. The processes find each other as those
+of `torchrun` do, but are forks of this one, which has loaded torch and used nothing of it: seven starts of Python would
+take longer than all updates.
 """
 
 import os
