@@ -63,7 +63,7 @@ def columns(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def our_update(arm: str, config: Config, latents_of: Batch | None = None) -> Callable[[], object]:
+def our_update(arm: str, config: Config) -> Callable[[], object]:
     """An update of this software's learner, from numpy columns on."""
     if arm == "model":
         config = replace(config, behaviour_from=10**9)
