@@ -21,6 +21,8 @@ class ProbationSettings:
     """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier."""
     worse_by: float = 0.2
     """p1 = p0 + this. A smaller difference takes more episodes to see than a probation can last."""
+    violation_worse_by: float = 0.1
+    """The same for violations, which cost more than an update that is lost."""
     wrong_return: float = 0.02
     """Chance, per monitor, that a bundle as good as expected is taken back: that costs an update, no more."""
     wrong_pass: float = 0.05
@@ -120,8 +122,9 @@ class Probation:
         for name, rate in rates.items():
             p0 = max(rate, 0.02)
             # Where nearly every episode is expected to fail, none can be worse by the margin: there is nothing to test.
-            if p0 + settings.worse_by <= 0.99:
-                self._tests[name] = Sprt(p0, p0 + settings.worse_by, settings.wrong_return, settings.wrong_pass)
+            p1 = p0 + (settings.violation_worse_by if name == "violation" else settings.worse_by)
+            if p1 <= 0.99:
+                self._tests[name] = Sprt(p0, p1, settings.wrong_return, settings.wrong_pass)
         self.episodes = 0
 
     def add(self, figures: EpisodeFigures) -> Outcome | None:
