@@ -35,7 +35,7 @@ def test_good_episodes_pass_but_not_before_the_least_number():
 )
 def test_each_disappointment_alone_takes_the_bundle_back_with_its_figures(name, change):
     number, outcome = run(Probation(EXPECTED), [replace(GOOD, **change)] * 100)
-    assert not outcome.passed and number <= 10
+    assert not outcome.passed and number <= 14
     assert outcome.sentence.startswith(f"more {name} than expected: {number} of {number} episodes")
 
 
