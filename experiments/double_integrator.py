@@ -33,8 +33,11 @@ def unavoidable(x: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def record(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Transitions of a mass that is pushed, let go and braked at random; `state` and `next` are [count, 2]."""
-    state = np.stack([random.uniform(-1.0, 1.3, count), random.uniform(-SPEED, SPEED, count)], -1)
+    """Transitions of a mass that is pushed, let go and braked at random; `state` and `next` are [count, 2].
+
+    They reach beyond what is measured, so that the successor of every measured state is known from data.
+    """
+    state = np.stack([random.uniform(-1.5, 1.3, count), random.uniform(-SPEED - 0.3, SPEED + 0.3, count)], -1)
     action = random.choice([-1.0, -1.0, 0.0, 1.0, np.nan], count)
     action = np.where(np.isnan(action), random.uniform(-1.0, 1.0, count), action)
     x, v = state.T
