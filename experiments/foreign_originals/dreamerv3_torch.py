@@ -4,6 +4,7 @@ Run by experiments/foreign_parity.py in an interpreter with torch and PyYAML; ar
 object: {"checkout", "changes", "episode", "checkpoint", "answers", "vector", "seed"}.
 """
 
+import importlib
 import json
 import sys
 import types
@@ -24,7 +25,7 @@ def import_dreamer(checkout: Path) -> types.ModuleType:
     sys.path.insert(0, str(checkout))
     for name in ("envs", "envs.wrappers", "parallel", "torch.utils.tensorboard", "ruamel", "ruamel.yaml"):
         sys.modules[name] = MagicMock()
-    import dreamer
+    dreamer = importlib.import_module("dreamer")
 
     # The encoder's MLP is not told the device and takes "cuda".
     initialise = dreamer.models.networks.MLP.__init__
