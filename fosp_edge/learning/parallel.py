@@ -83,7 +83,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     averaged = mean(torch.cat([gradient.flatten() for gradient in gradients]))
-    for gradient, part in zip(gradients, averaged.split([item.numel() for item in gradients]), strict=True):
+    for gradient, part in zip(gradients, torch.split(averaged, [item.numel() for item in gradients]), strict=True):
         gradient.copy_(part.view(gradient.shape))
 
 
