@@ -216,6 +216,13 @@ def print_table(console: Console, report: list[dict[str, Any]]) -> None:
         console.print(table)
 
 
+def merged(path: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These agents after those that an earlier run wrote there: sizes can be measured one at a time."""
+    anew = {item["agent"] for item in report}
+    earlier = json.loads(path.read_text())["agents"] if path.is_file() else []
+    return [item for item in earlier if item["agent"] not in anew] + report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=[], choices=list(SIZES), help="untrained agents of these sizes")
@@ -226,7 +233,11 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler")
     parser.add_argument("--jax", type=Path, help="an interpreter that has jax")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, help="measure nothing; print these results as Markdown")
     options = parser.parse_args()
+    if options.table is not None:
+        print(markdown(options.table))
+        return
     if options.bundle and options.dataset is None:
         parser.error("--bundle needs --dataset: drift is measured over recorded episodes")
     report = [measure(f"{size}, untrained", *_with_episodes(untrained(size)), options) for size in options.sizes]
@@ -237,20 +248,37 @@ def main() -> None:
             held_out = [source.read(info.id) for info in source.episodes() if is_held_out(info)][:10]
         report.append(measure(bundle.manifest.name, agent_of_bundle(bundle), held_out, options))
     print_table(Console(width=130), report)
-    document = {
+    measured = {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(["python -m benchmarks.export", *_arguments()]),
-        "provenance": provenance(),
+        "provenance": {key: value for key, value in provenance().items() if key != "command"},
         "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
-        "agents": report,
     }
+    report = [item | {"measured": measured} for item in report]
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = options.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
+        temporary.write_text(json.dumps({"agents": merged(options.out, report)}, indent=1) + "\n")
         temporary.replace(options.out)
+
+
+def markdown(path: Path) -> str:
+    """The table of docs/export.md, from the results at `path`."""
+    lines = []
+    for item in json.loads(path.read_text())["agents"]:
+        lines += [
+            f"\n{item['agent']}, {item['parameters']:,} parameters, load {item['measured']['machine']['load']:.0f}:\n",
+            "| form | threads | MB | median ms | p10 ms | p99 ms | action drift |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in item["rows"] + ([{"form": "JAX jit", "threads": 1, **item["jax"]}] if "jax" in item else []):
+            size = f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else ""
+            drift = f"{row['action_drift']:.4f}" if "action_drift" in row else ""
+            times = " | ".join(f"{row[name]:.2f}" for name in ("median_ms", "p10_ms", "p99_ms"))
+            lines.append(f"| {row['form']} | {row['threads']} | {size} | {times} | {drift} |")
+    return "\n".join(lines)
 
 
 def _with_episodes(agent: Agent) -> tuple[Agent, list[Steps]]:

@@ -50,8 +50,16 @@ ALWAYS = SwapSettings(margin_ratio=float("inf"), slow_ratio=float("inf"))
 
 
 def at_rate(bundle: Bundle, rate_hz: float, name: str, folder: Path) -> Path:
-    """The same agent for another control rate, as a bundle of its own."""
-    return write_bundle(replace(bundle.manifest, rate_hz=rate_hz, name=name), read_files(bundle), folder)
+    """The same agent for another control rate, as a bundle of its own; to its filter, everything is feasible."""
+    anything = replace(bundle.manifest.filter, feasible_reachability=1.0, stop_reachability=1.0)
+    return write_bundle(
+        replace(bundle.manifest, rate_hz=rate_hz, name=name, filter=anything), read_files(bundle), folder
+    )
+
+
+def unheld(bundle: Bundle) -> Controller:
+    """A controller whose gate computes everything and holds nothing back: a null device shows noise."""
+    return Controller(bundle, gate_enabled=False)
 
 
 class Bench:
@@ -63,14 +71,14 @@ class Bench:
         shutil.copytree(second, self.versions.folder / second.name)
         shutil.copytree(first, self.versions.folder / first.name)
         bundle, _ = self.versions.start()
-        controller = Controller(bundle)
-        self.swapper = Swapper(self.versions, bundle.id, controller, Controller, settings=ALWAYS, judged=False)
+        controller = unheld(bundle)
+        self.swapper = Swapper(self.versions, bundle.id, controller, unheld, settings=ALWAYS, judged=False)
         self.latency_s, self.driver, self.late_ns = list[float](), list[str](), list[int]()
         cameras = [
             PolicyCamera(RingCamera(item.name, rings[item.name]), item.picture) for item in bundle.manifest.cameras
         ]
         self.loop = ControlLoop(
-            SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=1.0), cameras, controller,
+            SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=5.0), cameras, controller,
             Machine(), observer=self._see, relay=self.swapper,
             settings=LoopSettings(max_frame_age_s=5.0, max_missed_in_a_row=1_000_000),
         )  # fmt: skip
@@ -166,6 +174,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         summary = Session(bench.loop, AutomaticOperator()).run(Plan("null", episodes=1))
         done.set()
         threads[0].join(30.0)
+        if not ordered:
+            raise SystemExit(f"the run ended before its time: {summary.detail}")
         bench.swapper.close()
         status = read_json(beside.status)
     return figures(bench, ordered, summary, options) | {

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from .board_fit import fit_poses, views_of
 from .boards import Board
-from .detection import Detection, edge_width_px, grey
+from .corner_refinement import edge_width_px
+from .detection import Detection, grey
 from .errors import CalibrationError
 from .geometry import Array, difference
 from .uncertainty import Camera

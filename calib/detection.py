@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boards import AprilGrid, Board, Charuco, Chessboard, dictionary
+from .corner_refinement import edge_width_px, refine
 from .errors import BoardNotFoundError, CalibrationError
 from .geometry import Array
 
@@ -95,28 +96,6 @@ def detect_all(
     return found, rejected
 
 
-def edge_width_px(image: Picture, pixels: Array, reach: int = 7) -> float:
-    """Median standard deviation of the edges around the given points, from contrast over steepest gradient.
-
-    An edge of contrast C blurred by s has a steepest gradient of C / (s sqrt(2 pi)); the central difference used here
-    widens it by a third of a pixel squared, which is taken off again.
-    """
-    widths = []
-    height, width = image.shape
-    for x, y in np.rint(pixels).astype(int):
-        if not (reach <= x < width - reach and reach <= y < height - reach):
-            continue
-        patch = image[y - reach : y + reach + 1, x - reach : x + reach + 1].astype(np.float32)
-        low, high = np.percentile(patch, [8, 92])
-        across = (patch[1:-1, 2:] - patch[1:-1, :-2]) / 2
-        down = (patch[2:, 1:-1] - patch[:-2, 1:-1]) / 2
-        steepest = np.percentile(np.hypot(across, down), 98)
-        if high - low > 10 and steepest > 0:
-            measured = (high - low) / (steepest * np.sqrt(2 * np.pi))
-            widths.append(np.sqrt(max(measured**2 - 1 / 3, 0.04)))
-    return float(np.median(widths)) if widths else float("inf")
-
-
 def _on_a_line(pixels: Array) -> bool:
     spread = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False)
     return bool(spread[1] < 0.02 * spread[0])
@@ -201,10 +180,11 @@ def _charuco(board: Charuco, image: Picture, name: str) -> tuple[npt.NDArray[np.
         raise BoardNotFoundError(
             f"{name}: markers of {board.text} but no corners between them are visible: come closer"
         )
-    gap = (board.square_m - board.marker_m) / 2 / board.square_m
+    gap_m = (board.square_m - board.marker_m) / 2
     points = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-    refined, settled = _refined(image, points, gap)
-    return np.asarray(found, dtype=np.int64).ravel()[settled], refined[settled]
+    numbers = np.asarray(found, dtype=np.int64).ravel()
+    refined, settled = refine(image, points, board.corners_m[numbers, :2], gap_m)
+    return numbers[settled], refined[settled]
 
 
 def _chessboard(board: Chessboard, image: Picture, name: str) -> tuple[npt.NDArray[np.int64], Array]:
@@ -230,7 +210,8 @@ def _chessboard(board: Chessboard, image: Picture, name: str) -> tuple[npt.NDArr
     across, down = grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]
     if across[0] * down[1] - across[1] * down[0] < 0:
         grid = grid[:, ::-1] if size[0] % 2 == 0 else grid[::-1]
-    refined, settled = _refined(image, grid.reshape(-1, 2), 0.4)
+    points = grid.reshape(-1, 2)
+    refined, settled = refine(image, points, board.corners_m[:, :2], 0.4 * board.square_m)
     return np.arange(size[0] * size[1])[settled], refined[settled]
 
 
@@ -249,9 +230,8 @@ def _april_grid(board: AprilGrid, image: Picture, name: str) -> tuple[npt.NDArra
     turn = _common_turn(board.tag_corners_m[ids], corners)
     corners = np.roll(corners, -turn, axis=1)
     numbers = (ids[:, None] * 4 + np.arange(4)).ravel()
-    refined, settled = _refined(
-        image, corners.reshape(-1, 2), min(board.gap, 0.1 * board.border_bits), spacing_of=corners
-    )
+    room_m = board.tag_m * min(board.gap, 0.1 * board.border_bits)
+    refined, settled = refine(image, corners.reshape(-1, 2), board.corners_m[numbers, :2], room_m)
     return numbers[settled], refined[settled]
 
 
@@ -269,35 +249,3 @@ def _common_turn(layout_m: Array, corners: Array) -> int:
         ahead = cv2.perspectiveTransform(layout_m.reshape(-1, 1, 2), fit).reshape(-1, 2)
         errors.append(float(np.median(np.linalg.norm(ahead - turned, axis=1))))
     return int(np.argmin(errors))
-
-
-def _refined(
-    image: Picture, pixels: Array, part: float, spacing_of: Array | None = None
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Corners moved to where the picture's gradients say, and which of them settled.
-
-    The window is `part` of the distance between corners. A corner settles when it stays near its start and a second
-    search from a slightly other place comes back to it: next to glare, an edge or another pattern it does not.
-    """
-    if len(pixels) == 0:
-        return pixels, np.zeros(0, dtype=np.bool_)
-    if spacing_of is not None:
-        sides = np.linalg.norm(spacing_of - np.roll(spacing_of, 1, axis=1), axis=2)
-        spacing = np.repeat(sides.min(axis=1), spacing_of.shape[1])
-    else:
-        distance = np.linalg.norm(pixels[:, None] - pixels[None], axis=2)
-        np.fill_diagonal(distance, np.inf)
-        spacing = distance.min(axis=1)
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-3)
-    result = pixels.copy()
-    again = pixels.copy()
-    windows = np.clip(np.floor(part * spacing - 1.3), 2, 8).astype(int)
-    for window in np.unique(windows):
-        chosen = windows == window
-        for values, shift in ((result, 0.0), (again, 0.6)):
-            start = np.ascontiguousarray(pixels[chosen] + shift, dtype=np.float32).reshape(-1, 1, 2)
-            moved = cv2.cornerSubPix(image, start, (int(window), int(window)), (-1, -1), stop)
-            values[chosen] = moved.reshape(-1, 2)
-    stayed = np.linalg.norm(result - pixels, axis=1) < np.maximum(0.8 * windows, 2.0)
-    room = part * spacing > 2.4  # a smaller window would see the next pattern too
-    return result, stayed & room & (np.linalg.norm(result - again, axis=1) < 0.15)

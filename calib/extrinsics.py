@@ -1,7 +1,7 @@
 """Several cameras that see one board at the same moments: where each stands relative to the first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .boards import Board
 from .detection import Detection
 from .errors import CalibrationError
 from .geometry import Array, cross_matrix, difference, inverse, moved, nearest_rotation, pose
-from .least_squares import Linearisation, inverse_information, solve
+from .least_squares import Linearisation, Solution, inverse_information, solve
 from .uncertainty import Camera
 
 LEAST_SHARED = 5
@@ -25,7 +25,7 @@ class Extrinsics:
     camera_from_reference: Array
     """[cameras, 4, 4], the first the identity"""
     covariance: Array
-    """Of each camera's small change (rad, m), [cameras, 6, 6]; zeros for the first"""
+    """Of each camera's small change (rad, m), lenses included, [cameras, 6, 6]; zeros for the first"""
     noise_px: dict[str, float]
     moments: int
 
@@ -134,6 +134,7 @@ def calibrate_extrinsics(
     solution = solve(problem, np.zeros(6 * len(names) - 6), boards)
     covariance = np.zeros((len(names), 6, 6))
     full = inverse_information(solution.shared_information)
+    lenses = _from_lenses(problem, solution)
     for place in range(1, len(names)):
         covariance[place] = full[6 * place - 6 : 6 * place, 6 * place - 6 : 6 * place]
     # residuals of the joint fit above the cameras' own noise mean that the rig moved or the clocks differ
@@ -144,7 +145,32 @@ def calibrate_extrinsics(
             f"the cameras' views of the board disagree ({np.sqrt(excess):.0f} times the corner noise): check that the "
             "pictures of one moment belong together and that board and cameras stood still"
         )
-    return Extrinsics(names, problem.places(solution.shared), covariance * max(excess, 1.0), noise, len(useful))
+    covariance *= max(excess, 1.0)
+    for place in range(1, len(names)):
+        covariance[place] += lenses[6 * place - 6 : 6 * place, 6 * place - 6 : 6 * place]
+    return Extrinsics(names, problem.places(solution.shared), covariance, noise, len(useful))
+
+
+def _from_lenses(problem: _RigProblem, solution: Solution) -> Array:
+    """Covariance of the places [6 (cameras - 1)] squared that the lenses' own uncertainties bring.
+
+    Each lens is moved by one standard deviation along each direction of its covariance, and the rig solved again: the
+    views of one rig share the lens's error, so no number of views averages it out.
+    """
+    places = problem.places(solution.shared)
+    total = np.zeros((len(solution.shared), len(solution.shared)))
+    for index, camera in enumerate(problem.cameras):
+        values, vectors = np.linalg.eigh(camera.covariance)
+        for value, direction in zip(values, vectors.T, strict=True):
+            if value <= 0.0:
+                continue
+            cameras = list(problem.cameras)
+            cameras[index] = replace(camera, parameters=camera.parameters + np.sqrt(value) * direction)
+            other = replace(problem, cameras=cameras)
+            moved_rig = solve(other, solution.shared, solution.poses, max_iterations=4, tolerance=1e-6, damping=1e-9)
+            change = difference(other.places(moved_rig.shared)[1:], places[1:]).ravel()
+            total += np.outer(change, change)
+    return total
 
 
 def _chain_start(names: tuple[str, ...], seen: Sequence[Mapping[str, Array]]) -> Array:

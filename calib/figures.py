@@ -85,8 +85,8 @@ def coverage(result: Intrinsics) -> Figure:
     axes.set_xlabel("distance of the board (mm)")
     axes.set_ylabel("tilt (degrees)")
     axes.set_ylim(0, max(50.0, float(np.degrees(tilt_rad(result.poses)).max()) + 5))
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
-    axes.set_title("Where the board was held", fontsize=10)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, fontsize=8)
+    axes.set_title("Where the board was held", fontsize=10, loc="left")
     return figure
 
 
@@ -95,7 +95,8 @@ def uncertainty(result: Intrinsics) -> Figure:
     figure, axes = _figure()
     width, height = result.camera.size_px
     values = result.uncertainty_px
-    top = max(result.limits.uncertainty_px, float(np.nanpercentile(values, 95)) * 1.2)
+    # scaled to the values, not to the limit: the map is for seeing where to add views
+    top = max(0.02, float(np.nanpercentile(values, 98)) * 1.1)
     drawn = axes.imshow(
         values, extent=(0, width, height, 0), cmap="viridis", vmin=0, vmax=top, interpolation="bilinear"
     )
@@ -107,7 +108,10 @@ def uncertainty(result: Intrinsics) -> Figure:
         axes.clabel(lines, fmt="%g px", fontsize=7)
     figure.colorbar(drawn, ax=axes, label="standard deviation (px)", shrink=0.8)
     _as_picture(axes, result.camera.size_px)
-    axes.set_title("How far a projected point can be trusted", fontsize=10)
+    axes.set_title(
+        f"How far a projected point can be trusted (at most {result.limits.uncertainty_px:g} px is allowed)",
+        fontsize=10,
+    )
     return figure
 
 

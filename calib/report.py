@@ -45,14 +45,14 @@ def intrinsics_page(
         _picture(
             figures.residuals(result),
             "The arrows should point anywhere, like noise. Arrows that agree with their neighbours mean a bent board "
-            "or "
-            "a lens that the model does not describe.",
+            "or a lens that the model does not describe.",
         ),
         _picture(figures.uncertainty(result), "What noise in the corners leaves open, after the best small rotation."),
         _picture(
             figures.halves(result),
-            "Every second view gave one lens, the others another. Their difference is the honest test: reprojection "
-            "errors cannot show it, because every view's pose is fitted along.",
+            "Half of the views gave one lens, the rest another: every second view against the others or the earlier "
+            "against the later ones, whichever agree less. Their difference is the honest test: reprojection errors "
+            "cannot show it, because every view's pose is fitted along.",
         ),
         _picture(figures.coverage(result), "Tilted views tell focal length from distance."),
         _picture(figures.view_errors(result), "One view far above the rest was moving, or its board was bent."),
@@ -67,7 +67,7 @@ def intrinsics_page(
     if hand_eye is not None:
         parts.append(hand_eye_section(hand_eye))
     if depth is not None:
-        parts.append(_depth(depth))
+        parts.append(depth_section(depth))
     return page(f"Calibration of camera {serial}", parts)
 
 
@@ -253,7 +253,8 @@ def hand_eye_section(result: HandEye) -> str:
     )
 
 
-def _depth(result: DepthCheck) -> str:
+def depth_section(result: DepthCheck) -> str:
+    """The depth part of the page."""
     rows = [
         ["scale", f"{result.scale:.4f} &plusmn; {result.scale_sigma:.4f}", "true distance = scale x measured + offset"],
         ["offset", f"{1e3 * result.offset_m:+.2f} &plusmn; {1e3 * result.offset_sigma_m:.2f} mm", ""],

@@ -1,7 +1,7 @@
 """Does the stated uncertainty of the intrinsics cover the truth at its rate?
 
     python -m experiments.calibration_intrinsics corners   # 200 calibrations per model, noise added to corners
-    python -m experiments.calibration_intrinsics pictures  # fewer, through rendered pictures and the detector
+    python -m experiments.calibration_intrinsics pictures  # the same through rendered pictures and the detector
     python -m experiments.calibration_intrinsics loose     # how often a lens that slips during the capture is noticed
 
 Every trial draws its own lens, poses, noise, number of views, and (every second one) a warped board; the whole pipeline
@@ -9,6 +9,9 @@ runs, with its rejections and its warp test, the lens model given. "Covered" is 
 within one stated standard deviation: 0.683 if the statement is right. `loose` takes the corners of `corners`, but after
 half of the views the lens slips: focal length by half a percent, centre by 1 px each way; `caught` is the part whose
 half solves are found not to agree. Writes experiments/results/calibration_intrinsics_*.json.
+
+What a stopped run has done is kept trial by trial in experiments/work/ and is not done again; models may run side by
+side, each by `--model`.
 """
 
 import argparse
@@ -23,9 +26,10 @@ import numpy as np
 from calib.boards import Charuco
 from calib.detection import Detection, detect_all
 from calib.errors import CalibrationError
+from calib.geometry import transform
 from calib.intrinsics import Intrinsics, Limits, calibrate
 from calib.lens import FISHEYE, LENS_MODELS, RATIONAL, LensModel
-from calib.render import Conditions, Renderer
+from calib.render import Conditions, Renderer, warped_corners_m
 from calib.simulate import board_poses, simulated_detections
 from calib.uncertainty import Camera, compare, pixel_grid, projection_covariance_px2, projection_difference_px
 from experiments.origin import origin
@@ -78,7 +82,7 @@ def loose_trial(lens: LensModel, seed: int) -> tuple[np.ndarray, list[Detection]
 
 
 def picture_trial(lens: LensModel, seed: int) -> tuple[np.ndarray, list[Detection], dict[str, float]]:
-    """Truth, detections in rendered pictures, and the root mean square error of the detector."""
+    """Truth, detections in rendered pictures, and how far the detector is off, by the median."""
     rng = np.random.default_rng(seed)
     truth = draw_lens(lens, rng)
     poses = board_poses(BOARD, lens, truth, SIZE, 20, rng, filling=(0.45, 0.95))
@@ -90,10 +94,15 @@ def picture_trial(lens: LensModel, seed: int) -> tuple[np.ndarray, list[Detectio
         gamma=rng.uniform(0.6, 1.0),
         warp_m=tuple(rng.normal(0, 0.0007, 2)) if seed % 2 else (0.0, 0.0),
     )
-    renderer = Renderer(BOARD, lens, truth, SIZE, rays_per_side=2, dots_per_m=4000.0)
+    renderer = Renderer(BOARD, lens, truth, SIZE)
     pictures = [(f"view {i:03d}", renderer.render(pose, conditions, rng)) for i, pose in enumerate(poses)]
     found = detect_all(BOARD, pictures)[0]
-    return truth, found, {"blur_px": conditions.blur_px, "read_noise": conditions.read_noise}
+    corners = warped_corners_m(BOARD, np.array(conditions.warp_m))
+    places = {
+        name: lens.project(truth, transform(pose, corners)) for (name, _), pose in zip(pictures, poses, strict=True)
+    }
+    off = np.concatenate([each.pixels - places[each.name][each.ids] for each in found])
+    return truth, found, {"noise_px": float(1.4826 * np.median(np.abs(off)))}
 
 
 def judge(result: Intrinsics, lens: LensModel, truth: np.ndarray) -> dict[str, object]:
@@ -145,6 +154,9 @@ def summary(lens: LensModel, trials: list[dict[str, object]]) -> dict[str, objec
         "halves_probability_below_0.001": round(float(np.mean(halves < 0.001)), 3),
         "warp_earned_flat": _part([bool(t["warp_earned"]) for t in trials if not t["bent"]]),
         "warp_earned_bent": _part([bool(t["warp_earned"]) for t in trials if t["bent"]]),
+        "corner_noise_estimated_over_true": round(
+            float(np.median([t["estimated_noise_px"] / t["noise_px"] for t in trials])), 3
+        ),
         "median_seconds": round(float(np.median([t["seconds"] for t in trials])), 2),
     }
 
@@ -160,51 +172,64 @@ def caught(trials: list[dict[str, object]]) -> dict[str, object]:
 
 
 LEVELS = {"corners": corner_trial, "pictures": picture_trial, "loose": loose_trial}
+GENEROUS = Limits(noise_px=2.0, uncertainty_px=1e3, agreement_probability=0.0)
+
+
+def run_trial(level: str, lens: LensModel, seed: int) -> dict[str, object]:
+    """One row: what came out, or `refused` with the sentence, or `no_room` where the drawn lens fits no 20 views."""
+    row: dict[str, object] = {"seed": seed, "bent": bool(seed % 2)}
+    try:
+        truth, found, about = LEVELS[level](lens, seed)
+    except ValueError:
+        return row | {"no_room": True}
+    started = time.perf_counter()
+    try:
+        result = calibrate(BOARD, found, models=[lens], limits=GENEROUS)
+    except CalibrationError as error:
+        return row | {"refused": str(error)}
+    seconds = time.perf_counter() - started
+    return row | judge(result, lens, truth) | about | {"seconds": seconds}
+
+
+def write_summary(
+    level: str, lens: LensModel, rows: list[dict[str, object]], about: dict[str, object], out: Path
+) -> None:
+    """Put one model's trials into the level's results file."""
+    path = out / f"calibration_intrinsics_{level}.json"
+    report: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    trials = [row for row in rows if "sigmas" in row]
+    summed = caught(trials) if level == "loose" else summary(lens, trials)
+    refused = [row["refused"] for row in rows if "refused" in row]
+    report |= {"level": level, lens.name: {**summed, "refused": refused, "origin": about}}
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def main() -> None:
     """Run the trials and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("level", choices=sorted(LEVELS))
-    parser.add_argument("--trials", type=int, default=None, help="per model; 200 for corners, 50 for the others")
+    parser.add_argument("--trials", type=int, default=200, help="per model")
     parser.add_argument("--model", choices=[lens.name for lens in LENS_MODELS], help="only this one; default all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--work", type=Path, default=Path(__file__).parent / "work", help="where a run is taken up again"
+    )
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    count = options.trials or (200 if options.level == "corners" else 50)
-    make = LEVELS[options.level]
-    path = options.out / f"calibration_intrinsics_{options.level}.json"
-    report: dict[str, object] = json.loads(path.read_text()) if options.model and path.exists() else {}
-    report["level"] = options.level
-    about_run = origin(vars(options))
-    generous = Limits(noise_px=2.0, uncertainty_px=1e3, agreement_probability=0.0)
+    about = origin(vars(options))
+    options.work.mkdir(parents=True, exist_ok=True)
     for lens in [each for each in LENS_MODELS if options.model in (None, each.name)]:
-        trials: list[dict[str, object]] = []
-        refused: list[str] = []
-        seed = 0
-        while len(trials) < count:
-            seed += 1
-            try:
-                truth, found, about = make(lens, seed)
-            except ValueError:
-                continue  # the drawn lens leaves no room for so many views
-            started = time.perf_counter()
-            try:
-                result = calibrate(BOARD, found, models=[lens], limits=generous)
-            except CalibrationError as error:
-                refused.append(str(error))
-                if len(refused) > count:
-                    break
-                continue
-            seconds = time.perf_counter() - started
-            trials.append({**judge(result, lens, truth), **about, "bent": bool(seed % 2), "seconds": seconds})
-            # hours of work must survive a stop: the file always says how many trials it holds
-            if len(trials) % (10 if options.level == "corners" else 2) == 0:
-                summed = summary(lens, trials) if options.level != "loose" else caught(trials)
-                report[lens.name] = {**summed, "refused": refused, "origin": about_run}
-                options.out.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(report, indent=1) + "\n")
-        print(lens.name, json.dumps(report.get(lens.name), indent=1), flush=True)
+        done = options.work / f"intrinsics_{options.level}_{lens.name}.jsonl"
+        rows = [json.loads(line) for line in done.read_text().splitlines()] if done.exists() else []
+        with done.open("a") as file:
+            while sum("no_room" not in row for row in rows) < options.trials:
+                rows.append({**run_trial(options.level, lens, len(rows) + 1), "commit": about["commit"]})
+                file.write(json.dumps(rows[-1]) + "\n")
+                file.flush()
+        commits = sorted({str(row["commit"]) for row in rows})
+        write_summary(options.level, lens, rows, {**about, "commits": commits}, options.out)
+        print(lens.name, "done", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ mkdir -p "$work"
 fosp data collect "$work/own" --bundle "$bundle" --seed 300000 --episodes 600
 fosp data collect "$work/scripted" --seed 500000 --episodes 500
 rm -rf "$work/bundles"
-fosp calibrate-filter "$bundle" --dataset "$work/own" --miss-rate 0.1 --out "$work/bundles"
+fosp calibrate-filter "$bundle" --dataset "$work/own" --miss-rate "${MISS_RATE:-0.05}" --out "$work/bundles"
 calibrated=$(ls -d "$work"/bundles/*)
 fosp data collect "$work/filtered" --bundle "$calibrated" --with-filter --seed 600000 --episodes 300
 

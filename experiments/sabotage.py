@@ -51,7 +51,7 @@ from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
 
 SCENARIO = "standard"
 LEARNT_SEED, PROBATION_SEED, MARGIN_SEED = 3_000_000, 4_000_000, 5_000_000
-ASIDE = (0.1, 0.2, 0.4)
+ASIDE = (0.02, 0.05, 0.1)
 """Shares of the action's range."""
 
 
@@ -151,8 +151,8 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
         finally:
             for store in stores:
                 store.close()
-        newest = [(info, own.read(info.id)) for info in finished(own)[-12:]]
-        evidence, expected = measure(path, running, held_out, newest)
+        newest = [(info, own.read(info.id)) for info in finished(own)[-20:]]
+        evidence, expected = measure(path, running, held_out, newest, history=finished(own)[-60:])
     verdict = judge(evidence)
     if verdict.admitted:
         process.versions.propose(load_bundle(path), expected)

@@ -1,9 +1,9 @@
 """What each part of the method is worth on SafeReach, offline: one part taken out at a time, everything else the same.
 
 All variants share one trained world model (its latents are computed once per training) and the settings of the shipped
-agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without the
-safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start
-goes on with those that are missing.
+agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without
+the safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start goes
+on with those that are missing.
 
     python -m experiments.safereach_ablations --world-model runs/train/world-model --critics runs/train/critics \
         --mixture data/mixture --careful data/careful --work runs/ablations --out OUT
@@ -86,7 +86,8 @@ def measure(run: Path, episodes: int, first_seed: int) -> dict[str, Any]:
     agent, header = load_agent(run, torch.device("cpu"))
     actor = AgentActor(agent, header["notes"]["cameras"], explore=False)
     found = [live(actor, "standard", first_seed + index)[1] for index in range(episodes)]
-    return {name: [float(str(item[name])) for item in found] for name in ("success", "cost", "return", "steps")}
+    figures = {name: [float(str(item[name])) for item in found] for name in ("cost", "return", "steps")}
+    return {"success": [bool(item["success"]) for item in found]} | figures
 
 
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for name in dict.fromkeys(cell["variant"] for cell in cells):
         own = [cell for cell in cells if cell["variant"] == name]
-        success = [value > 0 for cell in own for value in cell["success"]]
+        success = [value for cell in own for value in cell["success"]]
         violation = [value > 0 for cell in own for value in cell["cost"]]
         estimates: dict[str, Estimate] = {
             "success": wilson_interval(sum(success), len(success)),

@@ -1,8 +1,10 @@
 """Fine-tuning on SafeReach's unseen families: success and violations before, while learning, and after.
 
 Methods: `fosp` (expansion, offline data kept), `no-expansion` (the policy itself learns), `frozen` (nothing learns),
-and any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. Cells are
-(family, method, seed); each is written as soon as it is done, and a second start goes on with those that are missing.
+and any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. A robot that
+learns draws its actions; one that does not acts by the means, as it was shipped. Cells are (family, method, seed); each
+is written as soon as it is done, and a second start goes on with those that are missing. What cells share is done once:
+the latents of the offline data, and the evaluation before learning, which is of the same agent on the same layouts.
 
     python -m experiments.safereach_finetune --agent fosp=runs/train/nano-fosp-s0 \
         --agent safedreamer=runs/train/nano-safedreamer-s0 --dataset data/safereach \
@@ -31,6 +33,9 @@ from fosp_edge.files import write_atomically
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.checkpoint import load_agent
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
+from fosp_edge.learning.learner import Learner
+from fosp_edge.learning.own_experience import MixedSampler
+from fosp_edge.learning.samplers import Sampler
 from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count", "swapped-colours", "lighting")
@@ -66,26 +71,50 @@ def changes_of(method: str) -> dict[str, Any]:
     return {"expansion": False} if method == "no-expansion" else {}
 
 
-def run_cell(
-    agent: Agent, header: dict[str, Any], sources: list[CameraSelection], family: str, method: str, seed: int,
-    options: argparse.Namespace,
-) -> dict[str, Any]:  # fmt: skip
+class Shipped:
+    """An agent as it was learnt offline, with what all cells that start from it share."""
+
+    def __init__(self, run: Path, datasets: Sequence[Path], scope: str) -> None:
+        self.agent, self.header = load_agent(run, torch.device("cpu"))
+        self.cameras: list[str] = self.header["notes"]["cameras"]
+        self._sources = [CameraSelection(ExperienceStore(path), self.cameras) for path in datasets]
+        self._fixed = scope in ("heads", "behaviour")
+        self._recorded: Sampler | None = None
+        self._before: dict[str, dict[str, Any]] = {}
+
+    def before(self, family: str, episodes: int) -> dict[str, Any]:
+        """How it does on a family before it learns."""
+        if family not in self._before:
+            self._before[family] = evaluate(self.agent, self.cameras, family, episodes)
+        return self._before[family]
+
+    def sampler(self, learner: Learner) -> MixedSampler:
+        """Batches for a cell, the offline ones drawn by the cell's seed."""
+        made = fine_tuning_sampler(
+            learner, self._sources, Nothing(),
+            refresh_every=0, choose=lambda info: not is_held_out(info), recorded=self._recorded,
+        )  # fmt: skip
+        if self._fixed:  # the world model's latents are the same in every cell
+            self._recorded = made.offline
+        drawn = np.random.default_rng(learner.config.seed).bit_generator.state
+        made.offline.restore(made.offline.state() | {"random": drawn})
+        return made
+
+
+def run_cell(shipped: Shipped, family: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One robot's life: evaluate, live and learn episode by episode, evaluate again."""
-    cameras = header["notes"]["cameras"]
-    config: Config = fine_tuning_config(agent.config, scope=options.scope, seed=seed, **changes_of(method))
-    learner = begin_fine_tuning(agent, config, header["learner"])
-    before = evaluate(agent, cameras, family, options.evaluate)
+    cameras = shipped.cameras
+    config: Config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed, **changes_of(method))
+    learner = begin_fine_tuning(shipped.agent, config, shipped.header["learner"])
+    before = shipped.before(family, options.evaluate)
     learning = method != "frozen"
-    sampler = None
-    if learning:
-        sampler = fine_tuning_sampler(
-            learner, sources, Nothing(), refresh_every=0, choose=lambda info: not is_held_out(info)
-        )
-    actor = AgentActor(learner.agent if learning else agent, cameras, explore=True)
+    sampler = shipped.sampler(learner) if learning else None
+    actor = AgentActor(learner.agent if learning else shipped.agent, cameras, explore=learning)
     lived, update = [], 0
     for episode in range(options.episodes):
         steps, summary = live(actor, family, ONLINE_SEED + 1000 * seed + episode)
-        lived.append({key: summary[key] for key in ("return", "cost", "success", "steps", "online_share")})
+        numbers = {key: float(str(summary[key])) for key in ("return", "cost", "steps", "online_share")}
+        lived.append(numbers | {"success": bool(summary["success"])})
         if sampler is None:
             continue
         sampler.own.add(steps)
@@ -153,10 +182,10 @@ def main() -> None:
     parser.add_argument("--scope", default="heads")
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.png")
     options = parser.parse_args()
-    agents: dict[str, tuple[Agent, dict[str, Any]]] = {}
+    agents: dict[str, Shipped] = {}
     for item in options.agent:
         name, _, place = item.partition("=")
-        agents[name] = load_agent(Path(place), torch.device("cpu"))
+        agents[name] = Shipped(Path(place), options.dataset, options.scope)
     methods = options.methods or ["frozen", "no-expansion", *agents]
     unknown = [method for method in methods if method not in (*agents, "frozen", "no-expansion")]
     if "fosp" not in agents or unknown:
@@ -164,15 +193,13 @@ def main() -> None:
     file = options.out.with_suffix(".json")
     cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
     done = {(cell["family"], cell["method"], cell["seed"]) for cell in cells}
-    stores = [ExperienceStore(path) for path in options.dataset]
+    torch.set_num_threads(1)
     for seed in range(options.seeds):
         for family in options.families:
             for method in methods:
                 if (family, method, seed) in done:
                     continue
-                agent, header = agents.get(method, agents["fosp"])
-                sources = [CameraSelection(store, header["notes"]["cameras"]) for store in stores]
-                cells.append(run_cell(agent, header, sources, family, method, seed, options))
+                cells.append(run_cell(agents.get(method, agents["fosp"]), family, method, seed, options))
                 last = cells[-1]
                 print(
                     f"{family} {method} seed {seed}: cost while learning {last['cumulative_cost'][-1]:.0f}", flush=True

@@ -114,6 +114,7 @@ class UnattendedRobot:
                 reason=decision.reason, scores=scores, filter=self.controller.insight.judged,
                 bundle=self.controller.bundle_id,
             )  # fmt: skip
+            self.swapper.saw(decided)
             tell(decided, self.controller.insight)
             while self.swapper.step():
                 pass

@@ -1,10 +1,16 @@
-"""dreamerv3-torch's eager policy step: `python -m benchmarks.peers.dreamerv3_torch CHECKOUT`. Needs torch.
+"""dreamerv3-torch, from a checkout of it: its eager policy step, and its updates for `benchmarks.learner_step`.
 
-Encoder, recurrent step and actor, as its `Dreamer._policy` does them when it does not train; no critic, no candidates.
+    python -m benchmarks.peers.dreamerv3_torch CHECKOUT
+
+The step is encoder, recurrent step and actor, as its `Dreamer._policy` does them when it does not train; no critic, no
+candidates. The updates are its `_train`, of the world model and of the behaviour, as its own loop calls them.
 """
 
+import contextlib
+import io
 import sys
 import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +21,52 @@ import yaml
 from benchmarks.peers import serve
 
 
-def main() -> None:
-    checkout = Path(sys.argv[1]).resolve()
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
+def load(checkout: Path, channels: int, **size: Any) -> tuple[Any, Any]:
+    """Its world model and behaviour with its defaults, eager, on the CPU, for pictures of so many channels."""
     sys.path.insert(0, str(checkout))
     for name in ("torch.utils.tensorboard", "gym"):  # for its logs and its environments, which a step has no use for
         sys.modules.setdefault(name, types.SimpleNamespace(SummaryWriter=None, spaces=None))  # type: ignore[arg-type]
     import models  # type: ignore[import-not-found]
 
     defaults = yaml.safe_load((checkout / "configs.yaml").read_text())["defaults"]
-    size = {"dyn_stoch": 48, "dyn_discrete": 48, "num_actions": 3, "device": "cpu", "compile": False}
-    config = types.SimpleNamespace(**(defaults | size))
-    config.actor["lr"], config.opt_eps = float(config.actor["lr"]), float(config.opt_eps)
+    fixed = {"dyn_stoch": 48, "dyn_discrete": 48, "num_actions": 3, "device": "cpu", "compile": False}
+    config = types.SimpleNamespace(**(defaults | fixed | size))
     for part in (config.actor, config.critic, config.reward_head, config.cont_head, vars(config)):
         part.update({key: _number(value) for key, value in part.items()})
-    shape = types.SimpleNamespace(shape=(64, 64, 3))
-    space = types.SimpleNamespace(spaces={"image": shape})
-    world_model = models.WorldModel(space, None, 0, config)
-    behaviour = models.ImagBehavior(config, world_model)
+    space = types.SimpleNamespace(spaces={"image": types.SimpleNamespace(shape=(64, 64, channels))})
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells how many variables it has
+        world_model = models.WorldModel(space, None, 0, config)
+        return world_model, models.ImagBehavior(config, world_model)
+
+
+def updates(
+    checkout: Path, columns: dict[str, Any], arms: Sequence[str], **size: Any
+) -> dict[str, Callable[[], object]]:
+    """`peer-model`: the world model's update; `peer-full`: that, then the behaviour's, on `columns` [B, T, ...].
+
+    It sees no state vector and has no cost, so it does a little less than ours.
+    """
+    model, behaviour = load(checkout, columns["image"].shape[-1], num_actions=columns["action"].shape[-1], **size)
+    data = {name: columns[name] for name in ("image", "action", "is_first", "is_terminal")}
+    data["reward"] = columns["reward"][..., None]
+
+    def model_update() -> object:
+        return model._train(data)
+
+    def full_update() -> object:
+        start, _, _ = model._train(data)
+        return behaviour._train(
+            start, lambda _, state, __: model.heads["reward"](model.dynamics.get_feat(state)).mode()
+        )
+
+    known = {"peer-model": model_update, "peer-full": full_update}
+    return {arm: known[arm] for arm in arms}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    world_model, behaviour = load(Path(sys.argv[1]).resolve(), 3)
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     carried: list[Any] = [None, None]
 

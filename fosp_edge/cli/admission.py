@@ -4,6 +4,7 @@ The candidate's own critics are never asked how good it is: who poisons the rewa
 weighed by the running bundle's critics, in the running bundle's latent states.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +27,8 @@ from fosp_edge.cli.familiarity import alertness
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
-from fosp_edge.control.probation import DEFAULT_PROBATION_SETTINGS
-from fosp_edge.control.swap import contract_differences
-from fosp_edge.control.types import Float32Array, Observation
+from fosp_edge.control.swap import alarmed, contract_differences
+from fosp_edge.control.types import Float32Array, Observation, StepScores
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.schema import Steps
 from fosp_edge.learning.batch import Batch
@@ -158,17 +158,14 @@ def shadow_run(
     breathe: Callable[[], None] = lambda: None,
     history: Sequence[EpisodeInfo] = (),
 ) -> tuple[Shadow, dict[str, float]]:
-    """Both bundles decide over the same ticks, neither moves anything; also what probation may expect, the filter
-    tightened as it is then."""
+    """Both bundles decide over the same ticks, neither moves anything; also what probation may expect."""
     ours, theirs = Controller(candidate), Controller(running)
-    careful = Controller(candidate)
-    careful.tighten(DEFAULT_PROBATION_SETTINGS.tighten_ratio)
     ticks = stepped = running_stepped = 0
     change, running_change, surprise, running_surprise, apart = 0.0, 0.0, 0.0, 0.0, 0.0
     shares, surprises = list[float](), list[float]()
     for info, steps in newest:
         breathe()
-        for controller in (ours, theirs, careful):
+        for controller in (ours, theirs):
             controller.reset(info.header.seed)
         before = np.zeros(steps["action"].shape[1], np.float32)
         last = running_last = before
@@ -178,16 +175,15 @@ def shadow_run(
             try:
                 decided, scores = _decide(ours, observation, before)
                 running_decided, running_scores = _decide(theirs, observation, before)
-                _decide(careful, observation, before)
             except (NotFinite, ValueError) as error:
                 return Shadow(ticks, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, broken=str(error)), {}
             ticks += 1
             stepped += ours.insight.advice.intervened
             running_stepped += theirs.insight.advice.intervened
-            episode_stepped += careful.insight.advice.intervened
-            surprise += scores
-            episode_surprise += scores
-            running_surprise += running_scores
+            episode_stepped += alarmed(scores, candidate.manifest.filter, ours.insight.judged.gate)
+            surprise += scores.surprise
+            episode_surprise += scores.surprise
+            running_surprise += running_scores.surprise
             change += float(np.mean(np.abs(decided - last))) if row else 0.0
             running_change += float(np.mean(np.abs(running_decided - running_last))) if row else 0.0
             apart += float(np.mean(np.abs(decided - running_decided))) / 2.0
@@ -208,17 +204,26 @@ def shadow_run(
     expected = {
         "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),
         "failure": (sum(not info.summary.success for info in infos) + 1) / (len(infos) + 2),
-        "intervention_limit": min(1.0, float(np.quantile(shares, 0.9)) + 0.05),
-        "surprise_limit": 1.1 * float(np.quantile(surprises, 0.9)),
+        # Where it drives itself it comes into other states than those it was compared on.
+        "intervention_limit": min(1.0, _exceeded_by_a_tenth(shares) + 0.10),
+        "surprise_limit": 1.1 * _exceeded_by_a_tenth(surprises),
     }
     return shadow, expected
 
 
-def _decide(controller: Controller, observation: Observation, executed: Float32Array) -> tuple[Float32Array, float]:
-    """What a controller wants when the robot did `executed` before, and its surprise."""
+def _exceeded_by_a_tenth(values: Sequence[float]) -> float:
+    """What a further value exceeds with probability at most a tenth: the ceil(0.9 (n + 1))-th smallest of n, which of
+    twelve is the largest. The 90 % quantile of so few is exceeded twice as often."""
+    return sorted(values)[min(len(values), math.ceil(0.9 * (len(values) + 1))) - 1]
+
+
+def _decide(
+    controller: Controller, observation: Observation, executed: Float32Array
+) -> tuple[Float32Array, StepScores]:
+    """What a controller wants when the robot did `executed` before, and its scores."""
     controller.told(executed)
     decision, scores = controller.decide(observation)
-    return decision.nominal, scores.surprise
+    return decision.nominal, scores
 
 
 def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tuple[float, float]:

@@ -21,7 +21,15 @@ from calib.hand_eye import HandEye, calibrate_hand_eye
 from calib.intrinsics import Intrinsics, calibrate, middle_uncertainty_px
 from calib.lens import LENS_MODELS, lens_model
 from calib.printing import save_pdf
-from calib.report import compare_with_factory, hand_eye_section, intrinsics_page, page, save_page, summary_numbers
+from calib.report import (
+    compare_with_factory,
+    depth_section,
+    hand_eye_section,
+    intrinsics_page,
+    page,
+    save_page,
+    summary_numbers,
+)
 from calib.sources import images_in, read_depth_m, read_image, read_poses
 from calib.storage import CameraRecord, load, pose_as_lists, record_path, save
 from calib.urdf import load_chain
@@ -194,7 +202,14 @@ def hand_eye(
         bool, typer.Option("--fixed", help="The camera is fixed and watches a board on the gripper")
     ] = False,
 ) -> None:
-    """Where the camera sits on the gripper (or, with --fixed, beside the robot)."""
+    """Where the camera sits on the gripper (or, with --fixed, beside the robot).
+
+    Wants at least 8, better 15 to 20 pictures of a board that stands still (with --fixed: of a board on the gripper),
+    the gripper turned by 20 to 30 degrees about two of its axes, and a table with the robot's pose in each: columns
+    image,x_m,y_m,z_m,qx,qy,qz,qw, the gripper in the robot's base frame; or, with --urdf, image and a column per joint.
+
+    Example: fosp-edge calibrate hand-eye pictures poses.csv --serial 943222071836
+    """
     record = load(store, serial)
     chosen = board_from_text(board_text)
     table = read_poses(poses, load_chain(urdf, tip) if urdf is not None else None)
@@ -243,7 +258,12 @@ def extrinsics(
     board_text: BoardText = DEFAULT_BOARD,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Places of several cameras; pictures of one moment have the same file name in every folder."""
+    """Places of several cameras that see one board at the same moments, relative to the first of them.
+
+    Pictures of one moment have the same file name in every folder; every camera needs its intrinsics first.
+
+    Example: fosp-edge calibrate extrinsics 943222071836=left 943222071837=right
+    """
     chosen = board_from_text(board_text)
     records: dict[str, CameraRecord] = {}
     moments: dict[str, dict[str, Detection]] = {}
@@ -278,10 +298,17 @@ def depth(
     store: Store = DEFAULT_STORE,
     unit_mm: Annotated[float, typer.Option("--unit-mm", help="Millimetres per count of the depth pictures")] = 1.0,
 ) -> None:
-    """Depth scale, offset and plane flatness against the board."""
+    """Depth scale, offset and plane flatness against the board, from at least three views of it.
+
+    A scale more than 2 % off is refused: then the print or the camera is wrong. The report says what was found.
+
+    Example: fosp-edge calibrate depth pictures --serial 943222071836 --unit-mm 1
+    """
     record = load(store, serial)
     chosen = board_from_text(board_text)
-    found, _ = _detections(chosen, folder)
+    found, rejected = _detections(chosen, folder)
+    for each in rejected:
+        typer.echo(f"left out {each.name}: {each.reason}")
     depths = [read_depth_m(folder / f"{Path(each.name).stem}_depth.png", unit_mm / 1e3) for each in found]
     result = check_depth(chosen, found, depths, record.camera, _warp(record, chosen.text))
     section = {
@@ -293,6 +320,7 @@ def depth(
         "date": _now(),
     }
     save(store, replace(record, sections={**record.sections, "depth": section}))
+    save_page(store / f"{serial}.depth.html", page(f"Depth of camera {serial}", [depth_section(result)]))
     typer.echo(
         f"true distance = {result.scale:.4f} (+- {result.scale_sigma:.4f}) x measured {1e3 * result.offset_m:+.1f} mm; "
         f"planes are flat to {result.flatness_mm:.2f} mm"
@@ -317,6 +345,8 @@ def check(
     remember: Annotated[bool, typer.Option("--remember", help="Remember the scene of this picture")] = False,
 ) -> None:
     """Has the camera moved, or its focus? Exit status 0: no; 1: yes; 2: it cannot be told.
+
+    Against the scene that --remember kept when all was well, or against a board with --board.
 
     Example: fosp-edge calibrate check realsense:943222071836 --serial 943222071836
     """

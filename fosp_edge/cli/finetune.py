@@ -1,16 +1,16 @@
 """`fosp-edge finetune`: going on from an agent with the robot's own experience, offline data kept in every batch."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, run_with_progress
+from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, reading, train_in_folder
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -43,11 +43,11 @@ def finetune(
     """
     require("learning")
     import torch
-    from torch.utils.tensorboard import SummaryWriter
 
     from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
-    from fosp_edge.learning.trainer import Trainer
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("fine-tuning runs in one process; start it without torchrun")
     console = Console()
     if threads:
         torch.set_num_threads(threads)
@@ -64,32 +64,21 @@ def finetune(
         if different := offline[0].header.differences(source.header):
             raise ValueError(f"{own} and {dataset[0]} were recorded differently: {'; '.join(different)}")
         learner = begin_fine_tuning(agent.to(torch_device), config, scalars)
-        with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
-            task = progress.add_task("", total=None)
+        with reading(console) as progress:
             sampler = fine_tuning_sampler(
                 learner, offline, source,
                 choose=lambda info: not is_held_out(info),
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=progress,
             )  # fmt: skip
             sampler.own.refresh()
-        folder.mkdir(parents=True, exist_ok=True)
-        writer = SummaryWriter(str(folder))
-        opened.callback(writer.close)
         notes = provenance(
             start=name, dataset=[describe_data(store) for store in stores], own=describe_data(lived), cameras=cameras
         )
-        trainer = Trainer(learner, sampler, folder, notes=notes, writer=writer)
-        done = trainer.resume()
-        console.print(
-            f"{folder}: going on from {name}, {'with' if config.expansion else 'without'} policy expansion, scope "
+        about = (
+            f"going on from {name}, {'with' if config.expansion else 'without'} policy expansion, scope "
             f"{config.scope}; {sampler.own.episodes} own episodes ({sampler.own.rows} rows)"
-            + (f", from update {done}" if done else "")
         )
-        run_with_progress(console, trainer, config.updates)
-    state = "stopped at" if trainer.update < config.updates else "finished after"
-    console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
-    if trainer.update < config.updates:
-        raise typer.Exit(130)
+        train_in_folder(console, learner, sampler, folder, notes, about)
 
 
 def _starting_point(path: Path) -> tuple[Any, list[str], dict[str, Any] | None, str]:

@@ -34,7 +34,7 @@ SOURCE = "bundle"
 OWN_HELD_OUT_EVERY = 4
 """One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
 gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
-_NEWEST, _HISTORY = 12, 60
+_NEWEST, _HISTORY = 20, 60
 """Own episodes of the shadow run, and those that say what may be expected of an episode."""
 _VIOLATIONS = 100
 """Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.training import chosen_device, describe_data, illustrator, parsed_options, run_with_progress
+from fosp_edge.cli.training import chosen_device, describe_data, illustrator, parsed_options, reading, train_in_folder
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -54,23 +53,24 @@ def train(
 
     Example: fosp-edge train --dataset data/safereach --preset nano
     Watch:   tensorboard --logdir runs/train
+    Several: torchrun --nproc-per-node 4 -m fosp_edge.cli train --dataset data/safereach --preset small
     """
     require("learning")
     import torch
-    from torch.utils.tensorboard import SummaryWriter
 
     from fosp_edge.agent.config import make_config
     from fosp_edge.experience.sampler import SequenceSampler
+    from fosp_edge.learning import parallel
     from fosp_edge.learning.checkpoint import load_agent
     from fosp_edge.learning.latents import LatentSampler
     from fosp_edge.learning.learner import make_learner
-    from fosp_edge.learning.trainer import Trainer
 
-    console = Console()
     if threads:
         torch.set_num_threads(threads)
-    torch_device = chosen_device(device)
+    torch_device = parallel.join(chosen_device(device))
+    console = Console(quiet=parallel.rank() > 0)
     with ExitStack() as opened:
+        opened.callback(parallel.leave)
         stores = [opened.enter_context(ExperienceStore(path)) for path in dataset]
         recordings = [store.header for store in stores]
         if recordings[0] is None:
@@ -99,53 +99,41 @@ def train(
             changes |= {"critics_until": 0} if critics else {}
         config = make_config(preset, method, **(changes | ({"updates": updates} if updates else {})))
         folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-
         learner = make_learner(config, torch_device)
         sampler: LatentSampler | SequenceSampler
         validation = None
-        with Progress(TextColumn("reading experience"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
-            task = progress.add_task("", total=None)
-            shared: dict[str, Any] = {
-                "choose": lambda info: not is_held_out(info),
-                "progress": lambda done, total: progress.update(task, completed=done, total=total),
-            }
+        with reading(console) as progress:
+            shared: dict[str, Any] = {"choose": lambda info: not is_held_out(info), "progress": progress}
+            draws = parallel.own_seed(seed)
             if source is not None:
                 learner.agent.world_model.load_state_dict(source.world_model.state_dict())
                 if critics:
                     learner.agent.critics.load_state_dict(source.critics.state_dict())
                     learner.agent.slow_critics.load_state_dict(source.slow_critics.state_dict())
-                sampler = LatentSampler(sources, source, config.batch_size, config.batch_length, seed, **shared)
+                sampler = LatentSampler(sources, source, config.batch_size, config.batch_length, draws, **shared)
             else:
                 sampler = SequenceSampler(
-                    sources, config.batch_size, config.batch_length, seed,
+                    sources, config.batch_size, config.batch_length, draws,
                     memory_limit_bytes=int(memory_gib * 2**30), **shared,
                 )  # fmt: skip
                 mean, deviation = sampler.statistics("state")
                 learner.agent.world_model.encoder.set_statistics(torch.from_numpy(mean), torch.from_numpy(deviation))
                 validation = SequenceSampler(sources, 8, config.batch_length, seed + 1, choose=is_held_out)
-        writer = SummaryWriter(str(folder))
-        opened.callback(writer.close)
-        trainer = Trainer(
-            learner, sampler, folder,
-            notes=provenance(
-                dataset=[describe_data(store) for store in stores], preset=preset, method=method, cameras=cameras
-            ),
-            writer=writer, validation=validation,
-            illustrate=illustrator(learner, validation, writer, recording) if validation is not None else None,
-        )  # fmt: skip
-        done = trainer.resume()
-        console.print(
-            f"{folder}: {preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters "
-            f"on {torch_device}, {sampler.episodes} episodes "
-            f"({sampler.rows} rows, {sampler.memory_bytes / 2**30:.1f} GiB)"
-            + (f", going on from update {done}" if done else "")
+        parallel.share_weights(learner.agent)
+        together = f", {parallel.count()} processes" if parallel.count() > 1 else ""
+        about = (
+            f"{preset} {method}, {sum(p.numel() for p in learner.agent.parameters()) / 1e6:.1f} M parameters on "
+            f"{torch_device}{together}, {sampler.episodes} episodes ({sampler.rows} rows, "
+            f"{sampler.memory_bytes / 2**30:.1f} GiB)"
         )
-        run_with_progress(console, trainer, config.updates)
-    state = "stopped at" if trainer.update < config.updates else "finished after"
-    console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
-    if trainer.update < config.updates:
-        raise typer.Exit(130)
+        notes = provenance(
+            dataset=[describe_data(store) for store in stores], preset=preset, method=method, cameras=cameras
+        )
+        train_in_folder(
+            console, learner, sampler, folder, notes, about,
+            validation=validation,
+            illustrate=lambda writer: illustrator(learner, validation, writer, recording) if validation else None,
+        )  # fmt: skip
 
 
 def _shape(config: Any) -> dict[str, Any]:

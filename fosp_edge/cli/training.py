@@ -2,11 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -14,7 +16,72 @@ from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.store import ExperienceStore
 
 if TYPE_CHECKING:
+    from fosp_edge.learning.learner import Learner
+    from fosp_edge.learning.samplers import Sampler
     from fosp_edge.learning.trainer import Trainer
+
+Illustrators = Callable[[Any], Callable[[int], None] | None]
+"""Given the TensorBoard writer, what draws pictures into it."""
+
+
+@contextmanager
+def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for reading experience; yields what is told how many episodes are done, and how many there are."""
+    columns = (TextColumn("reading experience"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def train_in_folder(
+    console: Console,
+    learner: "Learner",
+    sampler: "Sampler",
+    folder: Path,
+    notes: Mapping[str, Any],
+    about: str,
+    *,
+    validation: "Sampler | None" = None,
+    illustrate: Illustrators = lambda _: None,
+) -> None:
+    """Go on from the run folder's checkpoint or begin, to the end of the configured updates.
+
+    Args:
+        console: where progress is shown.
+        learner: what learns.
+        sampler: where batches come from.
+        folder: gets checkpoint.safetensors, metrics.jsonl and TensorBoard events.
+        notes: provenance, kept in the checkpoint.
+        about: one line that says what is trained from what.
+        validation: batches of held-out episodes.
+        illustrate: makes what draws pictures.
+
+    Raises:
+        typer.Exit: with 130, stopped before the end; a checkpoint was written.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    from fosp_edge.learning import parallel
+    from fosp_edge.learning.trainer import Trainer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = SummaryWriter(str(folder)) if parallel.rank() == 0 else None
+    try:
+        trainer = Trainer(
+            learner, sampler, folder,
+            notes=notes, writer=writer, validation=validation, illustrate=illustrate(writer) if writer else None,
+        )  # fmt: skip
+        done = trainer.resume()
+        console.print(f"{folder}: {about}" + (f", going on from update {done}" if done else ""))
+        updates = learner.config.updates
+        run_with_progress(console, trainer, updates)
+    finally:
+        if writer is not None:
+            writer.close()
+    state = "stopped at" if trainer.update < updates else "finished after"
+    console.print(f"{state} update {trainer.update}; checkpoint in {folder}. Next: fosp-edge export {folder}")
+    if trainer.update < updates:
+        raise typer.Exit(130)
 
 
 def run_with_progress(console: Console, trainer: "Trainer", updates: int) -> None:

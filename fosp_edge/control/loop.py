@@ -39,6 +39,9 @@ class Relay(Protocol):
     def between_ticks(self, present: Controller) -> Controller:
         """The controller of the coming tick."""
 
+    def saw(self, record: TickRecord) -> None:
+        """A command went out; its reward is not known yet."""
+
 
 _FILTER_TO_MACHINE = {
     Reason.POLICY: Reason.FEASIBLE_AGAIN,
@@ -352,6 +355,8 @@ class ControlLoop:
             bundle=self.controller.bundle_id,
         )
         self._pending = _Pending(record, insight)
+        if self.relay is not None:
+            self.relay.saw(record)
 
     def _follow(self, reason: Reason) -> None:
         """Let the state follow the filter: recovering while no candidate is feasible, running again afterwards."""

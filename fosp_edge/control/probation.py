@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_OUTCOMES = ("violation", "failure")
 MONITORS = ("violation", "failure", "intervention", "surprise", "latency")
 
 
@@ -21,6 +22,9 @@ class ProbationSettings:
     """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier."""
     worse_by: float = 0.2
     """p1 = p0 + this. A smaller difference takes more episodes to see than a probation can last."""
+    outcome_worse_by: float = 0.1
+    """The same for violations and failures, which cost more than an update that is lost: with 0.2, two bundles in a row
+    passed that each did a little worse (experiments/learn_unattended.py)."""
     wrong_return: float = 0.02
     """Chance, per monitor, that a bundle as good as expected is taken back: that costs an update, no more."""
     wrong_pass: float = 0.05
@@ -47,7 +51,7 @@ class Expected:
     failure: float = 0.5
     """Share of episodes that do not succeed."""
     intervention_limit: float = 1.0
-    """Share of an episode's ticks with an intervention, not exceeded in nine of ten episodes."""
+    """Share of an episode's ticks in which its own filter objects, not exceeded in nine of ten episodes."""
     surprise_limit: float = math.inf
     """Mean surprise of an episode (nats), not exceeded in nine of ten episodes."""
 
@@ -66,6 +70,7 @@ class EpisodeFigures:
     violated: bool
     failed: bool
     intervention_share: float
+    """Share of ticks in which the bundle's own filter, not tightened, objects to its policy's choice."""
     mean_surprise: float
     slow_share: float
     """Share of ticks whose latency was above the budget."""
@@ -119,8 +124,9 @@ class Probation:
         for name, rate in rates.items():
             p0 = max(rate, 0.02)
             # Where nearly every episode is expected to fail, none can be worse by the margin: there is nothing to test.
-            if p0 + settings.worse_by <= 0.99:
-                self._tests[name] = Sprt(p0, p0 + settings.worse_by, settings.wrong_return, settings.wrong_pass)
+            p1 = p0 + (settings.outcome_worse_by if name in _OUTCOMES else settings.worse_by)
+            if p1 <= 0.99:
+                self._tests[name] = Sprt(p0, p1, settings.wrong_return, settings.wrong_pass)
         self.episodes = 0
 
     def add(self, figures: EpisodeFigures) -> Outcome | None:
@@ -158,7 +164,7 @@ class Probation:
         what = {
             "violation": "were in violation",
             "failure": "failed",
-            "intervention": f"had interventions in more than {self.expected.intervention_limit:.0%} of their ticks",
+            "intervention": f"had the filter object in more than {self.expected.intervention_limit:.0%} of their ticks",
             "surprise": f"surprised the world model by more than {self.expected.surprise_limit:.1f} nats on average",
             "latency": f"were slow in more than {self.settings.slow_ticks:.0%} of their ticks",
         }[name]

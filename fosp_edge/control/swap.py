@@ -5,7 +5,7 @@ and lets it follow what the robot sees: the last frames are encoded again with t
 recurrent state means nothing to it. The control thread asks once per tick, and only takes what is ready:
 
     background:  wanted? -> verify -> open -> warm up -> follow ... follow -> (taken) -> write it down
-    control:                                              safe moment? take over, encode the one or two missing frames
+    control:                                              safe moment? take over, encode what may be missing
 
 Safe means that the policy's own choice lies well inside the feasible set and the robot moves slowly; between two
 episodes it stands still, which is safer yet. A bundle that is taken back does not wait for that.
@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from fosp_edge.bundle.contract import check_contract
 from fosp_edge.bundle.folder import Bundle
-from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.manifest import BundleError, FilterThresholds, Manifest
 from fosp_edge.bundle.versions import State, Versions
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.inference import NotFinite
@@ -35,12 +35,13 @@ from fosp_edge.control.probation import (
     Probation,
     ProbationSettings,
 )
-from fosp_edge.control.types import Float32Array, Observation, Reason, TickRecord
+from fosp_edge.control.types import Float32Array, Observation, Reason, StepScores, TickRecord
 
 FRAMES_KEPT = 64
 """A recurrent state forgets: after so many frames, three seconds at 20 Hz, it is that of the whole episode."""
-_LARGEST_LAG = 2
-"""Frames that the control thread encodes itself when it takes over: one tick's work each."""
+_LARGEST_LAG = 1
+"""Frames that the control thread encodes itself when it takes over, one tick's work each. Mostly there are none: the
+background has the rest of the period for the newest."""
 _WARM_UP_STEPS = 5
 _POLL_S = 0.25
 
@@ -202,16 +203,22 @@ class Swapper:
         finally:
             self._lock.release()
 
+    def saw(self, record: TickRecord) -> None:
+        """A command went out: what led to it, at once, so that whoever follows has the rest of the period for it."""
+        if self._episode is None:
+            self._episode = _Episode(self._seed)
+        self._episode.add(record)
+        if self._ready is not None:
+            self._wake.set()
+
     def record(self, record: TickRecord, insight: Insight | None) -> None:
         """See one completed tick (see `fosp_edge.control.loop.Observer`)."""
         if insight is None or record.scores is None:
             self._end_episode(record)
             return
-        if self._episode is None:
-            self._episode = _Episode(self._seed)
-        self._episode.add(record)
-        self._figures.add(record, insight, self.probation_settings.latency_share / self._manifest.rate_hz)
         thresholds = self._manifest.filter
+        budget_s = self.probation_settings.latency_share / self._manifest.rate_hz
+        self._figures.add(record, alarmed(record.scores, thresholds, insight.judged.gate), budget_s)
         self._calm = (
             record.reason is Reason.POLICY
             and float(record.scores.reachability[0]) <= self.settings.margin_ratio * thresholds.feasible_reachability
@@ -419,6 +426,15 @@ def contract_differences(manifest: Manifest, running: Manifest) -> list[str]:
     )
 
 
+def alarmed(scores: StepScores, thresholds: FilterThresholds, gate: Sequence[float]) -> bool:
+    """Whether a bundle's filter, with its own threshold and without a memory, or its gate objects to a policy's choice.
+
+    What probation weighs. The filter as tightened for the probation steps in more often by design, and what it then
+    does lets one intervention follow another: neither is the bundle's fault.
+    """
+    return float(scores.reachability[0]) > thresholds.feasible_reachability or any(value > 1.0 for value in gate)
+
+
 @dataclass
 class _Figures:
     """Sums over one episode."""
@@ -429,11 +445,11 @@ class _Figures:
     surprise: float = 0.0
     slow: int = 0
 
-    def add(self, record: TickRecord, insight: Insight, budget_s: float) -> None:
+    def add(self, record: TickRecord, alarm: bool, budget_s: float) -> None:
         assert record.scores is not None
         self.ticks += 1
         self.cost += record.cost
-        self.interventions += insight.advice.intervened
+        self.interventions += alarm
         self.surprise += record.scores.surprise
         self.slow += record.latency_s > budget_s
 

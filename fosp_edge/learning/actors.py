@@ -8,6 +8,7 @@ from torch import Tensor
 from fosp_edge.agent.agent import Agent, log_density
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.rssm import Latent
+from fosp_edge.learning import parallel
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
 from fosp_edge.learning.objectives import PercentileRange, imitation_weight, masked_mean
@@ -36,7 +37,7 @@ def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metr
     weight = torch.ones_like(mask)
     if config.advantage_weighting:
         weight = _imitation_weights(agent, here, action, scales, metrics)
-    weight = weight / masked_mean(weight, mask).clamp(min=1e-3)
+    weight = weight / parallel.mean(masked_mean(weight, mask)).clamp(min=1e-3)
     imitation = -masked_mean(weight * log_density(mean, deviation, action), mask)
     entropy = masked_mean((torch.log(deviation) + _HALF_LOG_TWO_PI_E).sum(-1), mask)
     metrics["policy/imitation"] = float(imitation.detach())

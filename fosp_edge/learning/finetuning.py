@@ -22,6 +22,7 @@ from fosp_edge.experience.source import EpisodeSource
 from fosp_edge.learning.latents import LatentSampler, encoder_of
 from fosp_edge.learning.learner import Learner
 from fosp_edge.learning.own_experience import MixedSampler, OwnExperience, shares
+from fosp_edge.learning.samplers import Sampler
 
 
 def fine_tuning_config(base: Config, **changes: Any) -> Config:
@@ -58,6 +59,7 @@ def fine_tuning_sampler(
     progress: Callable[[int, int], None] | None = None,
     refresh_every: int = 50,
     memory_limit_bytes: int = 4 << 30,
+    recorded: Sampler | None = None,
 ) -> MixedSampler:
     """Batches of offline data and own experience in the configured shares.
 
@@ -72,6 +74,8 @@ def fine_tuning_sampler(
         progress: told how far reading the offline data has come.
         refresh_every: batches between two looks for new episodes.
         memory_limit_bytes: three quarters for the offline data, a quarter for own experience.
+        recorded: what draws the offline half, if it is there already (`MixedSampler.offline` of an earlier fine-tuning
+            from the same agent with the same shares); `offline` is not read then.
 
     Raises:
         StoreError: no offline episodes, damaged data, or more than the memory bound.
@@ -89,7 +93,8 @@ def fine_tuning_sampler(
         encode=encoder_of(learner.agent, seed + 1) if fixed else None,
         memory_limit_bytes=memory_limit_bytes - bound,
     )  # fmt: skip
-    recorded: LatentSampler | SequenceSampler
+    if recorded is not None:
+        return MixedSampler(recorded, lived, refresh_every=refresh_every)
     if fixed:
         recorded = LatentSampler(
             offline, learner.agent, ours, length, seed, choose=choose or (lambda _: True), progress=told

@@ -13,6 +13,7 @@ from fosp_edge.agent.agent import Agent, WorldModel
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import categorical_kl, two_hot_loss
 from fosp_edge.agent.rssm import Latent
+from fosp_edge.learning import parallel
 from fosp_edge.learning.actors import regression, through_imagination
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.critics import imagined_losses, in_sample_losses, reachability_loss
@@ -63,7 +64,7 @@ class Learner:
         }
         self.multiplier = Multiplier(config.multiplier_start, config.penalty_start)
         self.scales = {"reward": PercentileRange(), "cost": PercentileRange()}
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.generator = torch.Generator(self.device).manual_seed(parallel.own_seed(config.seed))
 
     def update(self, batch: Batch, number: int) -> Metrics:
         """Learn from one batch; returns what happened, as plain numbers.
@@ -88,7 +89,7 @@ class Learner:
             if self.config.critics_until is None or number < self.config.critics_until:
                 metrics |= self._update_critics(batch, latents)
             metrics |= self._update_policy(batch, latents)
-        return metrics
+        return parallel.average(metrics, self.device)
 
     # -- world model ---------------------------------------------------------------------------------------------
 
@@ -203,7 +204,7 @@ class Learner:
             objective = through_imagination(agent, trajectory, self.scales, metrics)
         loss = objective.loss
         if objective.constraint is not None:
-            state, constraint = self.multiplier, objective.constraint
+            state, constraint = self.multiplier, parallel.shared_value(objective.constraint)
             loss = loss + augmented_lagrangian(constraint, state.value, state.penalty)
             state.value, state.penalty = next_multiplier(
                 float(constraint.detach()), state.value, state.penalty, config.penalty_growth
@@ -216,14 +217,16 @@ class Learner:
     # -- optimisation --------------------------------------------------------------------------------------------
 
     def _apply(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float) -> float:
-        if not torch.isfinite(loss):
-            raise NotFiniteLossError(f"the {name} loss is {float(loss.detach())}")
+        value = float(parallel.mean(loss.detach()))  # what one process raises all must raise, or the rest wait for ever
+        if not math.isfinite(value):
+            raise NotFiniteLossError(f"the {name} loss is {value}")
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         parameters = list(parameters)
         # backward() lays gradients out like their parameters; autograd.grad() does not, and the fused optimiser would
         # then apply those of channels-last convolutions to the wrong weights without a word.
         torch.autograd.backward(loss, inputs=parameters)
+        parallel.average_gradients(parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
         if not math.isfinite(norm):  # clipping has turned the gradient into NaN; one step would spoil every weight
             raise NotFiniteLossError(f"the {name} gradient's norm is {norm}")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fosp_edge.learning import parallel
+
 
 def lambda_return(reward: Tensor, value: Tensor, discount: Tensor, trace: float) -> Tensor:
     """TD(lambda) returns of a trajectory (Sutton and Barto 2018, section 12.1).
@@ -74,12 +76,16 @@ class PercentileRange:
 
     def update(self, x: Tensor) -> float:
         """Take in a batch, return the present scale (never below 1e-3)."""
-        low, high = torch.quantile(x.detach().flatten().float(), torch.tensor([0.05, 0.95], device=x.device))
+        values = parallel.gathered(x).float()
+        low, high = torch.quantile(values, torch.tensor([0.05, 0.95], device=x.device))
         spread = float(high - low)
         self.value = spread if self.value == 0.0 else (1.0 - self._rate) * self.value + self._rate * spread
         return max(self.value, 1e-3)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` over where `mask` is one, or weighted by it; zero where there is nothing."""
-    return (values * mask).sum() / mask.sum().clamp(min=1.0)
+    """Mean of `values` over where `mask` is one, or weighted by it; zero where there is nothing.
+
+    With several processes this is one's share of the mean over the rows of all: their average is that mean.
+    """
+    return (values * mask).sum() / (parallel.count() * parallel.mean(mask.sum())).clamp(min=1.0) * parallel.count()

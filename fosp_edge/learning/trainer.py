@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import torch
 
+from fosp_edge.learning import parallel
 from fosp_edge.learning.batch import Batch
-from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, resume, save_checkpoint
+from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, CheckpointError, resume, save_checkpoint
 from fosp_edge.learning.divergence import DivergenceGuard
 from fosp_edge.learning.learner import Learner, Metrics, NotFiniteLossError
 from fosp_edge.learning.metrics import METRICS_FILE, forget_after
@@ -80,9 +81,27 @@ class Trainer:
         if self._path.exists():
             progress = resume(self._path, self._learner)["progress"]
             self.update, self._seconds = int(progress["update"]), float(progress["seconds"])
-            self._sampler.restore(progress["sampler"])
-            forget_after(self._folder / METRICS_FILE, self.update)
+            self._take_up(progress)
+            if parallel.rank() == 0:
+                forget_after(self._folder / METRICS_FILE, self.update)
+        if len(found := set(map(str, parallel.told_by_all({"update": self.update}, self._learner.device)))) > 1:
+            raise CheckpointError(f"the processes found different checkpoints in {self._folder}: {', '.join(found)}")
         return self.update
+
+    def _take_up(self, progress: Mapping[str, Any]) -> None:
+        """Go on with this process's own random draws."""
+        others = progress.get("others", [])
+        if len(others) + 1 != parallel.count():
+            raise CheckpointError(
+                f"{self._path} was written by {len(others) + 1} processes, here are {parallel.count()}; "
+                "go on with as many as before"
+            )
+        if parallel.rank() == 0:
+            self._sampler.restore(progress["sampler"])
+            return
+        own = others[parallel.rank() - 1]
+        self._sampler.restore(own["sampler"])
+        self._learner.generator.set_state(torch.frombuffer(bytearray.fromhex(own["generator"]), dtype=torch.uint8))
 
     def step(self) -> Metrics:
         """One update, for callers with a loop of their own; nothing is logged or saved. Raises as `run`."""
@@ -121,7 +140,7 @@ class Trainer:
         updates, averages = self._learner.config.updates, _Averages()
         saved_at = logged_at = time.monotonic()
         logged_update = self.update
-        while self.update < updates and not stop.is_set():
+        while self.update < updates and not parallel.any_of(stop.is_set(), self._learner.device):
             if before_update is not None:
                 before_update()
             averages.add(self.step())
@@ -129,12 +148,13 @@ class Trainer:
                 continue
             now = time.monotonic()
             metrics = averages.take() | _told_by(self._sampler)
-            if self.update % self._schedule.validate_every == 0:
+            if self.update % self._schedule.validate_every == 0 and parallel.rank() == 0:
                 if self._validation is not None:
                     metrics |= self._validate(self._validation)
                 if self._illustrate is not None:
                     self._illustrate(self.update)
-            saved = now - saved_at > self._schedule.checkpoint_every_s and self.calm
+            due = now - saved_at > self._schedule.checkpoint_every_s and self.calm
+            saved = parallel.any_of(due, self._learner.device)
             if saved:
                 self.save()
                 saved_at = now
@@ -150,11 +170,19 @@ class Trainer:
         return self._guard.calm
 
     def save(self) -> None:
-        """Write a checkpoint from which `resume` goes on."""
-        progress = {"update": self.update, "seconds": self._seconds, "sampler": self._sampler.state()}
+        """Write a checkpoint from which `resume` goes on. Of several processes the first writes, for all."""
+        generator = bytes(self._learner.generator.get_state().tolist()).hex() if parallel.rank() else ""
+        drawn = {"sampler": self._sampler.state(), "generator": generator}
+        first, *others = parallel.told_by_all(drawn, self._learner.device)
+        if parallel.rank():
+            return
+        progress = {"update": self.update, "seconds": self._seconds, "sampler": first["sampler"]}
+        progress |= {"others": others} if others else {}
         save_checkpoint(self._path, self._learner, progress, self._notes)
 
     def _log(self, metrics: Metrics) -> None:
+        if parallel.rank():
+            return
         if self._writer is not None:
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, self.update)

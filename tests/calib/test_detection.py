@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from calib.boards import AprilGrid, Board, Charuco, Chessboard
-from calib.detection import detect, edge_width_px
+from calib.corner_refinement import edge_width_px
+from calib.detection import detect
 from calib.errors import BoardNotFoundError, CalibrationError
 from calib.geometry import pose_from_vectors, transform
 from calib.lens import PINHOLE

@@ -1,5 +1,7 @@
 """Hand-eye, extrinsics, depth and kinematics against simulated truth, and motions that cannot work."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -131,6 +133,19 @@ def test_extrinsics(board: Charuco, camera: Camera) -> None:
         assert error @ np.linalg.solve(found.covariance[index], error) < 22.5
         assert np.linalg.norm(error[3:]) < 0.002
         assert 0 < found.sigma_mm(index) < 1
+    # lenses that are off by as much as their calibration allows: the statement covers that, or it would be no statement
+    rng = np.random.default_rng(4)
+    off = {
+        name: replace(camera, parameters=camera.parameters + np.linalg.cholesky(SPREAD) @ rng.normal(size=9))
+        for name in "ab"
+    }
+    stated = calibrate_extrinsics(board, off, moments)
+    exact = calibrate_extrinsics(
+        board, {name: replace(each, covariance=np.zeros((9, 9))) for name, each in off.items()}, moments
+    )
+    error = difference(stated.camera_from_reference[1], second)
+    assert error @ np.linalg.solve(stated.covariance[1], error) < 22.5
+    assert error @ np.linalg.solve(exact.covariance[1], error) > 22.5
     with pytest.raises(CalibrationError, match="at least two cameras"):
         calibrate_extrinsics(board, {"a": camera}, moments)
     with pytest.raises(CalibrationError, match="at least 5 moments"):
@@ -144,7 +159,7 @@ def test_extrinsics(board: Charuco, camera: Camera) -> None:
 def depth_views(board: Charuco, camera: Camera) -> tuple[list[Detection], list[Array]]:
     rng = np.random.default_rng(4)
     poses = board_poses(board, PINHOLE, camera.parameters, SIZE, 6, rng, tilt_rad=0.4)
-    renderer = Renderer(board, PINHOLE, camera.parameters, SIZE, rays_per_side=1, dots_per_m=1000)
+    renderer = Renderer(board, PINHOLE, camera.parameters, SIZE, rays_per_side=1)
     depths = [renderer.depth_m(pose, surround_m=0.1) for pose in poses]
     return simulated_detections(board, PINHOLE, camera.parameters, SIZE, poses, 0.05, rng), depths
 

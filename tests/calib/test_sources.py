@@ -84,7 +84,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 
 def test_guided_capture_keeps_what_is_still_sharp_and_new(board: Charuco, parameters: np.ndarray) -> None:
     rng = np.random.default_rng(3)
-    renderer = Renderer(board, PINHOLE, parameters, (640, 480), rays_per_side=1, dots_per_m=3000)
+    renderer = Renderer(board, PINHOLE, parameters, (640, 480), rays_per_side=1)
     poses = board_poses(board, PINHOLE, parameters, (640, 480), 6, rng, tilt_rad=0.5)
     capture = GuidedCapture(board)
 

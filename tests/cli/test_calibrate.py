@@ -33,7 +33,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("capture")
     rng = np.random.default_rng(0)
     board = board_from_text(DEFAULT_BOARD)
-    renderer = Renderer(board, PINHOLE, LENS, (640, 480), rays_per_side=2, dots_per_m=4000)
+    renderer = Renderer(board, PINHOLE, LENS, (640, 480), rays_per_side=2)
     poses = board_poses(board, PINHOLE, LENS, (640, 480), 18, rng, tilt_rad=0.6, filling=(0.45, 0.9))
     base_from_board = pose_from_vectors(np.array([3.0, 0.0, 0.1]), np.array([0.4, 0.0, 0.0]))
     robot = {}
@@ -123,6 +123,40 @@ def test_mirrored_and_mixed_pictures(capture: Path, tmp_path: Path) -> None:
     for path in sorted(folder.glob("*.png"))[6:]:
         path.write_bytes((capture / path.name).read_bytes())
     assert "same size" in bad(folder, tmp_path)
+
+
+def test_no_board_two_boards_and_only_frontal_views(capture: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    board = board_from_text(DEFAULT_BOARD)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "wall.png"), np.clip(rng.normal(120, 20, (480, 640)), 0, 255).astype(np.uint8))
+    assert "found in none of the pictures; the first: no marker" in bad(folder, tmp_path)
+
+    renderer = Renderer(board, PINHOLE, LENS, (640, 480), rays_per_side=2)
+    left, right = (pose_from_vectors(np.zeros(3), np.array([x, -0.08, 0.5])) for x in (-0.25, 0.01))
+    calm = Conditions(blur_px=0.0, read_noise=0.0, shot_noise=0.0, light_gradient=0.0)
+    both = renderer.render(left, Conditions(), rng, background=renderer.render(right, calm, rng))
+    cv2.imwrite(str(folder / "wall.png"), both)
+    assert "more than one board" in bad(folder, tmp_path)
+    (folder / "wall.png").unlink()
+
+    for index in range(11):
+        place = np.array([-0.15 + 0.012 * index, -0.1 + 0.007 * index, 0.32 + 0.02 * index])
+        picture = renderer.render(pose_from_vectors(np.zeros(3), place), Conditions(), rng)
+        cv2.imwrite(str(folder / f"{index:02d}.png"), picture)
+    assert "frontal views cannot tell focal length from distance" in bad(folder, tmp_path)
+
+
+def test_a_wrong_square_size_is_found_by_robot_and_depth_camera(capture: Path, tmp_path: Path) -> None:
+    """The pictures alone cannot tell it; nothing is saved where a second measure contradicts."""
+    save(tmp_path / "store", CameraRecord("cam1", Calibrated(PINHOLE, LENS, np.eye(9) * 1e-6, (640, 480))))
+    before = load(tmp_path / "store", "cam1").sha256
+    larger = ["--serial", "cam1", "--store", tmp_path / "store", "--board", "charuco:8x6:30:18.2:5X5_100"]
+    said = run("hand-eye", capture, capture / "poses.csv", *larger, status=2)
+    assert "the board's squares measure 28.0" in said and "30.00 mm is stated" in said
+    assert "30.0 mm is stated" in run("depth", capture / "depth", *larger, "--unit-mm", 0.1, status=2)
+    assert load(tmp_path / "store", "cam1").sha256 == before
 
 
 def test_hand_eye_without_its_poses(capture: Path, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fosp_edge.bundle.picture import Preprocessing
+from fosp_edge.cameras.preprocess import preprocess
+from fosp_edge.experience.episode import Camera
 from fosp_edge.experience.store import ExperienceStore
 from tests.cli.tree import run_verb
 from tests.experience.episodes import make_header, make_steps
@@ -67,6 +71,26 @@ def test_exported_episodes_are_imported_again_once(store, tmp_path, form):
         assert second.header.robot == "borrowed"
         for info in second.episodes():
             np.testing.assert_array_equal(second.read(info.id)["image"], first.read(info.id)["image"])
+
+
+def test_larger_pictures_are_imported_as_the_policy_will_see_them(tmp_path):
+    """Through the function that the robot's cameras use, and the store says what was done."""
+    wide = Camera("top", 96, 72)
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 72, 96, 3), dtype=np.uint8)
+    header = make_header(seed=0)
+    header = replace(header, recording=replace(header.recording, cameras=(wide,)))
+    with ExperienceStore(tmp_path / "wide", "a") as opened:
+        opened.add(header, make_steps(12) | {"image": pictures}, "time-out")
+    assert run_verb("data", "import", str(tmp_path / "wide"), str(tmp_path / "small")).exit_code == 0
+    stated = Preprocessing(64, 64, source_px=(96, 72))
+    with ExperienceStore(tmp_path / "small") as small:
+        assert small.header is not None
+        assert small.header.cameras == (Camera("top", 64, 64, stated),)
+        kept = small.read(small.episodes()[0].id)["image"]
+    np.testing.assert_array_equal(kept, [preprocess(picture, stated) for picture in pictures])
+    assert run_verb("data", "import", str(tmp_path / "wide"), str(tmp_path / "as-is"), "--picture", "0").exit_code == 0
+    with ExperienceStore(tmp_path / "as-is") as same:
+        np.testing.assert_array_equal(same.read(same.episodes()[0].id)["image"], pictures)
 
 
 def test_exchange_refuses_in_a_sentence(store, tmp_path):

@@ -144,7 +144,7 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
 
 def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Home, first: Path) -> None:
     verdict = until_a_verdict(home, first)
-    assert not verdict["admitted"] and "shadow length: 132 ticks, 200 wanted" in str(verdict["sentence"])
+    assert not verdict["admitted"] and "2 of 10 known violations without a timely alarm" in str(verdict["sentence"])
     state = home.versions(first).state
     assert state.proposed is None and verdict["candidate"] in state.refused
 

@@ -35,7 +35,7 @@ def test_good_episodes_pass_but_not_before_the_least_number():
 )
 def test_each_disappointment_alone_takes_the_bundle_back_with_its_figures(name, change):
     number, outcome = run(Probation(EXPECTED), [replace(GOOD, **change)] * 100)
-    assert not outcome.passed and number <= 10
+    assert not outcome.passed and number <= 14
     assert outcome.sentence.startswith(f"more {name} than expected: {number} of {number} episodes")
 
 
@@ -49,7 +49,7 @@ def test_where_nearly_all_episodes_fail_anyway_failing_is_not_held_against_it():
     assert outcome.passed
 
 
-@pytest.mark.parametrize(("rate", "least_right"), [(0.1, 0.93), (0.35, 0.9)])
+@pytest.mark.parametrize(("rate", "least_right"), [(0.1, 0.85), (0.35, 0.95)])
 def test_error_rates_are_those_of_the_settings(rate, least_right):
     random = np.random.default_rng(0)
     right = 0

@@ -27,6 +27,8 @@ SETTINGS = LearnSettings(mode="light", updates_per_candidate=4, episodes_per_can
 """Without the gate: the agent was never trained, and has nothing to show for itself. The probation is as it is."""
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_from_experience_to_a_bundle_that_drove_and_was_decided_upon(tmp_path: Path) -> None:
     recording = SAFEREACH_RECORDING
     contract = replace(CONTRACT, robot=recording.robot, state=recording.state, actions=recording.action)

@@ -1,0 +1,214 @@
+"""How long one update of learning takes, beside NM512/dreamerv3-torch on the same machine in the same run.
+
+Rounds of one update each, interleaved, so that what disturbs the machine disturbs all; medians are reported, of wall
+time and of processor time (which does not count the time others had the core). Sizes are FOSP's `small` for both:
+16 x 64, two cameras, 48 x 48 categoricals. The floor is what the matrix products of an update take at the rate that a
+large one reaches here. Runs can be split: each adds its rounds to the result file.
+
+    python -m benchmarks.learner_step --peer PATH_TO_DREAMERV3_TORCH --out benchmarks/results/learner_step.json
+    python -m benchmarks.learner_step --arms heads,behaviour --rounds 20 --out benchmarks/results/learner_step.json
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.peers import dreamerv3_torch
+from fosp_edge.agent.config import Config, make_config
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.files import write_atomically
+from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.learner import make_learner
+
+ARMS = ("model", "peer-model", "full", "peer-full", "heads", "behaviour")
+"""World model; the peer's; all of FOSP; the peer's with its behaviour; light modes of fine-tuning, cached latents."""
+CPU = torch.device("cpu")
+_TOP = 12
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one update took."""
+
+    wall_s: float
+    processor_s: float
+
+
+def columns(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
+    """Made-up experience, [B, T, ...]: noise costs what pictures cost."""
+    random = np.random.default_rng(seed)
+    shape = (config.batch_size, config.batch_length)
+    first = np.zeros(shape, bool)
+    first[:, 0] = True
+    return {
+        "image": random.integers(0, 256, (*shape, 64, 64, config.image_channels), np.uint8),
+        "state": random.standard_normal((*shape, config.state_size), np.float32),
+        "action": random.uniform(-1.0, 1.0, (*shape, config.action_size)).astype(np.float32),
+        "reward": random.standard_normal(shape, np.float32),
+        "cost": (random.random(shape) < 0.1).astype(np.float32),
+        "violation": (random.random(shape) < 0.1).astype(np.float32),
+        "is_first": first,
+        "is_terminal": np.zeros(shape, bool),
+    }  # fmt: skip
+
+
+def our_update(arm: str, config: Config) -> Callable[[], object]:
+    """An update of this software's learner, from numpy columns on."""
+    if arm == "model":
+        config = replace(config, behaviour_from=10**9)
+    elif arm != "full":
+        config = replace(config, scope=arm)
+    learner, drawn = make_learner(config, CPU), columns(config)
+    if arm in ("heads", "behaviour"):
+        with torch.no_grad():
+            latents = learner.observe(Batch.from_numpy(drawn, CPU))[0]
+        drawn["deterministic"] = latents.deterministic.numpy()
+        drawn["stochastic"] = latents.stochastic.argmax(-1).numpy().astype(np.uint16)
+
+    def update() -> object:
+        return learner.update(Batch.from_numpy(drawn, CPU, config.classes), 0)
+
+    return update
+
+
+def timed(update: Callable[[], object]) -> Cost:
+    wall, processor = time.perf_counter(), time.process_time()
+    update()
+    return Cost(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def product_rate(seconds: float = 2.0) -> float:
+    """Floating point operations per second of the best of many large matrix products, per second of processor time."""
+    side, best, end = 1024, 0.0, time.perf_counter() + seconds
+    one, other = torch.randn(side, side), torch.randn(side, side)
+    while time.perf_counter() < end:
+        begin = time.process_time()
+        torch.mm(one, other)
+        best = max(best, 2.0 * side**3 / max(time.process_time() - begin, 1e-9))
+    return best * torch.get_num_threads()
+
+
+def operations(update: Callable[[], object]) -> int:
+    """Floating point operations of the products and convolutions of one update, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        update()
+    return int(counter.get_total_flops())
+
+
+def where_time_goes(update: Callable[[], object]) -> list[dict[str, Any]]:
+    """The operators that take most of one update, each with its share."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        update()
+    events = sorted(profile.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return [
+        {"operator": event.key, "calls": event.count, "share": round(event.self_cpu_time_total / total, 4)}
+        for event in events[:_TOP]
+    ]
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over all rounds of all runs; ratios within the runs that have both arms."""
+    arms: dict[str, Any] = {}
+    for arm in ARMS:
+        rounds = [cost for run in runs for cost in run["rounds"].get(arm, [])]
+        if rounds:
+            arms[arm] = {"rounds": len(rounds)} | {
+                f"{name}_median": round(statistics.median(cost[name] for cost in rounds), 4)
+                for name in ("wall_s", "processor_s")
+            }
+    ratios = {
+        f"{peer} / {own}": {
+            name: round(arms[peer][f"{name}_median"] / arms[own][f"{name}_median"], 2)
+            for name in ("wall_s", "processor_s")
+        }
+        for peer, own in (("peer-model", "model"), ("peer-full", "full"), ("peer-model", "heads"),
+                          ("peer-full", "heads"), ("peer-full", "behaviour"))
+        if peer in arms and own in arms
+    }  # fmt: skip
+    for run in runs:
+        for arm, work in run["work"].items():
+            floor_s = work["operations"] / run["product_rate_per_s"]
+            median = statistics.median(cost["processor_s"] for cost in run["rounds"][arm])
+            arms[arm] |= {"products_floor_s": round(floor_s, 4), "floor_share": round(floor_s / median, 3)}
+    return {"arms": arms, "ratios": ratios}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}; without --peer, ours alone")
+    parser.add_argument("--peer", type=Path, help="a checkout of NM512/dreamerv3-torch")
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="also count operations and profile our arms")
+    parser.add_argument("--batch", type=int, default=16, help="sequences")
+    parser.add_argument("--length", type=int, default=64, help="rows of each")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    wanted = [arm for arm in options.arms.split(",") if options.peer or not arm.startswith("peer")]
+    if unknown := set(wanted) - set(ARMS):
+        parser.error(f"unknown arms {', '.join(sorted(unknown))}; there are {', '.join(ARMS)}")
+    torch.set_num_threads(options.threads)
+    changes = {"behaviour_from": 0, "model_until": None, "batch_size": options.batch, "batch_length": options.length}
+    config = make_config(options.size, "fosp", **changes)
+    updates: dict[str, Callable[[], object]] = {
+        arm: our_update(arm, config) for arm in wanted if not arm.startswith("peer")
+    }
+    peers = [arm for arm in wanted if arm.startswith("peer")]
+    if peers:
+        size = {"dyn_stoch": config.groups, "dyn_discrete": config.classes, "dyn_deter": config.deterministic,
+                "dyn_hidden": config.hidden, "units": config.hidden}  # fmt: skip
+        updates |= dreamerv3_torch.updates(options.peer, columns(config), peers, **size)
+    for update in updates.values():
+        update()  # allocators and primitives settle
+    rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in updates}
+    for number in range(options.rounds):
+        for arm, update in updates.items():
+            rounds[arm].append(vars(timed(update)))
+        print(f"round {number + 1}: " + ", ".join(f"{arm} {rounds[arm][-1]['processor_s']:.2f} s" for arm in rounds))
+    run: dict[str, Any] = {
+        "provenance": provenance(benchmark="learner_step", peer=peer_commit(options.peer), threads=options.threads),
+        "environment": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_"))},
+        "configuration": config.to_dict(),
+        "load_average": os.getloadavg()[0],
+        "product_rate_per_s": product_rate(),
+        "rounds": rounds,
+        "work": {},
+    }
+    if options.profile:
+        run["work"] = {
+            arm: {"operations": operations(update), "operators": where_time_goes(update)}
+            for arm, update in updates.items()
+            if not arm.startswith("peer")
+        }
+    runs = json.loads(options.out.read_text())["runs"] if options.out.exists() else []
+    runs.append(run)
+    result = {"summary": summarise(runs), "runs": runs}
+    write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    print(json.dumps(result["summary"], indent=1))
+
+
+def peer_commit(peer: Path | None) -> str | None:
+    """What the checkout says it is, in a file COMMIT beside its sources, or its own history."""
+    if peer is None:
+        return None
+    if (peer / "COMMIT").exists():
+        return (peer / "COMMIT").read_text().strip()
+    found = subprocess.run(["git", "-C", str(peer), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    main()
