@@ -1,4 +1,4 @@
-"""Questions and the emergency stop share one keyboard: each key goes where it belongs, and a stop is never swallowed."""
+"""Questions and the emergency stop share one keyboard: each key goes where it belongs, no stop is ever swallowed."""
 
 import os
 import pty
