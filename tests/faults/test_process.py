@@ -257,7 +257,10 @@ def test_without_memory_the_arm_comes_to_rest(device: Device, bundle: Path, tmp_
     process.communicate(timeout=90.0)  # it may do without to the end, or not
     assert process.returncode in (0, 1)
     device.wait_until_still()
-    assert device.ask("status")["state"] == "FAULT" and device.ask("status")["counters"]["commands_refused"] == 0
+    status = device.ask("status")
+    assert status["state"] == "FAULT", status
+    limits = ("value", "position", "velocity", "acceleration", "distance", "effort")
+    assert all(status["counters"][f"refused_{limit}"] == 0 for limit in limits), status
 
 
 @real_time
