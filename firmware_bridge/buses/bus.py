@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from firmware_bridge.transport import SerialTransport, Transport
 STATE_TIMEOUT_S = 0.02
 """How long a sync read may take: with the adapter's latency timer at 1 ms it takes 2, at 16 ms it still fits."""
 MAX_RETURN_DELAY_US = 508
+LOOK_S = 1e-4
+"""How long an answer is looked for before this thread sleeps: on a fast line it is there sooner than one is woken."""
 REGISTER_TIMEOUT_S = 0.1
 """How long a single register may take: these are read in set-up only, and a servo may be writing its EEPROM."""
 
@@ -126,12 +129,20 @@ class ServoBus:
         self._transport.write(request)
         answers: dict[int, Packet] = {}
         echo_due = self._adapter_echoes is not False
-        deadline_s = time.monotonic() + timeout_s
+        sent_s = time.monotonic()
+        deadline_s = sent_s + timeout_s
         while missing:
-            patience_s = deadline_s - time.monotonic()
-            if patience_s <= 0:
+            now_s = time.monotonic()
+            if now_s >= deadline_s:
                 break
-            self._buffer += self._transport.read(patience_s)
+            if now_s - sent_s < LOOK_S:
+                os.sched_yield()  # the other end may need this very core
+                received = self._transport.read(0.0)
+                if not received:
+                    continue
+            else:
+                received = self._transport.read(deadline_s - now_s)
+            self._buffer += received
             if echo_due:
                 if not self._drop_echo(request):
                     continue
