@@ -121,12 +121,12 @@ def measure_link(port: str, times: int) -> dict[str, Any]:
         link.arm()
         velocity = np.zeros(JOINTS)
         command = timed(lambda: link.command_velocity(velocity), times, pause_s=0.001)
-        request = timed(link.counters, times)
         before = link.counters()
         rate = sustained(lambda: link.command_velocity(velocity), 500.0, seconds=times / 500)
         after = link.counters()
         applied = after.controller.commands_applied - before.controller.commands_applied
         rate["commands_not_applied"] = after.commands_sent - before.commands_sent - applied
+        request = timed(link.counters, times)  # last: a second without a command trips the watchdog
         return {"command_encode_and_write": command, "request_and_answer": request, "sustained_commands": rate}
 
 
