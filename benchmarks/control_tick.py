@@ -119,8 +119,11 @@ def print_table(console: Console, report: dict[str, Any]) -> None:
 
 
 def programs(options: argparse.Namespace) -> list[PeerProgram]:
-    """The peers whose checkouts were given."""
+    """The peers that were asked for."""
     found = []
+    if options.eager:
+        path = str(options.bundles[0] if options.bundles else shipped_bundle())
+        found.append(PeerProgram("eager PyTorch", sys.executable, "benchmarks.peers.own_eager", (path,)))
     if options.dreamerv3_torch:
         found.append(
             PeerProgram(
@@ -143,6 +146,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="of the step graph; more are pinned")
     parser.add_argument("--keep", type=Path, help="folder in which the runs of this benchmark add up")
     parser.add_argument("--note", default="", help="what a reader should know of the machine, kept in the results")
+    parser.add_argument("--eager", action="store_true", help="the first bundle's own step in eager PyTorch")
     parser.add_argument("--dreamerv3-torch", help="checkout of NM512/dreamerv3-torch")
     parser.add_argument("--fosp", help="checkout of Sunlighted/FOSP")
     parser.add_argument("--safedreamer", help="checkout of PKU-Alignment/SafeDreamer")
