@@ -2,21 +2,25 @@
 
 Rounds of one update each, interleaved, so that what disturbs the machine disturbs all; medians are reported, of wall
 time and of processor time (which does not count the time others had the core). Sizes are FOSP's `small` for both:
-16 x 64, two cameras, 48 x 48 categoricals. The floor is what the matrix products of an update take at the rate that a
-large one reaches here. Runs can be split: each adds its rounds to the result file.
+16 x 64, two cameras, 48 x 48 categoricals. Every arm is a process of its own, so that what one does to its allocator
+is its own affair: ours keep freed memory, as `fosp-edge train` does; the peer runs as its users run it, and in the
+arms that end in `-kept` with the same. The floor is what the matrix products of an update take at the rate that a large
+one of that precision reaches here. Runs can be split: each adds its rounds to the result file.
 
-    python -m benchmarks.learner_step --peer PATH_TO_DREAMERV3_TORCH --out benchmarks/results/learner_step.json
+    python -m benchmarks.learner_step --peer DREAMERV3_TORCH --threads 2 --out benchmarks/results/learner_step.json
     python -m benchmarks.learner_step --arms heads,behaviour --rounds 20 --out benchmarks/results/learner_step.json
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,21 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.learner import make_learner
+from fosp_edge.learning.precision import keep_freed_memory
 
-ARMS = ("model", "peer-model", "full", "peer-full", "heads", "behaviour")
-"""World model; the peer's; all of FOSP; the peer's with its behaviour; light modes of fine-tuning, cached latents."""
+ARMS = (
+    "model", "model-bf16", "peer-model", "peer-model-kept",
+    "full", "full-bf16", "peer-full", "peer-full-kept",
+    "heads", "heads-bf16", "behaviour", "behaviour-bf16",
+)  # fmt: skip
+"""World model; all of FOSP, the peer's with its behaviour; light modes of fine-tuning, from cached latents."""
+RATIOS = [
+    (peer, own)
+    for whole, light in (("model", ()), ("full", ("heads", "behaviour")))
+    for own in (whole, f"{whole}-bf16", *light, *(f"{mode}-bf16" for mode in light))
+    for peer in (f"peer-{whole}", f"peer-{whole}-kept")
+]
+"""Light modes are held against the peer's whole update, which is what its users have for fine-tuning."""
 CPU = torch.device("cpu")
 _TOP = 12
 
@@ -65,12 +81,15 @@ def columns(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
 
 def our_update(arm: str, config: Config) -> Callable[[], object]:
     """An update of this software's learner, from numpy columns on."""
-    if arm == "model":
+    what, _, precision = arm.partition("-")
+    if precision:
+        config = replace(config, precision="bfloat16")
+    if what == "model":
         config = replace(config, behaviour_from=10**9)
-    elif arm != "full":
-        config = replace(config, scope=arm)
+    elif what != "full":
+        config = replace(config, scope=what)
     learner, drawn = make_learner(config, CPU), columns(config)
-    if arm in ("heads", "behaviour"):
+    if what in ("heads", "behaviour"):
         with torch.no_grad():
             latents = learner.observe(Batch.from_numpy(drawn, CPU))[0]
         drawn["deterministic"] = latents.deterministic.numpy()
@@ -88,15 +107,15 @@ def timed(update: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def product_rate(seconds: float = 2.0) -> float:
+def product_rate(kind: torch.dtype, seconds: float = 2.0) -> float:
     """Floating point operations per second of the best of many large matrix products, per second of processor time."""
     side, best, end = 1024, 0.0, time.perf_counter() + seconds
-    one, other = torch.randn(side, side), torch.randn(side, side)
+    one, other = torch.randn(side, side, dtype=kind), torch.randn(side, side, dtype=kind)
     while time.perf_counter() < end:
         begin = time.process_time()
         torch.mm(one, other)
         best = max(best, 2.0 * side**3 / max(time.process_time() - begin, 1e-9))
-    return best * torch.get_num_threads()
+    return best
 
 
 def operations(update: Callable[[], object]) -> int:
@@ -118,8 +137,37 @@ def where_time_goes(update: Callable[[], object]) -> list[dict[str, Any]]:
     ]
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over all rounds of all runs; ratios within the runs that have both arms."""
+def serve(arm: str, config: Config, peer: Path | None, threads: int, orders: Connection) -> None:
+    """One arm in a process of its own: answers `update` with what it took, `work` with what it consists of."""
+    torch.set_num_threads(threads)
+    if not arm.startswith("peer") or arm.endswith("-kept"):
+        keep_freed_memory()
+    if arm.startswith("peer"):
+        assert peer is not None
+        size = {"dyn_stoch": config.groups, "dyn_discrete": config.classes, "dyn_deter": config.deterministic,
+                "dyn_hidden": config.hidden, "units": config.hidden}  # fmt: skip
+        name = arm.removesuffix("-kept")
+        update = dreamerv3_torch.updates(peer, columns(config), [name], **size)[name]
+    else:
+        update = our_update(arm, config)
+    update()  # allocators and primitives settle
+    orders.send("ready")
+    while (order := orders.recv()) != "end":
+        if order == "update":
+            orders.send(vars(timed(update)))
+        else:
+            kind = torch.bfloat16 if arm.endswith("bf16") else torch.float32
+            work = {"operations": operations(update), "operators": where_time_goes(update)}
+            orders.send(work | {"product_rate_per_s": product_rate(kind)})
+
+
+def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each number of threads: medians over all rounds, ratios of them, and how far from the products' floor."""
+    return [_summary([run for run in runs if run["threads"] == threads], threads)
+            for threads in sorted({run["threads"] for run in runs})]  # fmt: skip
+
+
+def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
     arms: dict[str, Any] = {}
     for arm in ARMS:
         rounds = [cost for run in runs for cost in run["rounds"].get(arm, [])]
@@ -129,20 +177,15 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 for name in ("wall_s", "processor_s")
             }
     ratios = {
-        f"{peer} / {own}": {
-            name: round(arms[peer][f"{name}_median"] / arms[own][f"{name}_median"], 2)
-            for name in ("wall_s", "processor_s")
-        }
-        for peer, own in (("peer-model", "model"), ("peer-full", "full"), ("peer-model", "heads"),
-                          ("peer-full", "heads"), ("peer-full", "behaviour"))
-        if peer in arms and own in arms
+        f"{peer} / {own}": round(arms[peer]["wall_s_median"] / arms[own]["wall_s_median"], 2)
+        for peer, own in RATIOS if peer in arms and own in arms
     }  # fmt: skip
     for run in runs:
         for arm, work in run["work"].items():
-            floor_s = work["operations"] / run["product_rate_per_s"]
-            median = statistics.median(cost["processor_s"] for cost in run["rounds"][arm])
-            arms[arm] |= {"products_floor_s": round(floor_s, 4), "floor_share": round(floor_s / median, 3)}
-    return {"arms": arms, "ratios": ratios}
+            floor_s = work["operations"] / work["product_rate_per_s"]
+            share = floor_s / arms[arm]["processor_s_median"]
+            arms[arm] |= {"products_floor_s": round(floor_s, 4), "floor_share": round(share, 3)}
+    return {"threads": threads, "arms": arms, "ratios": ratios}
 
 
 def main() -> None:
@@ -160,39 +203,40 @@ def main() -> None:
     wanted = [arm for arm in options.arms.split(",") if options.peer or not arm.startswith("peer")]
     if unknown := set(wanted) - set(ARMS):
         parser.error(f"unknown arms {', '.join(sorted(unknown))}; there are {', '.join(ARMS)}")
-    torch.set_num_threads(options.threads)
     changes = {"behaviour_from": 0, "model_until": None, "batch_size": options.batch, "batch_length": options.length}
     config = make_config(options.size, "fosp", **changes)
-    updates: dict[str, Callable[[], object]] = {
-        arm: our_update(arm, config) for arm in wanted if not arm.startswith("peer")
-    }
-    peers = [arm for arm in wanted if arm.startswith("peer")]
-    if peers:
-        size = {"dyn_stoch": config.groups, "dyn_discrete": config.classes, "dyn_deter": config.deterministic,
-                "dyn_hidden": config.hidden, "units": config.hidden}  # fmt: skip
-        updates |= dreamerv3_torch.updates(options.peer, columns(config), peers, **size)
-    for update in updates.values():
-        update()  # allocators and primitives settle
-    rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in updates}
+    context = multiprocessing.get_context("spawn")
+    served: dict[str, tuple[Connection, Any]] = {}
+    for arm in wanted:
+        ours, theirs = context.Pipe()
+        arguments = (arm, config, options.peer, options.threads, theirs)
+        served[arm] = ours, context.Process(target=serve, args=arguments, daemon=True)
+        served[arm][1].start()
+        theirs.close()
+        ours.recv()
+    rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in wanted}
     for number in range(options.rounds):
-        for arm, update in updates.items():
-            rounds[arm].append(vars(timed(update)))
-        print(f"round {number + 1}: " + ", ".join(f"{arm} {rounds[arm][-1]['processor_s']:.2f} s" for arm in rounds))
+        for arm, (orders, _) in served.items():
+            orders.send("update")
+            rounds[arm].append(orders.recv())
+        print(f"round {number + 1}: " + ", ".join(f"{arm} {took[-1]['wall_s']:.2f} s" for arm, took in rounds.items()))
+    work = {}
+    for arm, (orders, _) in served.items():
+        if options.profile and not arm.startswith("peer"):
+            orders.send("work")
+            work[arm] = orders.recv()
+    for orders, process in served.values():
+        orders.send("end")
+        process.join()
     run: dict[str, Any] = {
-        "provenance": provenance(benchmark="learner_step", peer=peer_commit(options.peer), threads=options.threads),
+        "provenance": provenance(benchmark="learner_step", peer=peer_commit(options.peer)),
+        "threads": options.threads,
         "environment": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_"))},
         "configuration": config.to_dict(),
         "load_average": os.getloadavg()[0],
-        "product_rate_per_s": product_rate(),
         "rounds": rounds,
-        "work": {},
+        "work": work,
     }
-    if options.profile:
-        run["work"] = {
-            arm: {"operations": operations(update), "operators": where_time_goes(update)}
-            for arm, update in updates.items()
-            if not arm.startswith("peer")
-        }
     runs = json.loads(options.out.read_text())["runs"] if options.out.exists() else []
     runs.append(run)
     result = {"summary": summarise(runs), "runs": runs}

@@ -7,6 +7,7 @@ SCOPES = ("full", "recurrent", "heads", "behaviour")
 """What of the world model learns, from the slowest update to the fastest."""
 ACTORS = ("regression", "imagined_return", "imagined_value")
 """What the policy learns by."""
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ class Config:
     # Batches and schedule.
     batch_size: int = 16
     batch_length: int = 64
+    precision: str = "float32"
+    """Of matrix products and convolutions while learning: `float32`, or `bfloat16` (docs/learning.md)."""
     updates: int = 20_000
     behaviour_from: int = 0
     """Critics and policy learn from this update on. They send no gradient into the world model."""
@@ -177,6 +180,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise ValueError(f"unknown scope {self.scope!r}; choose one of: {', '.join(SCOPES)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; choose one of: {', '.join(PRECISIONS)}")
         if self.actor not in ACTORS:
             raise ValueError(f"unknown actor {self.actor!r}; choose one of: {', '.join(ACTORS)}")
         if self.horizon < 1 and not (self.in_sample and self.actor == "regression"):

@@ -44,6 +44,11 @@ class Head(nn.Sequential):
             nn.init.zeros_(final.bias)
         super().__init__(*dense(inputs, width, layers, config), final)
 
+    def forward(self, features: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs], float32 even where products are not: losses and sigmoids need the digits."""
+        output: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return output.float()
+
     @property
     def output(self) -> nn.Linear:
         """The last layer."""

@@ -62,8 +62,10 @@ def train_in_folder(
     from torch.utils.tensorboard import SummaryWriter
 
     from fosp_edge.learning import parallel
+    from fosp_edge.learning.precision import keep_freed_memory
     from fosp_edge.learning.trainer import Trainer
 
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     writer = SummaryWriter(str(folder)) if parallel.rank() == 0 else None
     try:

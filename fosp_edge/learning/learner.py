@@ -19,6 +19,7 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.critics import imagined_losses, in_sample_losses, reachability_loss
 from fosp_edge.learning.imagination import imagine, imagine_through, starts
 from fosp_edge.learning.objectives import PercentileRange, augmented_lagrangian, next_multiplier
+from fosp_edge.learning.precision import lowered
 
 Metrics = dict[str, float]
 
@@ -101,8 +102,9 @@ class Learner:
         self.optimisers["model"].param_groups[0]["lr"] = config.model_learning_rate * share
 
     def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
-        latents, posterior, prior = self.observe(batch)
-        losses = self.model_losses(batch, latents, posterior, prior)
+        with lowered(self.config.precision, self.device):
+            latents, posterior, prior = self.observe(batch)
+            losses = self.model_losses(batch, latents, posterior, prior)
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
         metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
@@ -110,7 +112,8 @@ class Learner:
 
     def _update_heads(self, batch: Batch) -> tuple[Latent, Metrics]:
         latents = self._follow(batch)
-        losses = self._head_losses(batch, latents.features().flatten(0, 1))
+        with lowered(self.config.precision, self.device):
+            losses = self._head_losses(batch, latents.features().flatten(0, 1))
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
         metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
@@ -123,7 +126,8 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self, batch: Batch) -> Latent:
-        return batch.latents or self.observe(batch)[0]
+        with lowered(self.config.precision, self.device):
+            return batch.latents or self.observe(batch)[0]
 
     def observe(self, batch: Batch) -> tuple[Latent, Tensor, Tensor]:
         """Latents of a batch, [B, T, ...], with posterior and prior log-probabilities."""
@@ -144,13 +148,13 @@ class Learner:
         count = max(1, round(config.decoded_share * len(features)))
         chosen = torch.randperm(len(features), generator=self.generator, device=self.device)[:count]
         pictures, states = model.decoder(features[chosen])
-        target = batch.image.flatten(0, 1)[chosen].permute(0, 3, 1, 2).float() / 255.0 - 0.5
+        target = batch.image.flatten(0, 1)[chosen].float() / 255.0 - 0.5
         normalised = batch.state.flatten(0, 1)[chosen] - model.encoder.state_mean
         normalised = normalised / model.encoder.state_deviation
         dynamics = categorical_kl(posterior.detach(), prior).clamp(min=config.free_nats).mean()
         representation = categorical_kl(posterior, prior.detach()).clamp(min=config.free_nats).mean()
         return {
-            "image": (pictures - target).square().sum((1, 2, 3)).mean(),
+            "image": functional.mse_loss(pictures.permute(0, 2, 3, 1).float(), target, reduction="sum") / count,
             "state": (states - normalised).square().sum(-1).mean(),
             **self._head_losses(batch, features),
             "kl_dynamics": config.kl_dynamics * dynamics,
@@ -174,12 +178,13 @@ class Learner:
         agent, config = self.agent, self.config
         metrics: Metrics = {}
         losses: dict[str, Tensor] = {}
-        if config.in_sample:
-            losses |= in_sample_losses(agent, batch, latents, metrics)
-        reach_loss = reachability_loss(agent, batch, latents, metrics) if config.safety else None
-        if config.horizon > 0:
-            start = starts(batch, latents, config.imagination_starts, self.generator)
-            losses |= imagined_losses(agent, imagine(agent, start, self.generator))
+        with lowered(config.precision, self.device):
+            if config.in_sample:
+                losses |= in_sample_losses(agent, batch, latents, metrics)
+            reach_loss = reachability_loss(agent, batch, latents, metrics) if config.safety else None
+            if config.horizon > 0:
+                start = starts(batch, latents, config.imagination_starts, self.generator)
+                losses |= imagined_losses(agent, imagine(agent, start, self.generator))
         self._apply(
             "values",
             torch.stack(list(losses.values())).sum(),
@@ -196,12 +201,13 @@ class Learner:
     def _update_policy(self, batch: Batch, latents: Latent) -> Metrics:
         agent, config = self.agent, self.config
         metrics: Metrics = {}
-        if config.actor == "regression":
-            objective = regression(agent, batch, latents, self.scales, metrics)
-        else:
-            start = starts(batch, latents, config.imagination_starts, self.generator)
-            trajectory = imagine_through(agent, start, self.generator)
-            objective = through_imagination(agent, trajectory, self.scales, metrics)
+        with lowered(config.precision, self.device):
+            if config.actor == "regression":
+                objective = regression(agent, batch, latents, self.scales, metrics)
+            else:
+                start = starts(batch, latents, config.imagination_starts, self.generator)
+                trajectory = imagine_through(agent, start, self.generator)
+                objective = through_imagination(agent, trajectory, self.scales, metrics)
         loss = objective.loss
         if objective.constraint is not None:
             state, constraint = self.multiplier, parallel.shared_value(objective.constraint)
