@@ -74,10 +74,10 @@ def changes_of(method: str) -> dict[str, Any]:
 class Shipped:
     """An agent as it was learnt offline, with what all cells that start from it share."""
 
-    def __init__(self, run: Path, datasets: Sequence[Path], scope: str) -> None:
+    def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str) -> None:
         self.agent, self.header = load_agent(run, torch.device("cpu"))
         self.cameras: list[str] = self.header["notes"]["cameras"]
-        self._sources = [CameraSelection(ExperienceStore(path), self.cameras) for path in datasets]
+        self._sources = [CameraSelection(store, self.cameras) for store in datasets]
         self._fixed = scope in ("heads", "behaviour")
         self._recorded: Sampler | None = None
         self._before: dict[str, dict[str, Any]] = {}
@@ -182,10 +182,11 @@ def main() -> None:
     parser.add_argument("--scope", default="heads")
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.png")
     options = parser.parse_args()
+    datasets = [ExperienceStore(path) for path in options.dataset]
     agents: dict[str, Shipped] = {}
     for item in options.agent:
         name, _, place = item.partition("=")
-        agents[name] = Shipped(Path(place), options.dataset, options.scope)
+        agents[name] = Shipped(Path(place), datasets, options.scope)
     methods = options.methods or ["frozen", "no-expansion", *agents]
     unknown = [method for method in methods if method not in (*agents, "frozen", "no-expansion")]
     if "fosp" not in agents or unknown:
