@@ -70,7 +70,8 @@ def to_batch(rows: dict[str, np.ndarray], index: np.ndarray) -> tuple[Batch, Lat
     nothing = torch.zeros(count, 2)
     batch = Batch(
         image=nothing, state=nothing, action=action, reward=nothing, cost=nothing,
-        violation=(states[..., 0] > WALL).float(), is_first=first, is_terminal=torch.zeros(count, 2, dtype=torch.bool),
+        violation=(states[..., 0] > WALL).float(), is_first=first, is_terminal=torch.zeros_like(first),
+        proven=torch.ones_like(first),
     )  # fmt: skip
     return batch, Latent(states, torch.ones(count, 2, 1, 1))
 

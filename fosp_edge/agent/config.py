@@ -8,6 +8,7 @@ SCOPES = ("full", "recurrent", "heads", "behaviour")
 ACTORS = ("regression", "imagined_return", "imagined_value")
 """What the policy learns by."""
 PRECISIONS = ("float32", "bfloat16")
+IMITATED = ("all", "proven")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ class Config:
     """Share of the cost advantage that enters the weight of feasible actions too; the paper has none."""
     weight_limit: float = 20.0
     """Largest exponentiated advantage."""
+    imitates: str = "all"
+    """Whose actions the policy imitates, by their weights: `all`, or those of `proven` episodes, which reached their
+    end without violation. Critics and reachability learn from all in any case."""
     feasible_reachability: float = 0.5
     """Actions of the data above this reachability are not imitated where a feasible one exists."""
     entropy: float = 3e-4
@@ -182,6 +186,10 @@ class Config:
             raise ValueError(f"unknown scope {self.scope!r}; choose one of: {', '.join(SCOPES)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; choose one of: {', '.join(PRECISIONS)}")
+        if self.imitates not in IMITATED:
+            raise ValueError(
+                f"unknown choice {self.imitates!r} of what to imitate; choose one of: {', '.join(IMITATED)}"
+            )
         if self.actor not in ACTORS:
             raise ValueError(f"unknown actor {self.actor!r}; choose one of: {', '.join(ACTORS)}")
         if self.horizon < 1 and not (self.in_sample and self.actor == "regression"):

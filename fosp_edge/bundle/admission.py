@@ -38,6 +38,10 @@ class GateThresholds:
     if the drop is significant, the policy is worse by the only judge that the learner did not train."""
     cost_rise: float = 0.05
     """The same for cost."""
+    benefit: float = 0.0
+    """What value or cost must be better by on the robot's own held-out episodes, as share of the spread, at the nearer
+    end of the interval. Not to be worse is not enough: every swap costs a probation, and of candidates that are like
+    the running bundle as many are a little worse as are a little better."""
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the running policy's. A permuted or
     collapsed action shows here whatever the critics say."""
@@ -195,6 +199,7 @@ def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -
     checks += _compared("world model", "loss", evidence.model, thresholds.model_ratio, thresholds)
     checks += _compared("value", "value", evidence.value, thresholds.value_drop, thresholds)
     checks += _compared("cost", "expected cost", evidence.cost, thresholds.cost_rise, thresholds)
+    checks.append(_benefit(evidence, thresholds))
     allowed = thresholds.imitation_ratio * evidence.running_imitation
     checks.append(
         Check(
@@ -256,6 +261,20 @@ def _compared(name: str, what: str, found: dict[str, Paired], margin: float, thr
         passed = item.episodes >= thresholds.least_episodes and relative <= margin and not significant
         checks.append(Check(f"{name}, {origin}", passed, figures))
     return checks
+
+
+def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
+    """Is there a reason to change?"""
+    found = {"value": evidence.value.get("own"), "expected cost": evidence.cost.get("own")}
+    known = {name: item for name, item in found.items() if item is not None and item.episodes}
+    told = [
+        f"{name} better by {-item.mean / item.scale:.1%} (95 % interval {-item.high / item.scale:.1%} to "
+        f"{-item.low / item.scale:.1%})"
+        for name, item in known.items()
+    ]
+    passed = any(-item.high > thresholds.benefit * item.scale for item in known.values())
+    figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
+    return Check("benefit", passed, f"{figures}; one of them must be better beyond its interval")
 
 
 def _shadow(shadow: Shadow | None, thresholds: GateThresholds) -> list[Check]:

@@ -35,6 +35,8 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.learner import Learner
 
 _TIMED_TICKS = 200
+_KNOWN_AFTER = 20
+"""Episodes from which on a bundle's own rates count."""
 _LOSSES = {
     "pictures": ("image", "state", "kl_dynamics", "kl_representation"),
     "outcomes": ("reward", "cost", "proceed"),
@@ -199,16 +201,29 @@ def shadow_run(
     )  # fmt: skip
     if not shares:
         return shadow, {}
-    infos = history or [info for info, _ in newest]
-    # Laplace's rule: of few episodes none in violation does not mean never.
-    expected = {
-        "violation": (sum(info.summary.total_cost > 0 for info in infos) + 1) / (len(infos) + 2),
-        "failure": (sum(not info.summary.success for info in infos) + 1) / (len(infos) + 2),
+    expected = best_rates(history or [info for info, _ in newest]) | {
         # Where it drives itself it comes into other states than those it was compared on.
         "intervention_limit": min(1.0, _exceeded_by_a_tenth(shares) + 0.10),
         "surprise_limit": 1.1 * _exceeded_by_a_tenth(surprises),
     }
     return shadow, expected
+
+
+def best_rates(infos: Sequence[EpisodeInfo]) -> dict[str, float]:
+    """Shares of episodes in violation and failed that a new bundle is held against: those of the best bundle so far.
+
+    Not those of the one that it replaces: each may be worse by what a probation cannot see, and after ten of them the
+    robot would be worse by ten times as much without any having been worse than its predecessor.
+    """
+    by_bundle: dict[str | None, list[EpisodeInfo]] = {}
+    for info in infos:
+        by_bundle.setdefault(info.header.bundle, []).append(info)
+    known = [group for group in by_bundle.values() if len(group) >= _KNOWN_AFTER] or [list(infos)]
+    # Laplace's rule: of few episodes none in violation does not mean never.
+    return {
+        "violation": min((sum(i.summary.total_cost > 0 for i in group) + 1) / (len(group) + 2) for group in known),
+        "failure": min((sum(not i.summary.success for i in group) + 1) / (len(group) + 2) for group in known),
+    }
 
 
 def _exceeded_by_a_tenth(values: Sequence[float]) -> float:

@@ -34,8 +34,9 @@ SOURCE = "bundle"
 OWN_HELD_OUT_EVERY = 4
 """One of so many of the robot's own episodes is kept from learning. More than of offline data: there are few, and the
 gate compares on them. By turns and not by lot: after eighty episodes there are twenty, not twelve or thirty."""
-_NEWEST, _HISTORY = 20, 60
-"""Own episodes of the shadow run, and those that say what may be expected of an episode."""
+_NEWEST, _HISTORY = 20, 300
+"""Own episodes of the shadow run, and those that say what may be expected of an episode: of longer ago, it was perhaps
+another table."""
 _VIOLATIONS = 100
 """Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it
 varies by a third of its level."""
@@ -168,8 +169,12 @@ class LearnerProcess:
         folder, resumed = self._place(running, mode)
         agent = agent_of_bundle(running if not resumed else self.versions.load(resumed))
         config = fine_tuning_config(
-            agent.config, scope=MODES[mode], updates=_ENDLESS, seed=self.settings.seed, safety=agent.config.safety
-        )
+            agent.config, scope=MODES[mode], updates=_ENDLESS, seed=self.settings.seed, safety=agent.config.safety,
+            imitates="proven",
+            # Which policy's action is taken is judged as the actions to imitate are: with the paper's 0.1, an agent
+            # whose policy was weighted by cost would let costs decide hardly anything.
+            expansion_cost_weight=max(agent.config.expansion_cost_weight, agent.config.feasible_cost_weight),
+        )  # fmt: skip
         learner = begin_fine_tuning(agent, config)
         rows = sum(info.summary.rows for source in offline for info in source.episodes())
         share = min(1.0, self._offline_rows(mode, running) / max(1, rows))

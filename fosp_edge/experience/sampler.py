@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.experience.episode import EpisodeInfo, StoreError
-from fosp_edge.experience.schema import COLUMNS, Steps
+from fosp_edge.experience.schema import COLUMNS, Steps, with_proof
 from fosp_edge.experience.source import EpisodeSource
 
 Progress = Callable[[int, int], None]
@@ -82,7 +82,7 @@ class SequenceSampler:
         return values.mean(axis=0).astype(np.float32), values.std(axis=0).astype(np.float32)
 
     def sample(self) -> Steps:
-        """One batch: every column of the schema with shape [B, T, ...]."""
+        """One batch: every column of the schema and `proven`, with shape [B, T, ...]."""
         index, first = self._indices()
         batch: Steps = {name: np.take(values, index, axis=0) for name, values in self._columns.items()}
         batch["is_first"] = np.logical_or(batch["is_first"], first)
@@ -151,7 +151,8 @@ def _load(
                 )
             columns = {
                 column.name: np.empty((total, *steps[column.name].shape[1:]), column.dtype) for column in COLUMNS
-            }
+            } | {"proven": np.empty(total, np.bool_)}
+        steps = with_proof(steps)
         for name, values in columns.items():
             if steps[name].shape[1:] != values.shape[1:]:
                 raise StoreError(

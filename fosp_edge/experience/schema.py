@@ -79,3 +79,10 @@ def check_steps(steps: Steps) -> int:
         if values.shape[:1] != (rows,) or values.ndim != 1 + len(column.shape):
             raise ValueError(f"column {name}: expected {rows} rows of shape {column.shape}, found {values.shape}")
     return rows
+
+
+def with_proof(steps: Steps) -> Steps:
+    """The columns of a whole episode with one more, `proven`: whether it reached its end and was never in violation."""
+    bad = (steps["violation"].astype(np.float32) > 0.0).any() or (steps["cost"].astype(np.float32) > 0.0).any()
+    proven = bool(steps["is_terminal"].any()) and not bad
+    return steps | {"proven": np.full(len(steps["reward"]), proven)}

@@ -33,6 +33,8 @@ def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metr
     config = agent.config
     here, action = latents.features()[:, :-1], batch.action[:, :-1]
     mask = batch.has_successor.float()
+    if config.imitates == "proven":
+        mask = mask * batch.proven[:, :-1]
     mean, deviation = agent.learning_policy(here)
     weight = torch.ones_like(mask)
     if config.advantage_weighting:

@@ -29,6 +29,8 @@ class Batch:
     """1 if the constraint is violated in this row's own state."""
     is_first: Tensor
     is_terminal: Tensor
+    proven: Tensor
+    """Whether the row is of an episode that reached its end without violation; true where nobody says."""
     latents: Latent | None = None
     """Latent states, if they were computed beforehand; image and state are empty then."""
 
@@ -46,6 +48,7 @@ class Batch:
 
         names = ("action", "reward", "cost", "violation", "is_first", "is_terminal")
         kept: dict[str, Any] = {name: tensor(name) for name in names}
+        kept["proven"] = tensor("proven") if "proven" in columns else torch.ones_like(kept["is_first"])
         if "deterministic" not in columns:
             return Batch(image=tensor("image"), state=tensor("state"), **kept)
         assert classes is not None, "latents come with the number of their classes"

@@ -13,10 +13,10 @@ import torch
 
 from fosp_edge.agent.agent import Agent
 from fosp_edge.experience.episode import EpisodeInfo, StoreError
-from fosp_edge.experience.schema import Steps
+from fosp_edge.experience.schema import Steps, with_proof
 from fosp_edge.experience.source import EpisodeSource
 
-_KEPT = ("action", "reward", "cost", "violation", "is_first", "is_terminal")
+_KEPT = ("action", "reward", "cost", "violation", "is_first", "is_terminal", "proven")
 _EPISODES_AT_ONCE = 32
 
 
@@ -57,7 +57,7 @@ class LatentSampler:
         generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
         parts: list[dict[str, npt.NDArray[np.generic]]] = []
         for start in range(0, len(chosen), _EPISODES_AT_ONCE):
-            group = [source.read(info.id) for source, info in chosen[start : start + _EPISODES_AT_ONCE]]
+            group = [with_proof(source.read(info.id)) for source, info in chosen[start : start + _EPISODES_AT_ONCE]]
             parts += _follow(agent, group, draws, generator)
             progress(min(start + _EPISODES_AT_ONCE, len(chosen)), len(chosen))
         self.rows = sum(part["reward"].shape[0] for part in parts)
@@ -99,7 +99,7 @@ def encoder_of(agent: Agent, seed: int) -> Callable[[Steps], Steps]:
     generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
 
     def encode(steps: Steps) -> Steps:
-        (found,) = _follow(agent, [steps], 1, generator)
+        (found,) = _follow(agent, [with_proof(steps)], 1, generator)
         return found | {name: found[name][:, 0] for name in ("deterministic", "stochastic")}
 
     return encode

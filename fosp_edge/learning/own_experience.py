@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fosp_edge.experience.episode import EpisodeInfo
-from fosp_edge.experience.schema import Steps
+from fosp_edge.experience.schema import Steps, with_proof
 from fosp_edge.experience.source import EpisodeSource
 from fosp_edge.learning.samplers import Columns, Sampler
 
-KEPT = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal")
+KEPT = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal", "proven")
 """The columns that learning needs."""
 RECENT = 20
 """Episodes that the log's figures of own experience are taken over."""
@@ -78,7 +78,8 @@ class OwnExperience:
 
     def add(self, steps: Steps) -> int:
         """Take in one whole episode; returns its rows."""
-        kept = self._encode(steps) if self._encode is not None else {name: steps[name] for name in KEPT}
+        whole = with_proof(steps)
+        kept = self._encode(steps) if self._encode is not None else {name: whole[name] for name in KEPT}
         self._held.append(kept)
         differs = np.abs(steps["action"].astype(np.float64) - steps["nominal"].astype(np.float64)).max(-1) > 1e-3
         self._recent.append(

@@ -8,17 +8,19 @@ import pytest
 from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, paired
 
 SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
+BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20)
 SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
 GOOD = Evidence(
     parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
     level=0.2, running_level=0.2, model={"own": SAME, "offline": SAME}, known_violations=40, missed=8,
-    running_missed=8, value={"own": SAME}, cost={"own": SAME}, imitation=0.1, running_imitation=0.1,
+    running_missed=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
+    imitation=0.1, running_imitation=0.1,
     proven_episodes=20, shadow=SHADOW, gated=True, gate_level=0.05, running_gate_level=0.05, disturbed=30, noticed=29,
     running_noticed=30,
 )  # fmt: skip
 
 
-def test_what_is_like_the_running_bundle_is_admitted():
+def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
     verdict = judge(GOOD)
     assert verdict.admitted and "all" in verdict.sentence
 
@@ -39,10 +41,12 @@ def test_what_is_like_the_running_bundle_is_admitted():
         ("out-of-distribution gate", {"disturbed": 0, "noticed": 0, "running_noticed": 0}),
         ("world model, own", {"model": {"own": replace(SAME, mean=0.1), "offline": SAME}}),
         ("world model, offline", {"model": {"own": SAME, "offline": replace(SAME, mean=0.04, low=0.03)}}),
-        ("value, own", {"value": {"own": paired([0.2] * 20, 1.0)}}),
-        ("value, own", {"value": {"own": paired([float("nan")] + [0.0] * 20, 1.0)}}),
-        ("value, own", {"value": {"own": paired([0.0] * 3, 1.0)}}),
+        ("value, offline", {"value": {"own": BETTER, "offline": paired([0.2] * 20, 1.0)}}),
+        ("value, offline", {"value": {"own": BETTER, "offline": paired([float("nan")] + [0.0] * 20, 1.0)}}),
+        ("value, own", {"value": {"own": paired([-0.1] * 3, 1.0)}}),
         ("cost, own", {"cost": {"own": replace(SAME, mean=0.06)}}),
+        ("benefit", {"value": {"own": SAME}}),
+        ("benefit", {"value": {"own": replace(BETTER, high=0.001)}}),
         ("proven actions", {"imitation": 0.2}),
         ("shadow", {"shadow": None}),
         ("shadow", {"shadow": replace(SHADOW, broken="candidates")}),
@@ -58,6 +62,10 @@ def test_each_line_alone_refuses_with_its_figures(name, change):
     failed = [check for check in verdict.checks if not check.passed]
     assert [check.name for check in failed] == [name]
     assert name in verdict.sentence and failed[0].figures in verdict.sentence
+
+
+def test_less_cost_is_a_benefit_too():
+    assert judge(replace(GOOD, value={"own": SAME}, cost={"own": BETTER})).admitted
 
 
 def test_nothing_measured_admits_nothing():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fosp_edge.experience.episode import EpisodeInfo, EpisodeSummary, StoreError
 from fosp_edge.experience.sampler import SequenceSampler
+from fosp_edge.experience.schema import with_proof
 from tests.experience.episodes import RECORDING, make_header, make_steps
 
 
@@ -35,7 +36,7 @@ def test_windows_follow_episodes_row_by_row_and_mark_every_seam(lengths, length,
     batch = SequenceSampler([shelf], 3, length, seed).sample()
     for name, values in batch.items():
         assert values.shape[:2] == (3, length)
-        assert values.dtype == shelf.read("0")[name].dtype
+        assert values.dtype == with_proof(shelf.read("0"))[name].dtype
     assert batch["is_first"][:, 0].all()
     for sequence in range(3):
         for t in range(length):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fosp_edge.experience.schema import with_proof
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.own_experience import KEPT, MixedSampler, OwnExperience, shares
 from tests.experience.episodes import make_header, make_steps
@@ -58,7 +59,7 @@ def test_windows_are_consecutive_rows_and_seams_are_marked(tmp_path: Path) -> No
 
 def test_the_oldest_are_let_go_when_memory_is_full(tmp_path: Path) -> None:
     with ExperienceStore(tmp_path, "a") as store:
-        one = sum(make_steps(5)[name].nbytes for name in KEPT)
+        one = sum(with_proof(make_steps(5))[name].nbytes for name in KEPT)
         own = OwnExperience(store, 1, 3, 0, memory_limit_bytes=2 * one)
         for mark in range(4):
             store.add(make_header(seed=mark), make_steps(5, mark=mark))

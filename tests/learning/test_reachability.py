@@ -53,6 +53,7 @@ def data(width: int, action_size: int) -> tuple[Batch, Latent]:
         violation=(places == VIOLATION).float(),
         is_first=first,
         is_terminal=places == GOAL,
+        proven=torch.ones_like(first),
     )
     deterministic = torch.nn.functional.one_hot(places, width).float()
     return batch, Latent(deterministic, torch.zeros(count, 2, 4, 4))

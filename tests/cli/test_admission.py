@@ -1,0 +1,35 @@
+"""What a new bundle is held against is the best one so far, not the one before it."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch")
+from fosp_edge.cli.admission import best_rates
+from fosp_edge.experience.episode import EpisodeInfo, EpisodeSummary
+from tests.experience.episodes import make_header
+
+
+def episodes(bundle: str, count: int, violated: int, failed: int) -> list[EpisodeInfo]:
+    header = replace(make_header(), bundle=bundle)
+    return [
+        EpisodeInfo(f"{bundle}{i}", header, EpisodeSummary(total_cost=float(i < violated), success=i >= failed))
+        for i in range(count)
+    ]
+
+
+def test_rates_are_those_of_the_best_bundle_so_far() -> None:
+    lived = episodes("first", 60, violated=3, failed=6) + episodes("second", 60, violated=12, failed=3)
+    rates = best_rates(lived)
+    assert rates["violation"] == pytest.approx(4 / 62)
+    assert rates["failure"] == pytest.approx(4 / 62)
+
+
+def test_a_bundle_that_hardly_drove_says_nothing() -> None:
+    lived = episodes("first", 60, violated=6, failed=6) + episodes("lucky", 10, violated=0, failed=0)
+    assert best_rates(lived)["violation"] == pytest.approx(7 / 62)
+
+
+def test_of_few_episodes_all_are_taken_together() -> None:
+    lived = episodes("first", 10, violated=2, failed=0) + episodes("second", 10, violated=0, failed=1)
+    assert best_rates(lived) == {"violation": pytest.approx(3 / 22), "failure": pytest.approx(2 / 22)}
