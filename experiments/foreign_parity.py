@@ -56,6 +56,8 @@ _TORCH_SMALL = {
     "depth": 8,
     "mlp_units": 48,
 }
+_R2_SMALL = {"deter": 64, "hidden": 32, "units": 32, "discrete": 4, "depth": 4}
+_TORCH_PROGRAMS = ("dreamerv3_torch.py", "r2dreamer.py")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ CASES = (
     Case("safedreamer", "its DreamerV3, tiny", "official.py", 8, False, _DREAMER),
     Case("dreamerv3-torch", "tiny, with state vector", "dreamerv3_torch.py", 8, True, {"changes": _TORCH_SMALL}),
     Case("dreamerv3-torch", "its default size", "dreamerv3_torch.py", 32, False, {"changes": {}}),
+    Case("dreamerv3", "size1m, with state vector", "dreamerv3.py", 32, True, {"size": "size1m"}),
+    Case("dreamerv3", "size12m", "dreamerv3.py", 32, False, {"size": "size12m"}),
+    Case("r2dreamer", "tiny, with state vector", "r2dreamer.py", 32, True, {"size": "size12M", "changes": _R2_SMALL}),
+    Case("r2dreamer", "size12M", "r2dreamer.py", 32, False, {"size": "size12M", "changes": {}}),
 )  # fmt: skip
 
 
@@ -248,8 +254,10 @@ def main() -> None:
         "--dataset", type=Path, required=True, help="recording whose first long enough episode is followed"
     )
     parser.add_argument("--rows", type=int, default=60, help="ticks of it")
-    parser.add_argument("--jax-python", default=sys.executable, help="interpreter with jax, for fosp and safedreamer")
-    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with torch, for dreamerv3-torch")
+    parser.add_argument(
+        "--jax-python", default=sys.executable, help="interpreter with jax, for fosp, safedreamer, dreamerv3"
+    )
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with torch, for the ports")
     parser.add_argument("--only", help="part of the name of the cases to run")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/foreign_parity.json"))
     options = vars(parser.parse_args())
@@ -259,7 +267,7 @@ def main() -> None:
         checkout = options[case.family.replace("-", "_")]
         if checkout is None or (options["only"] and options["only"] not in f"{case.family} {case.name}"):
             continue
-        python = options["torch_python"] if case.program == "dreamerv3_torch.py" else options["jax_python"]
+        python = options["torch_python"] if case.program in _TORCH_PROGRAMS else options["jax_python"]
         with tempfile.TemporaryDirectory() as folder:
             result = measure(case, checkout, python, episode, Path(folder))
         result["revision"] = options[f"{case.family.replace('-', '_')}_revision"] or revision(checkout)

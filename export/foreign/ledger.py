@@ -35,6 +35,11 @@ class Ledger:
             number += 1
         return number
 
+    def matching(self, pattern: str) -> list[str]:
+        """What the group of `pattern` stands for in the names that match it whole."""
+        found = (re.fullmatch(pattern, name) for name in self._tensors)
+        return sorted({match.group(1) for match in found if match})
+
     def size(self, name: str, axis: int) -> int:
         """A dimension that the others follow from. Raises ForeignCheckpointError if the tensor is not there."""
         tensor = self._tensors.get(name)

@@ -10,11 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from export.foreign.dreamerv3 import is_dreamerv3, read_dreamerv3
 from export.foreign.dreamerv3_torch import is_dreamerv3_torch, read_dreamerv3_torch
 from export.foreign.errors import ForeignCheckpointError
 from export.foreign.ledger import Ledger
 from export.foreign.official import BEHAVIOUR, is_official, read_official
 from export.foreign.pickles import load_arrays
+from export.foreign.r2dreamer import is_r2dreamer, read_r2dreamer
 from export.foreign.torch_files import load_state
 from fosp_edge.agent.agent import Agent
 
@@ -46,7 +48,9 @@ _Read = Callable[..., Agent]
 _READERS: dict[str, tuple[Callable[[set[str]], bool], _Read]] = {
     "fosp": (_is_fosp, read_official),
     "safedreamer": (_is_safedreamer, read_official),
+    "dreamerv3": (is_dreamerv3, read_dreamerv3),
     "dreamerv3-torch": (is_dreamerv3_torch, read_dreamerv3_torch),
+    "r2dreamer": (is_r2dreamer, read_r2dreamer),
 }
 FAMILIES = tuple(_READERS)
 
@@ -89,9 +93,13 @@ def _tensors(path: Path) -> dict[str, Tensor | None]:
     if data.startswith(_ZIP):
         return load_state(data, str(path))
     content = load_arrays(data, str(path))
-    arrays = content.get("agent") if isinstance(content, dict) else None
+    # FOSP and SafeDreamer keep one file for everything, DreamerV3 of 2024 one for the agent.
+    arrays = content.get("agent", content.get("params")) if isinstance(content, dict) else None
     if not isinstance(arrays, dict):
-        raise ForeignCheckpointError(f"{path} has no entry 'agent' with arrays by name; it is of another project")
+        raise ForeignCheckpointError(
+            f"{path} has no entry 'agent' or 'params' with arrays by name; it is of another project, or not the file "
+            "of the agent (danijar/dreamerv3: `agent.pkl` in the checkpoint's folder)"
+        )
     return _from_numpy(arrays)
 
 

@@ -22,7 +22,9 @@ class Family(str, Enum):
     OWN = "fosp-edge"
     FOSP = "fosp"
     SAFEDREAMER = "safedreamer"
+    DREAMERV3 = "dreamerv3"
     DREAMERV3_TORCH = "dreamerv3-torch"
+    R2DREAMER = "r2dreamer"
 
 
 def is_foreign(path: Path, family: Family) -> bool:

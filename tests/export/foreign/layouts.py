@@ -1,6 +1,7 @@
 """Checkpoints as other projects write them, made up: right names and shapes, random numbers, a few kilobytes."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,23 @@ S = GROUPS * CLASSES
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+_NORM = re.compile(r"norm\d*[./](weight|scale)$|norm_0\.weight$|_n_\d\.weight$|_dyn_in\d\.1\.weight$")
+
+
 class _Maker:
     def __init__(self) -> None:
         self.random, self.arrays = np.random.default_rng(0), Arrays()
 
     def __call__(self, name: str, *shape: int) -> None:
-        offset = 1.0 if name.endswith(("norm/scale", "norm.weight")) else 0.0
+        offset = 1.0 if _NORM.search(name) else 0.0
         self.arrays[name] = (offset + self.random.normal(0.0, 0.3, shape)).astype(np.float32)
+
+
+def _near_zero(arrays: Arrays, biases: tuple[str, ...]) -> Arrays:
+    """Two-hot outputs whose values are of a plausible size: the outermost bins stand for 5e8."""
+    for name in biases:
+        arrays[name] -= 3.0 * np.abs(np.arange(BINS) - BINS // 2).astype(np.float32)
+    return arrays
 
 
 def official(*, fosp: bool = True, vector: bool = True) -> Arrays:
@@ -125,6 +136,108 @@ def dreamerv3_torch(*, vector: bool = True) -> Arrays:
     make(f"{task}.ema_vals", 2)
     make(f"{task}._world_model.dynamics.W", 1, H)
     return make.arrays
+
+
+def r2dreamer(*, vector: bool = True) -> Arrays:
+    """The layout of NM512/r2dreamer."""
+    make, channels = _Maker(), [4, 6, 8, 8]
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        make(f"{name}.weight", outputs, inputs)
+        make(f"{name}.bias", outputs)
+
+    def layer(name: str, norm: str, inputs: int, outputs: int) -> None:
+        linear(name, inputs, outputs)
+        make(f"{norm}.weight", outputs)
+
+    def head(name: str, label: str, layers: int, outputs: int) -> None:
+        for index in range(layers):
+            part = f"{name}.mlp.layers.{label}"
+            layer(f"{part}_linear{index}", f"{part}_norm{index}", HIDDEN if index else S + H, HIDDEN)
+        linear(f"{name}.last", HIDDEN, outputs)
+
+    for prefix in ("", "_frozen_"):
+        pictures = f"{prefix}encoder.encoders.0.layers"
+        for index, after in enumerate(channels):
+            make(f"{pictures}.{4 * index}.weight", after, channels[index - 1] if index else CHANNELS, 5, 5)
+            make(f"{pictures}.{4 * index}.bias", after)
+            make(f"{pictures}.{4 * index + 2}.weight", after)
+        for index in range(3 * vector):
+            part = f"{prefix}encoder.encoders.1.layers.mlp_encoder"
+            layer(f"{part}_linear{index}", f"{part}_norm{index}", UNITS if index else STATE, UNITS)
+    core = "rssm._deter_net"
+    for index, inputs in enumerate((H, S, ACTIONS)):
+        layer(f"{core}._dyn_in{index}.0", f"{core}._dyn_in{index}.1", inputs, HIDDEN)
+    make(f"{core}._dyn_hid.dyn_hid_0.weight", H // 2, H // 2 + 3 * HIDDEN, 2)
+    make(f"{core}._dyn_hid.dyn_hid_0.bias", H)
+    make(f"{core}._dyn_hid.norm_0.weight", H)
+    make(f"{core}._dyn_gru.weight", 3 * H // 2, H // 2, 2)
+    make(f"{core}._dyn_gru.bias", 3 * H)
+    for index in range(2):
+        layer(f"rssm._img_net.img_net_{index}", f"rssm._img_net.img_net_n_{index}", HIDDEN if index else H, HIDDEN)
+    layer("rssm._obs_net.obs_net_0", "rssm._obs_net.obs_net_n_0", H + 16 * 8 + UNITS * vector, HIDDEN)
+    linear("rssm._img_net.img_net_logit", HIDDEN, S)
+    linear("rssm._obs_net.obs_net_logit", HIDDEN, S)
+    for name, layers, outputs in (("reward", 1, BINS), ("cont", 1, 1), ("actor", 3, 2 * ACTIONS), ("value", 3, BINS)):
+        head(name, name, layers, outputs)
+    head("_slow_value", "value", 3, BINS)
+    make("return_ema.ema_vals", 2)
+    make("prj.w.weight", 16 * 8 + UNITS * vector, S + H)
+    return _near_zero(make.arrays, ("reward.last.bias", "value.last.bias"))
+
+
+def dreamerv3(*, vector: bool = True) -> Arrays:
+    """The layout of danijar/dreamerv3 as of 2024."""
+    make, channels = _Maker(), [4, 6, 8, 8]
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        make(f"{name}/kernel", inputs, outputs)
+        make(f"{name}/bias", outputs)
+
+    def layer(name: str, norm: str, inputs: int, outputs: int) -> None:
+        linear(name, inputs, outputs)
+        make(f"{norm}/scale", outputs)
+
+    def head(name: str, layers: int, outputs: dict[str, int]) -> None:
+        for index in range(layers):
+            layer(f"{name}/mlp/linear{index}", f"{name}/mlp/norm{index}", HIDDEN if index else H + S, HIDDEN)
+        for output, width in outputs.items():
+            linear(f"{name}/head/{output}", HIDDEN, width)
+
+    for index, after in enumerate(channels):
+        make(f"enc/cnn{index}/kernel", 5, 5, channels[index - 1] if index else CHANNELS, after)
+        make(f"enc/cnn{index}/bias", after)
+        make(f"enc/cnn{index}norm/scale", after)
+    for index in range(3 * vector):
+        layer(f"enc/mlp{index}", f"enc/mlp{index}norm", UNITS if index else STATE, UNITS)
+    for index, inputs in enumerate((H, S, ACTIONS)):
+        layer(f"dyn/dynin{index}", f"dyn/dynin{index}norm", inputs, HIDDEN)
+    make("dyn/dynhid0/kernel", 2, H // 2 + 3 * HIDDEN, H // 2)
+    make("dyn/dynhid0/bias", H)
+    make("dyn/dynhid0norm/scale", H)
+    make("dyn/dyngru/kernel", 2, H // 2, 3 * H // 2)
+    make("dyn/dyngru/bias", 3 * H)
+    for index in range(2):
+        layer(f"dyn/prior{index}", f"dyn/prior{index}norm", HIDDEN if index else H, HIDDEN)
+    layer("dyn/obs0", "dyn/obs0norm", H + UNITS * vector + 16 * 8, HIDDEN)
+    linear("dyn/priorlogit", HIDDEN, S)
+    linear("dyn/obslogit", HIDDEN, S)
+    head("rew", 1, {"logits": BINS})
+    head("con", 1, {"logit": 1})
+    head("pol", 3, {"action/mean": ACTIONS, "action/stddev": ACTIONS})
+    for name in ("val", "slowval"):
+        head(name, 3, {"logits": BINS})
+    linear("dec/sp0", H, 16)
+    make("retnorm/lo")
+    make("opt/state/0/count")
+    return _near_zero(make.arrays, ("rew/head/logits/bias", "val/head/logits/bias"))
+
+
+def write_dreamerv3(path: Path, arrays: Arrays) -> Path:
+    """The file `agent.pkl` that their `elements.Checkpoint` writes."""
+    counters = {"updates": 3, "batches": 3, "actions": 7}
+    path.write_bytes(pickle.dumps({"params": arrays, "counters": counters}))
+    return path
 
 
 def write_torch(path: Path, arrays: Arrays) -> Path:

@@ -30,8 +30,11 @@ from tests.export.foreign.layouts import (
     GROUPS,
     STATE,
     Arrays,
+    dreamerv3,
     dreamerv3_torch,
     official,
+    r2dreamer,
+    write_dreamerv3,
     write_official,
     write_torch,
 )
@@ -39,7 +42,9 @@ from tests.export.foreign.layouts import (
 LAYOUTS = {
     "fosp": (official, write_official),
     "safedreamer": (lambda: official(fosp=False, vector=False), write_official),
+    "dreamerv3": (dreamerv3, write_dreamerv3),
     "dreamerv3-torch": (dreamerv3_torch, write_torch),
+    "r2dreamer": (r2dreamer, write_torch),
 }
 
 
@@ -179,9 +184,17 @@ def test_reachability_can_be_left_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", list(LAYOUTS))
 def test_every_tensor_is_accounted_for(family: str, tmp_path: Path) -> None:
     arrays = LAYOUTS[family][0]()
-    actor = next(name for name in arrays if "ctor" in name and name.endswith(("h1/kernel", "linear1.weight")))
-    bias = next(name for name in arrays if name.endswith(("obs_stats/bias", "_obs_stat_layer.bias")))
-    norm = next(name for name in arrays if name.endswith(("img_in/norm/scale", "_img_in_layers.1.weight")))
+    endings = {
+        "actor": (
+            "actor/h1/kernel",
+            "actor.layers.Actor_linear1.weight",
+            "pol/mlp/linear1/kernel",
+            "actor_linear1.weight",
+        ),
+        "bias": ("obs_stats/bias", "_obs_stat_layer.bias", "obslogit/bias", "obs_net_logit.bias"),
+        "norm": ("img_in/norm/scale", "_img_in_layers.1.weight", "dynin0norm/scale", "_dyn_in0.1.weight"),
+    }
+    actor, bias, norm = (next(name for name in arrays if name.endswith(ending)) for ending in endings.values())
     del arrays[bias]
     arrays["agent/another/kernel"] = np.zeros(3, np.float32)
     arrays[actor] = arrays[actor][:, :-1]
@@ -208,6 +221,11 @@ def test_no_tensor_can_go_missing_unnoticed(family: str, tmp_path: Path) -> None
         "lagrange",
         "ema_vals",
         "_world_model",
+        "_frozen_",
+        "prj.",
+        "slowval/",
+        "dec/sp0",
+        "opt/state",
     )
     for name in arrays:
         rest = {key: value for key, value in arrays.items() if key != name}
