@@ -128,7 +128,7 @@ def main() -> None:
         for name, found in sorted(params.items())
     }
     for name in ("rew/head/logits/bias", "val/head/logits/bias"):
-        params[name] -= near_zero(len(params[name]))
+        params[name] = params[name] - near_zero(len(params[name]))
 
     class Saved:
         """What `elements.Checkpoint` asks of an agent; theirs hands over the same two entries."""
