@@ -2,17 +2,12 @@
 
 import functools
 import hashlib
-import json
-import os
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from export.candidates import Candidates
@@ -20,23 +15,20 @@ from export.compact import compact
 from export.companions import DecoderModule, ImaginationModule, InitialModule, export_companion
 from export.conversion import Yardstick, choose_storage, enough
 from export.drift import Steps
+from export.finishing import Driver, Exported, now, with_precision
 from export.graph import export_step
 from export.parity import ParityError, check_parity
 from export.precision import Precision
 from export.reference import recorded_reachability
-from export.restore import agent_of_bundle
 from export.step import StepModule
 from export.storage import Storage, pack
 from export.thresholds import UNCALIBRATED, Calibration, calibrate
-from export.trial import Trial, Trials
 from fosp_edge.agent.agent import Agent
-from fosp_edge.bundle.folder import Bundle, read_files, write_bundle
+from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import (
-    GATE_FILE,
     GRAPH_FILE,
     IMAGINATION_FILE,
     REACHABILITY,
-    RECORDED,
     SCHEMA_VERSION,
     WEIGHTS_FILE,
     BundleError,
@@ -48,10 +40,7 @@ from fosp_edge.bundle.manifest import (
 )
 
 INITIAL_FILE, DECODER_FILE = "initial.onnx", "decoder.onnx"
-TRIALS_FILE = "precisions.json"
 PARITY_EPISODES = 3
-Driver = Callable[[Manifest, dict[str, bytes]], Sequence[tuple[float, float]]]
-"""Drives a bundle of this manifest and these files; return and cost of each episode."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +52,6 @@ class Contract:
     cameras: tuple[CameraContract, ...]
     state: tuple[Channel, ...]
     actions: tuple[Channel, ...]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The bundle's folder and what was measured on the way."""
-
-    path: Path
-    manifest: Manifest
-    calibration: Calibration
-    trials: tuple[Trial, ...] = ()
-    """The precisions that were compared, if any were."""
 
 
 def export_bundle(
@@ -121,12 +99,12 @@ def export_bundle(
     yardstick = functools.cache(lambda: Yardstick(agent, enough(held_out)))
     agent, kept_as, conversion = choose_storage(agent, yardstick, storage)
     config, rows = agent.config, Candidates.of(agent, search=search)
-    metadata = _metadata(name, contract, agent, rows)
+    metadata = metadata_of(name, contract, agent, rows)
     plain = export_step(StepModule(agent, rows), metadata)
     graph = compact(plain)
     calibration = UNCALIBRATED if REACHABILITY in unknown else _calibrated(agent, held_out, miss_rate)
     parity = check_parity(agent, graph, held_out[:PARITY_EPISODES], rows=rows)
-    now = _now()
+    date = now()
     manifest = Manifest(
         name=name,
         robot=contract.robot,
@@ -142,12 +120,12 @@ def export_bundle(
             calibration.stop_reachability,
             miss_rate,
             calibration.sample_size,
-            now,
+            date,
             data_sha256,
             hashlib.sha256(graph).hexdigest(),
         ),
         parity=parity,
-        created_utc=now,
+        created_utc=date,
         # The configuration makes the agent again; a caller's own copy of it cannot be allowed to differ.
         provenance=provenance | {"config": config.to_dict(), "false_alarm_rate": calibration.false_alarm_rate},
         storage=conversion,
@@ -163,105 +141,11 @@ def export_bundle(
     if decoder:
         files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
     if precision != "float32":
-        return _with_precision(
+        return with_precision(
             manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder
         )
     path = write_bundle(manifest, files, parent_folder)
     return Exported(path, manifest, calibration)
-
-
-def convert_bundle(
-    bundle: Bundle,
-    held_out: Sequence[Steps],
-    *,
-    precision: Precision | None,
-    miss_rate: float,
-    data_sha256: str,
-    parent_folder: Path,
-    closed_loop: Driver | None = None,
-) -> Exported:
-    """The same agent as another bundle, its step graph in another precision. The out-of-distribution gate is left out:
-    it was fitted to the old graph.
-
-    Raises:
-        ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
-    """
-    if not held_out:
-        raise ParityError("a conversion cannot be judged: there is no recorded episode held out")
-    agent = agent_of_bundle(bundle)
-    manifest = bundle.manifest
-    contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
-    rows = Candidates.of(agent, search="least-harm" in manifest.candidates)
-    plain = export_step(StepModule(agent, rows), _metadata(manifest.name, contract, agent, rows))
-    files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
-    manifest = replace(
-        manifest,
-        gate=None,
-        candidates=rows.names,
-        sampled_candidates=rows.samples,
-        filter=replace(
-            manifest.filter,
-            level=miss_rate,
-            data_sha256=data_sha256,
-            trajectories=RECORDED,
-            date_utc=_now(),
-            look_ahead_sha256=None,
-        ),
-        provenance=manifest.provenance | {"converted_from": bundle.id},
-        created_utc=_now(),
-    )
-    return _with_precision(
-        manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder
-    )
-
-
-def _with_precision(
-    manifest: Manifest,
-    files: dict[str, bytes],
-    plain: bytes,
-    yardstick: Yardstick,
-    held_out: Sequence[Steps],
-    precision: Precision | None,
-    closed_loop: Driver | None,
-    parent_folder: Path,
-) -> Exported:
-    """Choose a precision and write the bundle with it, with thresholds from the graph that will drive."""
-
-    def complete(graph: bytes, calibration: Calibration) -> tuple[Manifest, dict[str, bytes]]:
-        thresholds = replace(
-            manifest.filter,
-            feasible_reachability=calibration.feasible_reachability,
-            stop_reachability=calibration.stop_reachability,
-            sample_size=calibration.sample_size,
-            graph_sha256=hashlib.sha256(graph).hexdigest(),
-        )
-        provenance = manifest.provenance | {"false_alarm_rate": calibration.false_alarm_rate}
-        return replace(manifest, filter=thresholds, provenance=provenance), files | {GRAPH_FILE: graph}
-
-    drive = None if closed_loop is None else lambda graph, calibration: closed_loop(*complete(graph, calibration))
-    trials = Trials(yardstick, plain, held_out, manifest.filter.level, drive)
-    chosen, tried = trials.choose(precision)
-    assert chosen.calibration is not None
-    manifest, files = complete(chosen.graph, chosen.calibration)
-    manifest = replace(manifest, precision=None if chosen.precision == "float32" else chosen.conversion)
-    report = {"device": device(), "trials": [trial.to_json() for trial in tried]}
-    files[TRIALS_FILE] = (json.dumps(report, indent=1) + "\n").encode()
-    path = write_bundle(manifest, files, parent_folder)
-    return Exported(path, manifest, chosen.calibration, tuple(tried))
-
-
-def device() -> dict[str, str | int | None]:
-    """What a latency was measured on."""
-    return {
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "onnxruntime": onnxruntime.__version__,
-        "providers": ", ".join(onnxruntime.get_available_providers()),
-    }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float) -> Calibration:
@@ -309,7 +193,7 @@ def _refuse_other_shapes(agent: Agent, contract: Contract) -> None:
         )
 
 
-def _metadata(name: str, contract: Contract, agent: Agent, rows: Candidates) -> dict[str, str]:
+def metadata_of(name: str, contract: Contract, agent: Agent, rows: Candidates) -> dict[str, str]:
     """What a graph says of itself to whoever finds it without its bundle."""
     config = agent.config
     return {

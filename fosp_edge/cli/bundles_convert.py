@@ -31,13 +31,13 @@ def convert(
 ) -> None:
     """Convert a bundle's step graph to another precision, judged over whole recorded episodes and by driving.
 
-    The filter is calibrated anew with the graph that will drive. A gate against the unfamiliar is left out, because it
-    was fitted to the old graph: `fosp-edge calibrate-filter` fits a new one.
+    The filter is calibrated anew with the graph that will drive. What was fitted to the old graph (a gate against the
+    unfamiliar, a filter's look-ahead) is left behind, and it is said how to get it back.
 
     Example: fosp-edge bundles convert bundles/4f1c... --dataset data/safereach
     """
     require("export")
-    from export.exporter import convert_bundle
+    from export.convert import convert_bundle, left_behind
 
     console = Console()
     loaded = load_bundle(bundle or shipped_bundle(), check_signature=False)
@@ -56,5 +56,11 @@ def convert(
         )  # fmt: skip
     print_trials(console, exported.trials)
     console.print(f"bundle in {exported.path}", highlight=False, soft_wrap=True)
-    if loaded.manifest.gate is not None:
-        console.print("without a gate: fit a new one with `fosp-edge calibrate-filter`", highlight=False)
+    if lost := left_behind(loaded):
+        console.print("\n".join(("What belonged to the old graph was left behind:", *(f"- {line}" for line in lost))))
+        again = " --look-ahead" if loaded.manifest.filter.look_ahead_sha256 is not None else ""
+        console.print(
+            f"Set them again: fosp-edge data collect data/own --bundle {exported.path}\n"
+            f"                fosp-edge calibrate-filter {exported.path} --dataset data/own{again}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
