@@ -50,6 +50,7 @@ VARIANTS = {
     "minus in-sample": Variant("fosp", critics="fosp-minus-in-sample"),
     "minus weighting (imitation)": Variant("bc"),
     "policy over all data": Variant("fosp", data=("mixture", "careful")),
+    "policy over proven data": Variant("fosp-proven", data=("mixture", "careful")),
 }
 
 
