@@ -19,6 +19,8 @@ class GraphPolicy:
     def __init__(self, graph: bytes, config: Config, *, threads: int = 1, providers: Sequence[str] = CPU) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
+        # Threads that wait by turning in circles take the core from whoever runs beside them, as other forms do here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
         self.deterministic: npt.NDArray[np.float32] = np.zeros((1, config.deterministic), np.float32)
         self.stochastic: npt.NDArray[np.int64] = np.zeros((1, config.groups), np.int64)
