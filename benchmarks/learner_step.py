@@ -150,7 +150,8 @@ def serve(arm: str, config: Config, peer: Path | None, threads: int, orders: Con
         update = dreamerv3_torch.updates(peer, columns(config), [name], **size)[name]
     else:
         update = our_update(arm, config)
-    update()  # allocators and primitives settle
+    for _ in range(4):  # until the allocator has what it needs
+        update()
     orders.send("ready")
     while (order := orders.recv()) != "end":
         if order == "update":
