@@ -285,7 +285,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "expansion": False,
     },
     "bc": {"safety": False, "advantage_weighting": False, "expansion": False},
-    # What did best on SafeReach (docs/results/ablations.md): judge by all data, imitate what went well, look 0.8 s ahead.
+    # What did best on SafeReach (docs/results/ablations.md): judge by all data, imitate what went well, look 0.8 s on.
     "fosp-proven": {
         "imitates": "proven",
         "discount": 0.94,
