@@ -174,8 +174,8 @@ def export(
     if (kept := exported.manifest.storage) is not None:
         table.add_row("weights", f"{kept.kind}: actions move by {kept.action_drift:.2g} on average over {kept.ticks} "
                                  f"ticks, own noise moves them by {kept.own_action_drift:.2g}")  # fmt: skip
-    size = sum(file.stat().st_size for file in exported.path.iterdir())
-    table.add_row("size", f"{size / 1e6:.1f} MB in {len(exported.manifest.files) + 1} files")
+    files = list(exported.path.iterdir())
+    table.add_row("size", f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {len(files)} files")
     armable = REACHABILITY not in exported.manifest.unknown_scores
     if not armable:
         table.add_row("filter", "none: the agent never learnt reachability, so nothing predicts a violation")

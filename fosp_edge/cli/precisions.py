@@ -64,7 +64,8 @@ def print_trials(console: Console, trials: Sequence[Any]) -> None:
         "false alarms: of the filter, at the same miss rate"
     )
     for name in ("precision", "MB", "median ms", "p99 ms", "drift", "false alarms", "return", "violations", "verdict"):
-        table.add_column(name, justify="left" if name in ("precision", "verdict") else "right", overflow="fold")
+        left = name in ("precision", "verdict")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=name == "precision")
     for trial in trials:
         row = trial.to_json()
         drift, filtered, driven = row["drift"], row["filter"], row["closed_loop"]
