@@ -1,6 +1,5 @@
 """`fosp-edge eval-filter`: what the safety filter prevents, what it costs, and how it compares."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.cli.extras import installed, require
+from fosp_edge.cli.extras import require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.results import write_results
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.cli.workers import map_in_processes
 
@@ -99,14 +99,13 @@ def eval_filter(
             "seeds": [seed, seed + episodes - 1],
             "scores": [asdict(item) for item in scores],
         }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        target = out.with_suffix(".json")
-        write_atomically(target, (json.dumps(report, indent=1) + "\n").encode())
-        console.print(f"results in {target}")
-        if installed("visualisation"):
+
+        def plot(path: Path) -> Path:
             from fosp_edge.cli.filter_plot import plot_filters
 
-            console.print(f"plot in {plot_filters(scores, out.with_suffix('.png'))}")
+            return plot_filters(scores, path)
+
+        write_results(console, out, report, plot)
 
 
 def _ensemble(bundle: Bundle, dataset: Path, most: int, out: Path | None, console: Console) -> Path:

@@ -1,6 +1,5 @@
 """`fosp-edge eval`: a bundle over seeds and scenario families, with intervals, as table, JSON and plot."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fosp_edge.bundle.manifest import REACHABILITY, Manifest
-from fosp_edge.cli.extras import installed, require
-from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.results import write_results
 from fosp_edge.cli.workers import map_in_processes
 
 _ACTORS: dict[tuple[str | None, bool], Any] = {}
@@ -98,14 +97,13 @@ def evaluate(
             "scores": [asdict(item) for item in scores],
             "episodes": [asdict(result) for result in results],
         }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        target = out.with_suffix(".json")
-        write_atomically(target, (json.dumps(report, indent=1) + "\n").encode())
-        console.print(f"results in {target}")
-        if installed("visualisation"):
+
+        def plot(path: Path) -> Path:
             from fosp_edge.cli.evaluation_plot import plot_scores
 
-            console.print(f"plot in {plot_scores(scores, out.with_suffix('.png'))}")
+            return plot_scores(scores, path)
+
+        write_results(console, out, report, plot)
 
 
 def _has_filter(manifest: Manifest) -> bool:
