@@ -53,7 +53,7 @@ def train(
 
     Example: fosp-edge train --dataset data/safereach --preset nano
     Watch:   tensorboard --logdir runs/train
-    Several: torchrun --nproc-per-node 4 -m fosp_edge.cli train --dataset data/safereach --preset small
+    Several: torchrun --nproc-per-node 4 -m -- fosp_edge.cli train --dataset data/safereach --preset small
     """
     require("learning")
     import torch

@@ -79,3 +79,14 @@ def test_one_process_is_given_back_what_it_gave() -> None:
     assert parallel.any_of(True, torch.device("cpu")) and not parallel.any_of(False, torch.device("cpu"))
     assert parallel.told_by_all({"a": 1}, torch.device("cpu")) == [{"a": 1}]
     assert float(masked_mean(values, mask)) == 3.5
+
+
+def test_torchrun_leaves_our_options_alone() -> None:
+    """It abbreviates its own: without the `--`, `--run` could be `--run-path`, and torchrun ends there."""
+    from torch.distributed.run import get_args_parser
+
+    told = get_args_parser().parse_args(
+        ["--nproc-per-node", "2", "-m", "--", "fosp_edge.cli", "train", "--run", "runs/x", "--seed", "1"]
+    )
+    assert told.training_script == "fosp_edge.cli"
+    assert told.training_script_args == ["train", "--run", "runs/x", "--seed", "1"]
