@@ -24,6 +24,7 @@ from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.realtime import Realtime, collect_in_slack
+from fosp_edge.control.rehearsal import Rehearsal
 from fosp_edge.files import write_atomically
 
 _LOAD = """
@@ -61,13 +62,14 @@ class Load:
 def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool) -> dict[str, object]:
     """So many seconds at a rate beside the load."""
     realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
+    rehearsal = Rehearsal(bench.controller.rehearse, 1.0 / rate_hz) if isolated else None
     late, done = [], []
     with Load(isolated):
         taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
         bench.robot.arm()
         try:
             for _ in range(round(seconds * rate_hz)):
-                release = pacer.wait()
+                release = pacer.wait(rehearsal)
                 bench.tick()
                 late.append(release.late_s)
                 done.append((time.monotonic_ns() - release.scheduled_ns) * 1e-9)
@@ -77,7 +79,7 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool) ->
             bench.robot.stop(1.0)
     return {
         "seconds": seconds,
-        "measures": taken | {"learner SCHED_IDLE": isolated},
+        "measures": taken | {"learner SCHED_IDLE": isolated, "rehearsal": isolated},
         "missed": pacer.missed,
         "began late": describe(np.array(late)),
         "deadline to command": describe(np.array(done)),

@@ -274,6 +274,7 @@ def _drive(
         observer=log if swapper is None else both(log, swapper.record),
         relay=swapper,
         settings=LoopSettings(
+            rehearse=realtime,
             max_frame_age_s=rig.patience_s,
             # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
             max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),

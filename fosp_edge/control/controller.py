@@ -198,6 +198,10 @@ class Controller:
         """This feasible threshold in place of the bundle's own."""
         self._thresholds = replace(self.manifest.filter, feasible_reachability=feasible_reachability)
 
+    def rehearse(self) -> None:
+        """Bring the graph into the caches for the coming `decide`; changes nothing else."""
+        self.runtime.rehearse()
+
     def told(self, executed: Float32Array) -> None:
         """What was really executed since the last decision, where another controller drives and this one only decides
         beside it; normalised, shape [A]."""

@@ -193,6 +193,10 @@ class PolicyRuntime:
         if "action_noise" in self._inputs:
             self._inputs["action_noise"] = self._noise.normal
         self._bindings = (self._bind(swapped=False), self._bind(swapped=True))
+        self._aside = {
+            name: np.zeros_like(array) for name, array in self._outputs.items()
+        }  # a binding keeps nothing alive
+        self._rehearsals = tuple(self._bind(swapped=swapped, aside=self._aside) for swapped in (False, True))
         self._seed, self._tick, self._trusted = 0, 0, False
 
     def _check_manifest(self) -> None:
@@ -201,12 +205,14 @@ class PolicyRuntime:
         if len(sizes) != 1:
             raise BundleError(f"the cameras in the manifest must have one size, found {sorted(sizes)}; export it again")
 
-    def _bind(self, *, swapped: bool) -> ort.IOBinding:
-        """Bind all buffers; with `swapped`, the state is read where the other binding writes it."""
+    def _bind(self, *, swapped: bool, aside: dict[str, AnyArray] | None = None) -> ort.IOBinding:
+        """Bind all buffers; with `swapped`, the state is read where the other binding writes it; with `aside`, what
+        comes out goes there."""
         read, write = dict(self._inputs), dict(self._outputs)
         if swapped:
             for name in ("deterministic", "stochastic"):
                 read[name], write[f"next_{name}"] = self._outputs[f"next_{name}"], self._inputs[name]
+        write = write if aside is None else aside
         binding = self._session.io_binding()
         for name, array in read.items():
             binding.bind_input(name, "cpu", 0, array.dtype, list(array.shape), array.ctypes.data)
@@ -267,6 +273,10 @@ class PolicyRuntime:
         self._session.run_with_iobinding(self._bindings[self._tick % 2])
         self._tick += 1
         return self._scores()
+
+    def rehearse(self) -> None:
+        """Run the graph over what it was given last, and forget what comes out: nothing but the caches remembers."""
+        self._session.run_with_iobinding(self._rehearsals[self._tick % 2])
 
     def _scores(self) -> StepScores:
         deterministic, _ = self._state_buffers()

@@ -22,6 +22,7 @@ from fosp_edge.control.flight.recording import Recording
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pacing import Clock, Pacer, Sleep
 from fosp_edge.control.realtime import collect_in_slack
+from fosp_edge.control.rehearsal import Rehearsal
 from fosp_edge.control.telemetry import Telemetry, Threshold
 from fosp_edge.control.types import Observation, Reason, State, TickRecord
 from fosp_edge.robots.base import Judgement, Referee, Robot, RobotError, RobotLost, RobotState, StopJudge
@@ -73,6 +74,8 @@ class LoopSettings:
     settle_timeout_s: float = 3.0
     """How long a new episode may take until frames and state of it arrive."""
     stop_timeout_s: float = 0.5
+    rehearse: bool = False
+    """Run the graph once before each deadline, so that the tick finds it in the caches."""
     thresholds: dict[str, Threshold] = field(default_factory=dict)
     """By phase of the tick; see `fosp_edge.control.telemetry`."""
 
@@ -123,6 +126,9 @@ class ControlLoop:
         self.referee, self.recorder, self.observer, self.settings = referee, recorder, observer, settings
         self.relay = relay
         self.pacer = pacer or Pacer(1.0 / controller.manifest.rate_hz)
+        self._rehearsal: Rehearsal | None = None
+        if self.settings.rehearse:
+            self._rehearsal = Rehearsal(lambda: self.controller.rehearse(), self.pacer.period_ns * 1e-9)
         self.telemetry = Telemetry(thresholds=dict(self.settings.thresholds))
         self._clock, self._sleep = clock, sleep
         self._tick = 0
@@ -250,7 +256,7 @@ class ControlLoop:
 
     def _run_tick(self, until_ns: int | None) -> tuple[Reason, bool] | None:
         """One tick; the reason and success when the episode ended with it, else None."""
-        release = self.pacer.wait()
+        release = self.pacer.wait(self._rehearsal)
         begin_ns = self._clock()
         self.telemetry.add("late", release.late_s)
         if release.skipped:

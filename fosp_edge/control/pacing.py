@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fosp_edge.control.rehearsal import Rehearsal
+
 Clock = Callable[[], int]
 """Monotonic nanoseconds."""
 
@@ -52,16 +54,26 @@ class Pacer:
         self._next_ns = None
         self.missed_in_a_row = 0
 
-    def wait(self) -> Release:
-        """Sleep until the next deadline that has not passed yet; the first tick of a grid is due at once."""
+    def wait(self, rehearsal: Rehearsal | None = None) -> Release:
+        """Sleep until the next deadline that has not passed yet; the first tick of a grid is due at once.
+
+        A `rehearsal` is held before it where there is time enough.
+        """
         now_ns = self._clock()
         due_ns = now_ns if self._next_ns is None else self._next_ns
         skipped = max(0, -(-(now_ns - due_ns) // self.period_ns))
         scheduled_ns = due_ns + skipped * self.period_ns
-        while (remaining_ns := scheduled_ns - self._clock()) > 0:
-            self._sleep(remaining_ns * 1e-9)
+        ahead_s = None if rehearsal is None else rehearsal.ahead_s
+        if rehearsal is not None and ahead_s is not None and scheduled_ns - self._clock() > ahead_s * 1e9:
+            self._sleep_until(scheduled_ns - round(ahead_s * 1e9))
+            rehearsal()
+        self._sleep_until(scheduled_ns)
         self._next_ns = scheduled_ns + self.period_ns
         self.ticks += 1
         self.missed += skipped
         self.missed_in_a_row = self.missed_in_a_row + skipped if skipped else 0
         return Release(scheduled_ns, self._clock(), skipped)
+
+    def _sleep_until(self, due_ns: int) -> None:
+        while (remaining_ns := due_ns - self._clock()) > 0:
+            self._sleep(remaining_ns * 1e-9)
