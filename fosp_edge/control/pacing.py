@@ -63,7 +63,7 @@ class Pacer:
         due_ns = now_ns if self._next_ns is None else self._next_ns
         skipped = max(0, -(-(now_ns - due_ns) // self.period_ns))
         scheduled_ns = due_ns + skipped * self.period_ns
-        ahead_s = None if rehearsal is None else rehearsal.ahead_s
+        ahead_s = None if rehearsal is None else rehearsal.ahead_s()
         if rehearsal is not None and ahead_s is not None and scheduled_ns - self._clock() > ahead_s * 1e9:
             self._sleep_until(scheduled_ns - round(ahead_s * 1e9))
             rehearsal()

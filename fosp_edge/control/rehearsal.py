@@ -30,13 +30,13 @@ class Rehearsal:
         self._limit_s = LARGEST_SHARE * period_s
         self._took_s = 0.5 * self._limit_s
 
-    @property
     def ahead_s(self) -> float | None:
-        """How long before a deadline it has to begin; None: it takes too long to be worth it."""
+        """How long before the coming deadline it has to begin; None: it takes too long. Asked once per deadline, so
+        that after a number of them it is tried again."""
         ahead_s = 1.2 * self._took_s + MARGIN_S
         if ahead_s <= self._limit_s:
             return ahead_s
-        self._took_s *= _FORGET  # after a while it is tried again
+        self._took_s *= _FORGET
         return None
 
     def __call__(self) -> None:
