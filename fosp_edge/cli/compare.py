@@ -22,7 +22,8 @@ def compare(
 ) -> None:
     """Compare two runs: what was configured differently, and every metric at the end of both.
 
-    A metric's figure is its mean over the last tenth of the updates that both runs have.
+    A metric's figure is its mean over the last tenth of the updates that both runs have; of what is logged more rarely,
+    the last one before their end.
 
     Example: fosp-edge compare runs/train/nano-fosp-s0 runs/train/nano-bc-s0 --out compare.png
     """
@@ -63,8 +64,11 @@ def _labels(first: Path, second: Path) -> list[str]:
 
 
 def _at_end(rows: Rows, key: str, until: int) -> float | None:
-    values = [row[key] for row in rows if key in row and (1.0 - _LAST_SHARE) * until <= row["update"] <= until]
-    return sum(values) / len(values) if values else None
+    logged = [row for row in rows if key in row and row["update"] <= until]
+    late = [row[key] for row in logged if row["update"] >= (1.0 - _LAST_SHARE) * until]
+    if late:
+        return sum(late) / len(late)
+    return logged[-1][key] if logged else None
 
 
 def _show_configuration(console: Console, runs: tuple[Path, Path], names: list[str]) -> None:
