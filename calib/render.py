@@ -1,8 +1,9 @@
 """Pictures of our boards whose every truth is known: the instrument that calibration is tested with.
 
-Many rays per pixel go through the lens model onto the (possibly warped) board; the optics blur them, the pixels sum them
-up; then shot and read noise, and 8-bit quantisation, in the order in which a real camera applies them. The order matters:
-blur after the sum would leave edges sampled too coarsely, and corners off by up to 0.03 px with their place in the pixel.
+Many rays per pixel go through the lens model onto the (possibly warped) board; the optics blur them, the pixels sum
+them up; then shot and read noise, and 8-bit quantisation, in the order in which a real camera applies them. The order
+matters: blur after the sum would leave edges sampled too coarsely, and corners off by up to 0.03 px with their place
+in the pixel.
 """
 
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ class Renderer:
     """A camera that looks at one board; directions of all its pixels are worked out once.
 
     Where a pixel's ray meets the board is worked out at pixel centres and is linear in between, and `rays_per_side`
-    squared samples of the printed board are blurred and averaged per pixel. Together that moves a corner by less than a tenth of
-    what a good detector errs; tests/calib/test_render.py says how much.
+    squared samples of the printed board are blurred and averaged per pixel. Together that moves a corner by less than
+    a tenth of what a good detector errs; tests/calib/test_render.py says how much.
     """
 
     def __init__(

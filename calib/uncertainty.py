@@ -36,8 +36,8 @@ class Camera:
 FISHEYE_FOCAL_WIDENING = 2.5
 """What the corners' noise alone says of a fisheye's focal lengths, times this, is stated.
 
-In strongly bent pictures a corner is off by some 0.005 px that go together with the board's tilt, and so look like another
-focal length. Found over 30 calibrations through rendered pictures, checked over further ones
+In strongly bent pictures a corner is off by some 0.005 px that go together with the board's tilt, and so look like
+another focal length. Found over 30 calibrations through rendered pictures, checked over further ones
 (`experiments/calibration_intrinsics.py pictures`); with corners whose errors are independent it says too much."""
 
 
