@@ -90,6 +90,7 @@ def _searched_on_the_board(image: npt.NDArray[np.uint8], pixels: Array, places_m
     x, y = np.clip(inside[..., 0], 1, width - 2), np.clip(inside[..., 1], 1, height - 2)
     grey = image.astype(np.float64)
     gradient = np.stack([grey[y, x + 1] - grey[y, x - 1], grey[y + 1, x] - grey[y - 1, x]], axis=-1) / 2
+    seen = (x == inside[..., 0]) & (y == inside[..., 1])
     aside, down = bend[:, None, None, 0], bend[:, None, None, 1]
     # blur draws a bent edge to its hollow side, by half its curvature times the blur's variance
     blur_px = min(edge_width_px(image, pixels), 3.0)
@@ -106,7 +107,8 @@ def _searched_on_the_board(image: npt.NDArray[np.uint8], pixels: Array, places_m
         turned = at_board + np.stack([2 * down * u * at_board[..., 1], 2 * aside * v * at_board[..., 0]], axis=-1)
         turned = np.einsum("nji,nrcj->nrci", back, turned)
         scaled = on_board / windows_m[:, None, None, None]
-        weight = np.exp(-np.sum(scaled**2, axis=-1)) * np.all(np.abs(scaled) < 1.0, axis=-1)
+        # down to nothing at the window's sides: pixels that come in or fall out as the corner moves must not pull it
+        weight = seen * np.prod(np.clip(1.0 - scaled**2, 0.0, None), axis=-1)
         outer = np.einsum("nrc,nrci,nrcj->nij", weight, turned, turned)
         towards = np.einsum("nrc,nrci,nrcj,nrcj->ni", weight, turned, turned, straight)
         step = np.linalg.solve(outer + 1e-9 * np.eye(2), towards[..., None])[..., 0]

@@ -20,7 +20,7 @@ from .errors import CalibrationError
 from .geometry import Array
 from .least_squares import Solution, inverse_information
 from .lens import LENS_MODELS, LensModel
-from .uncertainty import Agreement, Camera, compare, uncertainty_map_px
+from .uncertainty import Agreement, Camera, compare, uncertainty_map_px, widened
 from .views import halves_of_board, same_size, select_views
 
 WARP_CHI_SQUARE = 20.0
@@ -102,7 +102,8 @@ def calibrate(
     noise_px = _noise_px(problem, solution)
     require_tilt(solution.poses, limits)
     covariance = noise_px**2 * inverse_information(solution.shared_information)
-    camera = Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px)
+    stated = widened(lens, covariance[: lens.size, : lens.size])
+    camera = Camera(lens, solution.shared[: lens.size], stated, size_px)
     require_determined(camera, noise_px, limits)
     agreement, halves = _halves(lens, views, size_px, solution, with_warp, noise_px)
     uncertainty = uncertainty_map_px(camera)
