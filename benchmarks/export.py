@@ -75,6 +75,17 @@ def untrained(size: str) -> Agent:
     return agent.eval()
 
 
+def recorded_feeds(agent: Agent, episodes: list[Steps], plain: bytes) -> list[Feeds]:
+    """The float32 graph's inputs along episodes, for the ranges of activations."""
+    config, policy, found = agent.config, GraphPolicy(plain, agent.config), []
+    samples = Candidates.of(agent).samples
+    inputs = recorded_inputs(episodes, config.groups, config.classes, samples, config.action_size, seed=3)
+    for _, item in zip(range(CALIBRATION_TICKS), inputs, strict=False):
+        found.append(policy.feeds(item))
+        policy.step(item)
+    return found
+
+
 class Forms:
     """All forms of one agent, each a tick that can be called."""
 
@@ -90,7 +101,11 @@ class Forms:
         self.graphs: dict[str, bytes] = {}
         self.ticks: dict[tuple[str, int], Tick] = {}
         for precision in PRECISIONS:
-            graph = plain if precision == "float32" else convert(plain, precision, lambda: self._recorded(plain))
+            graph = (
+                plain
+                if precision == "float32"
+                else convert(plain, precision, lambda: recorded_feeds(agent, episodes, plain))
+            )
             self.graphs[precision] = compact(graph)
             for count in threads:
                 session = GraphPolicy(self.graphs[precision], config, threads=count).session
@@ -109,15 +124,6 @@ class Forms:
                     return module(*arguments)
 
             self.ticks["torch.compile", 1] = self._cycle([lambda item=item: run(item) for item in tensors])
-
-    def _recorded(self, plain: bytes) -> list[Feeds]:
-        config, policy, found = self.agent.config, GraphPolicy(plain, self.agent.config), []
-        samples = Candidates.of(self.agent).samples
-        inputs = recorded_inputs(self.episodes, config.groups, config.classes, samples, config.action_size, seed=3)
-        for _, item in zip(range(CALIBRATION_TICKS), inputs, strict=False):
-            found.append(policy.feeds(item))
-            policy.step(item)
-        return found
 
     def _session_tick(self, session: Any, feeds: list[Feeds]) -> Tick:
         return self._cycle([lambda feed=feed: session.run(None, feed) for feed in feeds])

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.export import made_up_episodes, recorded_feeds
 from export.candidates import Candidates
 from export.graph import export_step
+from export.precision import PRECISIONS, convert
 from export.step import StepModule
 from export.storage import pack
 from fosp_edge.agent.agent import Agent
@@ -32,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("size", choices=list(SIZES))
     parser.add_argument("out", type=Path)
+    parser.add_argument("--precision", default="float32", choices=list(PRECISIONS), help="of the step graph")
     options = parser.parse_args()
     torch.manual_seed(0)
     recording = SAFEREACH_RECORDING
@@ -40,7 +43,7 @@ def main() -> None:
     rows = Candidates.of(agent)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     manifest = Manifest(
-        name=f"untrained-{options.size}",
+        name=f"untrained-{options.size}" + ("" if options.precision == "float32" else f"-{options.precision}"),
         robot=recording.robot,
         rate_hz=recording.rate_hz,
         cameras=(CameraContract("fixed", 64, 64),),
@@ -54,12 +57,12 @@ def main() -> None:
         created_utc=now,
         provenance={"config": config.to_dict(), "purpose": "timing only"},
     )
+    graph = export_step(StepModule(agent))
+    if options.precision != "float32":
+        graph = convert(graph, options.precision, lambda: recorded_feeds(agent, made_up_episodes(agent), graph))
     weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
-    print(
-        write_bundle(
-            manifest, {GRAPH_FILE: export_step(StepModule(agent)), WEIGHTS_FILE: pack(weights, "float32")}, options.out
-        )
-    )
+    files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, "float32")}
+    print(write_bundle(manifest, files, options.out))
 
 
 if __name__ == "__main__":
