@@ -41,6 +41,8 @@ class Variant:
     """Method of the critics' training; None: those of the method itself."""
     data: tuple[str, ...] = ("careful",)
     """What the policy imitates."""
+    settings: tuple[str, ...] = ()
+    """Further changes of the policy's training."""
 
 
 VARIANTS = {
@@ -50,7 +52,7 @@ VARIANTS = {
     "minus in-sample": Variant("fosp", critics="fosp-minus-in-sample"),
     "minus weighting (imitation)": Variant("bc"),
     "policy over all data": Variant("fosp", data=("mixture", "careful")),
-    "policy over proven data": Variant("fosp-proven", data=("mixture", "careful")),
+    "policy over proven data": Variant("fosp", data=("mixture", "careful"), settings=("imitates=proven",)),
 }
 
 
@@ -78,7 +80,7 @@ def prepare(variant: Variant, name: str, seed: int, options: argparse.Namespace)
               settings([*CRITICS, "horizon=15"]))  # fmt: skip
     run: Path = options.work / f"{name.replace(' ', '-')}-s{seed}"
     train(run, [places[item] for item in variant.data], variant.policy, critics, options.policy_updates, seed,
-          ["--critics", *settings([*POLICY, "horizon=0"])])  # fmt: skip
+          ["--critics", *settings([*POLICY, "horizon=0", *variant.settings])])  # fmt: skip
     return run
 
 
