@@ -285,7 +285,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "expansion": False,
     },
     "bc": {"safety": False, "advantage_weighting": False, "expansion": False},
-    # The settings of the shipped agent, which did best on SafeReach (docs/results/ablations.md): values look 0.8 s ahead
+    # The settings of the shipped agent, which did best on SafeReach (docs/results/ablations.md): values look 0.8 s on
     # and are learnt from data alone, costs weigh on feasible actions too. Give it demonstrations to imitate.
     "fosp-shipped": {
         "discount": 0.94,
