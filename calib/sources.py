@@ -50,6 +50,10 @@ def images_in(folder: Path) -> Iterator[TimedImage]:
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """A grey picture. Raises CalibrationError when the file is none."""
+    if path.is_dir():
+        raise CalibrationError(f"{path} is a folder: give one picture")
+    if not path.exists():
+        raise CalibrationError(f"there is no picture {path}")
     try:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
