@@ -62,10 +62,12 @@ def train_in_folder(
     from torch.utils.tensorboard import SummaryWriter
 
     from fosp_edge.learning import parallel
-    from fosp_edge.learning.precision import keep_freed_memory
+    from fosp_edge.learning.precision import fast_bfloat16, keep_freed_memory
     from fosp_edge.learning.trainer import Trainer
 
     keep_freed_memory()
+    if learner.config.precision == "bfloat16" and not fast_bfloat16(learner.device):
+        console.print("precision=bfloat16 is emulated on this device, and slower than float32 would be", style="yellow")
     folder.mkdir(parents=True, exist_ok=True)
     writer = SummaryWriter(str(folder)) if parallel.rank() == 0 else None
     try:

@@ -9,6 +9,7 @@ import torch
 
 from fosp_edge.agent.config import Config
 from fosp_edge.learning.learner import Learner, make_learner
+from fosp_edge.learning.precision import fast_bfloat16
 from tests.agent.sizes import tiny_config
 from tests.learning.batches import CPU, make_batch
 
@@ -85,3 +86,13 @@ def test_freed_memory_is_used_again_without_asking_the_kernel() -> None:
     pages = (1 << 26) // 4096
     assert run("leave") > pages // 600  # huge pages are 512 small ones
     assert run("keep") < pages // 600
+
+
+def test_a_device_says_whether_bfloat16_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not fast_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert fast_bfloat16(CPU)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")  # an older torch cannot say
+    assert not fast_bfloat16(CPU)
