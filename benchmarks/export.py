@@ -91,7 +91,7 @@ class Forms:
 
     def __init__(self, agent: Agent, episodes: list[Steps], threads: list[int], compiled: bool) -> None:
         config = agent.config
-        self.agent, self.episodes, samples = agent, episodes, Candidates.of(agent).samples
+        samples = Candidates.of(agent).samples
         plain = export_step(StepModule(agent))
         ticks = list(recorded_inputs(episodes[:1], config.groups, config.classes, samples, config.action_size))
         leader, feeds = GraphPolicy(plain, config), []
@@ -101,11 +101,9 @@ class Forms:
         self.graphs: dict[str, bytes] = {}
         self.ticks: dict[tuple[str, int], Tick] = {}
         for precision in PRECISIONS:
-            graph = (
-                plain
-                if precision == "float32"
-                else convert(plain, precision, lambda: recorded_feeds(agent, episodes, plain))
-            )
+            graph = plain
+            if precision != "float32":
+                graph = convert(plain, precision, lambda: recorded_feeds(agent, episodes, plain))
             self.graphs[precision] = compact(graph)
             for count in threads:
                 session = GraphPolicy(self.graphs[precision], config, threads=count).session

@@ -38,10 +38,11 @@ def convert_bundle(
         raise ParityError("a conversion cannot be judged: there is no recorded episode held out")
     agent = agent_of_bundle(bundle)
     manifest = bundle.manifest
-    contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+    contract = Contract.of(manifest)
     rows = Candidates.of(agent, search="least-harm" in manifest.candidates)
     plain = export_step(StepModule(agent, rows), metadata_of(manifest.name, contract, agent, rows))
     files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
+    date = now()
     manifest = replace(
         manifest,
         gate=None,
@@ -52,11 +53,11 @@ def convert_bundle(
             level=miss_rate,
             data_sha256=data_sha256,
             trajectories=RECORDED,
-            date_utc=now(),
+            date_utc=date,
             look_ahead_sha256=None,
         ),
         provenance=manifest.provenance | {"converted_from": bundle.id},
-        created_utc=now(),
+        created_utc=date,
     )
     return with_precision(
         manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder

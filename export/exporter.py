@@ -53,6 +53,11 @@ class Contract:
     state: tuple[Channel, ...]
     actions: tuple[Channel, ...]
 
+    @staticmethod
+    def of(manifest: Manifest) -> "Contract":
+        """That of a bundle, for another one that shall stand in for it."""
+        return Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+
 
 def export_bundle(
     agent: Agent,

@@ -7,6 +7,7 @@ Their networks, heads and RSSM are used as they are, in float32, called in the o
 for accelerators (`embodied.jax.Agent`: meshes, locks, compiled train step) is not.
 """
 
+import importlib
 import json
 import re
 import sys
@@ -32,8 +33,6 @@ def import_original(checkout: Path) -> tuple[Any, Any, Any]:
     inner = types.ModuleType("embodied.jax")
     inner.__path__ = [str(checkout / "embodied" / "jax")]
     sys.modules["embodied.jax"] = package.jax = inner  # type: ignore[attr-defined]
-    import importlib
-
     nets, outs = importlib.import_module("embodied.jax.nets"), importlib.import_module("embodied.jax.outs")
     heads = importlib.import_module("embodied.jax.heads")
     inner.nets, inner.outs, inner.MLPHead = nets, outs, heads.MLPHead  # type: ignore[attr-defined]
@@ -86,10 +85,8 @@ def main() -> None:
     scalar, binary = elements.Space(np.float32, ()), elements.Space(bool, (), 0, 2)
     encoder = rssm.Encoder(spaces, **config["enc"]["simple"], name="enc")
     dynamics = rssm.RSSM(actions, **config["dyn"]["rssm"], name="dyn")
-    reward, proceed = (
-        heads.MLPHead(scalar, **config["rewhead"], name="rew"),
-        heads.MLPHead(binary, **config["conhead"], name="con"),
-    )
+    reward = heads.MLPHead(scalar, **config["rewhead"], name="rew")
+    proceed = heads.MLPHead(binary, **config["conhead"], name="con")
     policy = heads.MLPHead(actions, {"action": config["policy_dist_cont"]}, **config["policy"], name="pol")
     value = heads.MLPHead(scalar, **config["value"], name="val")
     slow = heads.MLPHead(scalar, **config["value"], name="slowval")
@@ -130,21 +127,11 @@ def main() -> None:
     for name in ("rew/head/logits/bias", "val/head/logits/bias"):
         params[name] = params[name] - near_zero(len(params[name]))
 
-    class Saved:
-        """What `elements.Checkpoint` asks of an agent; theirs hands over the same two entries."""
-
-        def save(self) -> dict[str, Any]:
-            return {"params": params, "counters": {"updates": 3, "batches": 3, "actions": 9}}
-
-        def load(self, data: Any) -> None:
-            raise NotImplementedError
-
+    # What `Agent.save` hands over, written as `elements.Checkpoint` writes it.
+    saved = {"params": params, "counters": {"updates": 3, "batches": 3, "actions": 9}}
     folder = Path(task["checkpoint"]).with_name("ckpt")
-    checkpoint = elements.Checkpoint(elements.Path(str(folder)))
-    checkpoint.agent = Saved()
-    checkpoint.save()
-    latest = (folder / "latest").read_text().strip()
-    Path(task["checkpoint"]).write_bytes((folder / latest / "agent.pkl").read_bytes())
+    elements.checkpoint.save(str(folder), {"agent": lambda: saved})
+    (folder / "agent.pkl").rename(task["checkpoint"])
 
     step, answers = jax.jit(lambda *arguments, seed: pure(params, *arguments, seed=seed)[1]), []
     for row, action in enumerate(before):

@@ -18,6 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments.foreign_originals.episode import previous_actions, read_episode, write_answers
+from experiments.foreign_originals.torch_weights import unsettle
 
 
 def import_dreamer(checkout: Path) -> types.ModuleType:
@@ -66,12 +67,7 @@ def main() -> None:
     config = configuration(checkout, task["changes"], task["vector"], episode["action"].shape[1])
     logger = types.SimpleNamespace(step=0)
     agent = dreamer.Dreamer(spaces(episode), None, config, logger, None).requires_grad_(False)
-    # Heads that start at zero would agree about anything, and so would norms that start at one.
-    seen: set[int] = set()
-    for parameter in agent.parameters():
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            parameter.add_(torch.randn_like(parameter) * (0.05 if parameter.ndim > 1 else 0.2))
+    unsettle(agent)
     optimisers = dreamer.tools.recursively_collect_optim_state_dict(agent)
     torch.save({"agent_state_dict": agent.state_dict(), "optims_state_dict": optimisers}, task["checkpoint"])
 

@@ -17,6 +17,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments.foreign_originals.episode import near_zero, previous_actions, read_episode, write_answers
+from experiments.foreign_originals.torch_weights import unsettle
 
 
 def import_dreamer(checkout: Path) -> types.ModuleType:
@@ -74,12 +75,7 @@ def main() -> None:
     space = types.SimpleNamespace(spaces={key: types.SimpleNamespace(shape=shape) for key, shape in shapes.items()})
     agent = dreamer.Dreamer(config, space, types.SimpleNamespace(shape=episode["action"].shape[1:]))
     agent.requires_grad_(False)
-    # Heads that start at zero would agree about anything, and so would norms that start at one.
-    seen: set[int] = set()
-    for parameter in agent.parameters():
-        if parameter.data_ptr() not in seen:
-            seen.add(parameter.data_ptr())
-            parameter.add_(torch.randn_like(parameter) * (0.05 if parameter.ndim > 1 else 0.2))
+    unsettle(agent)
     for head in (agent.reward, agent.value):
         head.last.bias.sub_(torch.from_numpy(near_zero(len(head.last.bias))))
     torch.save({"agent_state_dict": agent.state_dict(), "optims_state_dict": {}}, task["checkpoint"])

@@ -29,6 +29,14 @@ class Output:
     weight: Tensor
     bias: Tensor
 
+    def above(self, other: "Output") -> "Output":
+        """Both as one, this one's rows above the other's."""
+        return Output(torch.cat([self.weight, other.weight]), torch.cat([self.bias, other.bias]))
+
+
+NO_COSTS = ("cost", "cost_action", "cost_state", "reach_action", "reach_state")
+"""What an agent does not know that was never told of costs; for `Config.unknown`."""
+
 
 class Assembly:
     """Tensors by the names of `Agent.state_dict`."""

@@ -7,15 +7,13 @@ Both know no costs and no reachability, and their critic judges states.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from export.foreign.assembly import Assembly, Layer, Output, for_every_action, split_classes
+from export.foreign.assembly import NO_COSTS, Assembly, Layer, Output, for_every_action, split_classes
 from export.foreign.errors import ForeignCheckpointError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 
-UNKNOWN = ("cost", "cost_action", "cost_state", "reach_action", "reach_state")
 NORM_EPSILON = 1e-4
 
 
@@ -127,7 +125,7 @@ def configuration(sizes: Sizes, groups: int | None) -> Config:
         state_units=sizes.state_units if sizes.state_layers else None,
         state_scaling="symlog",
         has_decoder=False,
-        unknown=UNKNOWN,
+        unknown=NO_COSTS,
         safety=False,
     )
 
@@ -155,8 +153,3 @@ def assemble(parts: Parts, config: Config) -> Agent:
     made.stack("critics.reward_state", parts.value.hidden, parts.value.output)
     made.stack("critics.reward_action", for_every_action(parts.value.hidden, config.action_size), parts.value.output)
     return made.agent(config)
-
-
-def joined(mean: Output, deviation: Output) -> Output:
-    """Two outputs as one, the first above the second."""
-    return Output(torch.cat([mean.weight, deviation.weight]), torch.cat([mean.bias, deviation.bias]))

@@ -6,7 +6,7 @@ The encoder puts the state vector before the picture, and pictures lie [height, 
 import torch
 
 from export.foreign.assembly import Layer, Output
-from export.foreign.block_dreamer import BlockLayer, Head, Parts, Sizes, assemble, configuration, joined
+from export.foreign.block_dreamer import BlockLayer, Head, Parts, Sizes, assemble, configuration
 from export.foreign.errors import ForeignCheckpointError
 from export.foreign.ledger import Ledger
 from export.foreign.official import channels_first
@@ -91,9 +91,8 @@ def read_dreamerv3(ledger: Ledger, *, groups: int | None, state_size: int) -> Ag
         proceed=head("con", "logit", 1, sizes.model_head_layers),
         policy=Head(
             reader.head("pol", h + s, units, sizes.head_layers),
-            joined(
-                reader.output(f"pol/head/{action}/mean", units, sizes.action_size),
-                reader.output(f"pol/head/{action}/stddev", units, sizes.action_size),
+            reader.output(f"pol/head/{action}/mean", units, sizes.action_size).above(
+                reader.output(f"pol/head/{action}/stddev", units, sizes.action_size)
             ),
         ),
         value=head("val", "logits", sizes.bins, sizes.head_layers),

@@ -5,14 +5,13 @@ columns are not: heads see s before h. Its critic judges states, and it knows no
 import torch
 from torch import Tensor
 
-from export.foreign.assembly import Assembly, Layer, Output, actions_left, for_every_action, split_classes
+from export.foreign.assembly import NO_COSTS, Assembly, Layer, Output, actions_left, for_every_action, split_classes
 from export.foreign.errors import ForeignCheckpointError
 from export.foreign.ledger import Ledger
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 
 ENCODER, RSSM, BEHAVIOUR = "_wm.encoder", "_wm.dynamics", "_task_behavior"
-_UNKNOWN = ("cost", "cost_action", "cost_state", "reach_action", "reach_state")
 
 
 class _Reader:
@@ -97,8 +96,7 @@ def read_dreamerv3_torch(ledger: Ledger, *, groups: int | None, state_size: int)
     parts.stack("world_model.proceed", *head("_wm.heads.cont", "Cont", 1, config.model_head_layers))
     layers, mean = head(f"{BEHAVIOUR}.actor", "Actor", config.action_size)
     spread = reader.output(f"{BEHAVIOUR}.actor.std_layer", hidden, config.action_size)
-    joined = Output(torch.cat([mean.weight, spread.weight]), torch.cat([mean.bias, spread.bias]))
-    parts.stack("policy.head", layers, joined)
+    parts.stack("policy.head", layers, mean.above(spread))
     layers, output = head(f"{BEHAVIOUR}.value", "Value", config.bins)
     parts.stack("critics.reward_state", layers, output)
     parts.stack("critics.reward_action", for_every_action(layers, config.action_size), output)
@@ -131,7 +129,7 @@ def _config(ledger: Ledger, groups: int | None, state_size: int) -> Config:
         state_units=ledger.size(state.format(0), 0) if state_layers else None,
         state_scaling="symlog",
         has_decoder=False,
-        unknown=_UNKNOWN,
+        unknown=NO_COSTS,
         safety=False,
     )
 

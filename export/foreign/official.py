@@ -92,8 +92,7 @@ def read_official(ledger: Ledger, *, groups: int | None, state_size: int) -> Age
             parts.stack(f"world_model.{ours}", *head(f"agent/wm/{theirs}", features, outputs, config.model_head_layers))
     layers, mean = head(actor, features, config.action_size)
     spread = reader.output(f"{actor}/dist_out/std", hidden, config.action_size)
-    joined = Output(torch.cat([mean.weight, spread.weight]), torch.cat([mean.bias, spread.bias]))
-    parts.stack("policy.head", layers, joined)
+    parts.stack("policy.head", layers, mean.above(spread))
     for ours, theirs in (("reward", "critic"), ("cost", "cost_critic")):
         if f"{ours}_state" in config.unknown:
             continue

@@ -1,7 +1,5 @@
 """`NM512/r2dreamer`: DreamerV3 of 2024 in PyTorch, with or without a decoder. Heads see s before h."""
 
-from torch import Tensor
-
 from export.foreign.assembly import Layer, Output
 from export.foreign.block_dreamer import BlockLayer, Head, Parts, Sizes, assemble, configuration
 from export.foreign.dreamerv3_torch import h_first
@@ -9,7 +7,7 @@ from export.foreign.errors import ForeignCheckpointError
 from export.foreign.ledger import Ledger
 from fosp_edge.agent.agent import Agent
 
-ENCODER, PICTURES, VECTOR = "encoder.encoders", "encoder.encoders.0.layers", "encoder.encoders.1.layers"
+PICTURES, VECTOR = "encoder.encoders.0.layers", "encoder.encoders.1.layers"
 RECURRENCE, PRIOR, POSTERIOR = "rssm._deter_net", "rssm._img_net.img_net", "rssm._obs_net.obs_net"
 
 
@@ -37,6 +35,14 @@ class _Reader:
         weight = self.take(f"{name}.weight", outputs, inputs, blocks).permute(2, 1, 0)
         return BlockLayer(weight, self.take(f"{name}.bias", blocks * outputs))
 
+    def convolution(self, index: int, sizes: Sizes) -> Layer:
+        name, width = f"{PICTURES}.{4 * index}", sizes.channels[index]
+        before = sizes.channels[index - 1] if index else sizes.image_channels
+        weight = self.take(f"{name}.weight", width, before, sizes.kernel, sizes.kernel)
+        return Layer(
+            weight, self.take(f"{PICTURES}.{4 * index + 2}.weight", width), bias=self.take(f"{name}.bias", width)
+        )
+
 
 def is_r2dreamer(names: set[str]) -> bool:
     """Whether these are the names of such a checkpoint."""
@@ -61,7 +67,7 @@ def read_r2dreamer(ledger: Ledger, *, groups: int | None, state_size: int) -> Ag
 
     embedding = 16 * sizes.channels[-1] + sizes.state_units
     parts = Parts(
-        convolutions=[_convolution(ledger, index, sizes) for index in range(4)],
+        convolutions=[reader.convolution(index, sizes) for index in range(4)],
         state=reader.stack(
             f"{VECTOR}.mlp_encoder_linear",
             sizes.state_size,
@@ -91,14 +97,6 @@ def read_r2dreamer(ledger: Ledger, *, groups: int | None, state_size: int) -> Ag
     _leave(ledger)
     ledger.settle()
     return assemble(parts, config)
-
-
-def _convolution(ledger: Ledger, index: int, sizes: Sizes) -> Layer:
-    name, width = f"{PICTURES}.{4 * index}", sizes.channels[index]
-    before = sizes.channels[index - 1] if index else sizes.image_channels
-    weight: Tensor = ledger.take(f"{name}.weight", width, before, sizes.kernel, sizes.kernel)
-    scale = ledger.take(f"{PICTURES}.{4 * index + 2}.weight", width)
-    return Layer(weight, scale, bias=ledger.take(f"{name}.bias", width))
 
 
 def _sizes(ledger: Ledger, state_size: int) -> Sizes:

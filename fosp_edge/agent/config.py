@@ -8,7 +8,9 @@ SCOPES = ("full", "recurrent", "heads", "behaviour")
 ACTORS = ("regression", "imagined_return", "imagined_value")
 """What the policy learns by."""
 PRECISIONS = ("float32", "bfloat16")
+"""What products are computed in while learning."""
 IMITATED = ("all", "proven")
+"""Which episodes the policy imitates."""
 
 
 @dataclass(frozen=True)
@@ -182,16 +184,14 @@ class Config:
         return self.deterministic + self.groups * self.classes
 
     def __post_init__(self) -> None:
-        if self.scope not in SCOPES:
-            raise ValueError(f"unknown scope {self.scope!r}; choose one of: {', '.join(SCOPES)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {self.precision!r}; choose one of: {', '.join(PRECISIONS)}")
-        if self.imitates not in IMITATED:
-            raise ValueError(
-                f"unknown choice {self.imitates!r} of what to imitate; choose one of: {', '.join(IMITATED)}"
-            )
-        if self.actor not in ACTORS:
-            raise ValueError(f"unknown actor {self.actor!r}; choose one of: {', '.join(ACTORS)}")
+        for what, found, known in (
+            ("unknown scope {!r}", self.scope, SCOPES),
+            ("unknown precision {!r}", self.precision, PRECISIONS),
+            ("unknown choice {!r} of what to imitate", self.imitates, IMITATED),
+            ("unknown actor {!r}", self.actor, ACTORS),
+        ):
+            if found not in known:
+                raise ValueError(f"{what.format(found)}; choose one of: {', '.join(known)}")
         if self.horizon < 1 and not (self.in_sample and self.actor == "regression"):
             raise ValueError("without in-sample critics or regression, it takes a horizon of 1 or more")
 

@@ -219,10 +219,14 @@ def best_rates(infos: Sequence[EpisodeInfo]) -> dict[str, float]:
     for info in infos:
         by_bundle.setdefault(info.header.bundle, []).append(info)
     known = [group for group in by_bundle.values() if len(group) >= _KNOWN_AFTER] or [list(infos)]
-    # Laplace's rule: of few episodes none in violation does not mean never.
+
+    def best(bad: Callable[[EpisodeInfo], bool]) -> float:
+        # Laplace's rule: of few episodes none in violation does not mean never.
+        return min((sum(map(bad, group)) + 1) / (len(group) + 2) for group in known)
+
     return {
-        "violation": min((sum(i.summary.total_cost > 0 for i in group) + 1) / (len(group) + 2) for group in known),
-        "failure": min((sum(not i.summary.success for i in group) + 1) / (len(group) + 2) for group in known),
+        "violation": best(lambda info: info.summary.total_cost > 0),
+        "failure": best(lambda info: not info.summary.success),
     }
 
 

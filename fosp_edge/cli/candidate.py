@@ -54,7 +54,7 @@ def make_candidate(
             "the running bundle's filter looks ahead, which cannot be calibrated on recorded actions; let the robot "
             "learn from a bundle that does not (fosp-edge calibrate-filter without --look-ahead)"
         )
-    contract = Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
+    contract = Contract.of(manifest)
     for left in scratch_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:

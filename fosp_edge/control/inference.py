@@ -193,9 +193,8 @@ class PolicyRuntime:
         if "action_noise" in self._inputs:
             self._inputs["action_noise"] = self._noise.normal
         self._bindings = (self._bind(swapped=False), self._bind(swapped=True))
-        self._aside = {
-            name: np.zeros_like(array) for name, array in self._outputs.items()
-        }  # a binding keeps nothing alive
+        # Kept here because a binding keeps nothing alive.
+        self._aside = {name: np.zeros_like(array) for name, array in self._outputs.items()}
         self._rehearsals = tuple(self._bind(swapped=swapped, aside=self._aside) for swapped in (False, True))
         self._seed, self._tick, self._trusted = 0, 0, False
 
@@ -212,7 +211,8 @@ class PolicyRuntime:
         if swapped:
             for name in ("deterministic", "stochastic"):
                 read[name], write[f"next_{name}"] = self._outputs[f"next_{name}"], self._inputs[name]
-        write = write if aside is None else aside
+        if aside is not None:
+            write = aside
         binding = self._session.io_binding()
         for name, array in read.items():
             binding.bind_input(name, "cpu", 0, array.dtype, list(array.shape), array.ctypes.data)

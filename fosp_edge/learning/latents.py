@@ -99,7 +99,7 @@ def encoder_of(agent: Agent, seed: int) -> Callable[[Steps], Steps]:
     generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
 
     def encode(steps: Steps) -> Steps:
-        (found,) = _follow(agent, [with_proof(steps)], 1, generator)
+        (found,) = _follow(agent, [steps], 1, generator)
         return found | {name: found[name][:, 0] for name in ("deterministic", "stochastic")}
 
     return encode

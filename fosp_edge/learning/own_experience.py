@@ -17,7 +17,7 @@ RECENT = 20
 """Episodes that the log's figures of own experience are taken over."""
 
 Encode = Callable[[Steps], Steps]
-"""From an episode's columns to those that are kept of it, for instance latent states instead of images."""
+"""From an episode's columns, `proven` among them, to those kept of it, for instance latents instead of images."""
 
 
 class OwnExperience:
@@ -79,7 +79,7 @@ class OwnExperience:
     def add(self, steps: Steps) -> int:
         """Take in one whole episode; returns its rows."""
         whole = with_proof(steps)
-        kept = self._encode(steps) if self._encode is not None else {name: whole[name] for name in KEPT}
+        kept = self._encode(whole) if self._encode is not None else {name: whole[name] for name in KEPT}
         self._held.append(kept)
         differs = np.abs(steps["action"].astype(np.float64) - steps["nominal"].astype(np.float64)).max(-1) > 1e-3
         self._recent.append(
