@@ -53,7 +53,7 @@ def live(actor: AgentActor, scenario: str, seed: int) -> tuple[Steps, dict[str, 
     observation, info = environment.reset(seed=seed)
     actor.reset(seed)
 
-    def act(seen: Observation, _: object) -> tuple[np.ndarray, np.ndarray, int]:
+    def act(seen: Observation) -> tuple[np.ndarray, np.ndarray, int]:
         action = actor.act(seen)
         return action, action, 0
 

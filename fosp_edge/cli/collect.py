@@ -1,5 +1,9 @@
-"""`fosp-edge data collect`: a data set from scripted behaviours, or from a bundle's own policy, in simulation."""
+"""`fosp-edge data collect`: a data set from scripted behaviours, or from a bundle's own policy, in simulation.
 
+The simulation is SafeReach, or a task of Safety-Gymnasium.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +15,10 @@ from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.workers import map_in_processes
 from fosp_edge.control.recorder import REASONS
-from fosp_edge.experience.episode import EpisodeHeader
+from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.simulation.safety_gym.tasks import TASKS
 
 _EPISODES_PER_WRITE = 20
 """Each write waits for the disk; at most so many episodes are made again after a power cut."""
@@ -28,12 +33,15 @@ _ACTORS: dict[tuple[str, bool], Any] = {}
 def collect(
     out: Annotated[Path, typer.Argument(help="Folder of the data set; made, or gone on with, as needed.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes the data set shall hold.")] = 1500,
-    scenario: Annotated[str, typer.Option(help="Scenario family of SafeReach.")] = "standard",
+    scenario: Annotated[
+        str,
+        typer.Option(help="Scenario family of SafeReach, or a task of Safety-Gymnasium such as SafetyPointGoal1."),
+    ] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow it.")] = 100_000,
     behaviour: Annotated[
         str | None,
         typer.Option(
-            help="`safe`, `careful`, `unsafe` or `random`; by default the mixture of safe, unsafe and random."
+            help="`safe`, `careful` (SafeReach), `unsafe` or `random`; by default safe, unsafe and random mixed."
         ),
     ] = None,
     bundle: Annotated[
@@ -50,16 +58,15 @@ def collect(
     Example: fosp-edge data collect data/safereach --episodes 1500 --workers 2
 
     Example: fosp-edge data collect data/own --bundle bundles/... --seed 300000 --episodes 400
+
+    Example: fosp-edge data collect data/goal1 --scenario SafetyPointGoal1 --episodes 300
     """
     require("simulation")
-    from fosp_edge.simulation.behaviours import BEHAVIOURS
-    from fosp_edge.simulation.layout import SCENARIOS
-    from fosp_edge.simulation.recording import SAFEREACH_RECORDING
-
-    if scenario not in SCENARIOS:
-        raise ValueError(f"unknown scenario {scenario!r}; choose one of: {', '.join(SCENARIOS)}")
-    if behaviour is not None and behaviour not in BEHAVIOURS:
-        raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(BEHAVIOURS)}")
+    recording, behaviours = _world(scenario)
+    if behaviour is not None and behaviour not in behaviours:
+        raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(behaviours)}")
+    if bundle is not None and scenario in TASKS:
+        raise ValueError(f"a bundle acts in SafeReach only; leave out --bundle, or --scenario {scenario}")
     if bundle is not None and behaviour is not None:
         raise ValueError("a bundle's policy and a scripted behaviour cannot act at once: give --bundle or --behaviour")
     if with_filter and bundle is None:
@@ -87,7 +94,7 @@ def collect(
             try:
                 for steps, summary in map_in_processes(_collect, wanted, workers):
                     header = EpisodeHeader(
-                        recording=SAFEREACH_RECORDING,
+                        recording=recording,
                         source=str(summary["behaviour"]),
                         scenario=scenario,
                         seed=int(summary["seed"]),
@@ -104,12 +111,34 @@ def collect(
         _report(console, store, out)
 
 
+def _world(scenario: str) -> tuple[Recording, Iterable[str]]:
+    """How a scenario is recorded, and which behaviours there are in it."""
+    if scenario in TASKS:
+        from fosp_edge.simulation.safety_gym.behaviours import BEHAVIOURS as DRIVERS
+        from fosp_edge.simulation.safety_gym.loading import package_folder
+        from fosp_edge.simulation.safety_gym.tasks import recording, task_named
+
+        package_folder()  # before any work is begun: whether it is installed
+        return recording(task_named(scenario)), DRIVERS
+    from fosp_edge.simulation.behaviours import BEHAVIOURS
+    from fosp_edge.simulation.layout import SCENARIOS
+    from fosp_edge.simulation.recording import SAFEREACH_RECORDING
+
+    if scenario not in SCENARIOS:
+        raise ValueError(f"unknown scenario {scenario!r}; choose one of: {', '.join([*SCENARIOS, *TASKS])}")
+    return SAFEREACH_RECORDING, BEHAVIOURS
+
+
 def _collect(job: _Job) -> tuple[Steps, dict[str, Any]]:
     from fosp_edge.simulation.collect import collect_episode
     from fosp_edge.simulation.collect_policy import collect_policy_episode
     from fosp_edge.simulation.evaluation import BundleActor
 
     scenario, seed, behaviour, bundle, with_filter = job
+    if scenario in TASKS:
+        from fosp_edge.simulation.safety_gym.collect import collect_episode as collect_task_episode
+
+        return collect_task_episode(scenario, seed, behaviour)
     if bundle is None:
         return collect_episode(scenario, seed, behaviour)
     if (bundle, with_filter) not in _ACTORS:

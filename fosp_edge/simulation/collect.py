@@ -1,7 +1,7 @@
 """One episode in lockstep as rows of experience: what an offline data set is made of."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from fosp_edge.control.types import Observation
 from fosp_edge.experience.schema import Steps
 from fosp_edge.simulation.behaviours import BEHAVIOURS, Action
 from fosp_edge.simulation.environment import SafeReach
-from fosp_edge.simulation.plant import ArmPlant
 
 MIXTURE: dict[str, float] = {"safe": 0.5, "unsafe": 0.3, "random": 0.2}
 """Shares of the behaviours; FOSP's data sets mix trajectories of safe, unsafe and random policies (section 5.1)."""
@@ -20,8 +19,20 @@ def behaviour_of(seed: int) -> str:
     return str(np.random.default_rng([seed, 7]).choice(list(MIXTURE), p=list(MIXTURE.values())))
 
 
-Act = Callable[[Observation, ArmPlant], tuple[Action, Action, int]]
-"""From what is seen (and, for scripts, the truth behind it) to the executed action, the wanted one, and the reason."""
+Act = Callable[[Observation], tuple[Action, Action, int]]
+"""From what is seen to the executed action, the wanted one, and the reason."""
+
+
+class Environment(Protocol):
+    """What an episode can be recorded of: a gymnasium environment with a name, a rate and judgements."""
+
+    scenario: str
+    period_s: float
+    """How long an action lasts."""
+    action_space: Any
+
+    def step(self, action: Action) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """As gymnasium's, with `cost`, `violation` and `success` in the info."""
 
 
 def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> tuple[Steps, dict[str, Any]]:
@@ -42,23 +53,24 @@ def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> t
     observation, info = environment.reset(seed=seed)
     script = BEHAVIOURS[behaviour](environment.plant.layout, np.random.default_rng([seed, 11]))
 
-    def act(_: Observation, plant: ArmPlant) -> tuple[Action, Action, int]:
-        action = script.act(plant.tip_m())
+    def act(_: Observation) -> tuple[Action, Action, int]:
+        action = script.act(environment.plant.tip_m())
         return action, action, 0
 
     return record_episode(environment, observation, info, act, behaviour, seed)
 
 
 def record_episode(
-    environment: SafeReach, observation: dict[str, Any], info: dict[str, Any], act: Act, actor: str, seed: int
+    environment: Environment, observation: dict[str, Any], info: dict[str, Any], act: Act, actor: str, seed: int
 ) -> tuple[Steps, dict[str, Any]]:
     """Run an episode that was just reset to its end; `actor` names who acts in the summary."""
     rows: list[dict[str, Any]] = []
+    rest = np.zeros(environment.action_space.shape, np.float32)
     ended = terminated = False
     while True:
-        action, nominal, reason = np.zeros(3, np.float32), np.zeros(3, np.float32), 0
+        action, nominal, reason = rest, rest, 0
         if not ended:
-            action, nominal, reason = act(Observation(observation["image"], observation["state"]), environment.plant)
+            action, nominal, reason = act(Observation(observation["image"], observation["state"]))
         row: dict[str, Any] = {
             "image": observation["image"],
             "state": observation["state"],
@@ -68,7 +80,7 @@ def record_episode(
             "is_first": np.bool_(not rows),
             "is_terminal": np.bool_(terminated),
             "reason": np.uint8(reason),
-            "time_ns": np.int64(len(rows) * 50_000_000),
+            "time_ns": np.int64(round(len(rows) * environment.period_s * 1e9)),
         }
         reward = 0.0
         if not ended:
@@ -84,7 +96,7 @@ def record_episode(
         "behaviour": actor,
         "return": float(steps["reward"].sum()),
         "cost": float(steps["cost"].sum()),
-        "success": bool(terminated),
+        "success": bool(info["success"]),
         "steps": len(rows) - 1,
     }
     return steps, summary

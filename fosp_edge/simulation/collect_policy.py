@@ -15,7 +15,6 @@ from fosp_edge.simulation.behaviours import Action
 from fosp_edge.simulation.collect import record_episode
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.evaluation import BundleActor
-from fosp_edge.simulation.plant import ArmPlant
 
 
 def collect_policy_episode(actor: BundleActor, scenario: str, seed: int) -> tuple[Steps, dict[str, Any]]:
@@ -24,7 +23,7 @@ def collect_policy_episode(actor: BundleActor, scenario: str, seed: int) -> tupl
     observation, info = environment.reset(seed=seed)
     actor.reset(seed)
 
-    def act(seen: Observation, _: ArmPlant) -> tuple[Action, Action, int]:
+    def act(seen: Observation) -> tuple[Action, Action, int]:
         decision = actor.decide(seen)[0]
         return decision.action, np.asarray(decision.nominal, np.float32), REASONS.index(decision.reason)
 

@@ -53,6 +53,7 @@ class SafeReach(gymnasium.Env[Observation, npt.NDArray[np.float32]]):  # type: i
         if scenario not in SCENARIOS:
             raise ValueError(f"unknown scenario {scenario!r}; choose one of: {', '.join(SCENARIOS)}")
         self.scenario, self.render_mode = scenario, render_mode
+        self.period_s = 1.0 / RATE_HZ
         self._delay_s = actuation_delay_s
         self._kinematics: ArmKinematics | None = None
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
