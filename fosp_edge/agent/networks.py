@@ -1,6 +1,7 @@
 """Building blocks: dense layers with LayerNorm and SiLU, the image encoder and its mirror."""
 
 import itertools
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -90,12 +91,13 @@ class Encoder(nn.Module):
             layers += [ChannelNorm(after, config), nn.SiLU()]
         self.image = nn.Sequential(*layers)
         width = config.state_units or config.hidden
-        self.state = nn.Sequential(*dense(config.state_size, width, config.state_layers, config))
+        layers_of_state = config.state_layers if config.state_size else 0  # a robot may have nothing but cameras
+        self.state = nn.Sequential(*dense(config.state_size, width, layers_of_state, config))
         self.state_mean: Tensor
         self.state_deviation: Tensor
         self.register_buffer("state_mean", torch.zeros(config.state_size))
         self.register_buffer("state_deviation", torch.ones(config.state_size))
-        self.output_size = depths[-1] * 16 + (width if config.state_layers else 0)
+        self.output_size = depths[-1] * 16 + (width if layers_of_state else 0)
 
     def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
         """Mean and standard deviation of the state in the data, each [S]; a constant component is not blown up."""
@@ -107,7 +109,7 @@ class Encoder(nn.Module):
         pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5
         if not len(self.state):
             # A graph keeps only the inputs that it uses, and a robot always sends its state.
-            seen: Tensor = self.image(pixels).flatten(1) + 0.0 * state[:, :1]
+            seen: Tensor = self.image(pixels).flatten(1) + 0.0 * state.sum(-1, keepdim=True)
             return seen
         normalised = symlog(state) if self._symlog else (state - self.state_mean) / self.state_deviation
         return torch.cat([self.image(pixels).flatten(1), self.state(normalised)], -1)
@@ -126,7 +128,9 @@ class Decoder(nn.Module):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), ChannelNorm(after, config), nn.SiLU()]
         layers.append(nn.ConvTranspose2d(depths[-1], config.image_channels, 4, 2, 1))
         self.image = nn.Sequential(*layers)
-        self.state = Head(config.feature_size, config.state_size, config)
+        with warnings.catch_warnings():  # a robot without a state vector has a head without outputs, and torch says so
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.state = Head(config.feature_size, config.state_size, config)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """[N, F] -> pictures [N, C, 64, 64], states [N, S]."""

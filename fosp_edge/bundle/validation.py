@@ -37,7 +37,9 @@ def validate(manifest: Manifest) -> None:
         raise BundleError("manifest.json: at least one camera is expected under 'cameras'")
     for camera in manifest.cameras:
         _camera(camera)
-    _channels("state", manifest.state)
+    _channels("state", manifest.state)  # may be empty: a robot can have nothing but cameras
+    if not manifest.actions:
+        raise BundleError("manifest.json: actions is empty")
     _channels("actions", manifest.actions)
     for field in ("deterministic", "groups", "classes"):
         _count(f"latent.{field}", getattr(manifest.latent, field), 1)
@@ -72,8 +74,6 @@ def _camera(camera: CameraContract) -> None:
 
 
 def _channels(field: str, channels: Sequence[Channel]) -> None:
-    if not channels:
-        raise BundleError(f"manifest.json: {field} is empty")
     names = [channel.name for channel in channels]
     if len(set(names)) != len(names):
         raise BundleError(f"manifest.json: {field} has the same name twice: {names}")

@@ -90,6 +90,11 @@ VERBS: dict[str, Verb] = {
         "Show one episode: its header, its course, and a contact sheet.",
         "fosp-edge data show data/safereach 000012 --sheet episode.png",
     ),
+    "data plot": Verb(
+        "fosp_edge.cli.data_plot:plot",
+        "Draw how the episodes of a store are spread over return and cost.",
+        "fosp-edge data plot data/safereach --out data.png",
+    ),
     "data verify": Verb(
         "fosp_edge.cli.data:verify",
         "Read every episode back and say what is damaged.",

@@ -169,7 +169,6 @@ def put(*path):
         (put("actions", 0, "low", 0.5), "upside down"),
         (put("actions", 0, "high", None), "actions.vx.high"),
         (put("actions", 1, "name", "vx"), "twice"),
-        (put("state", []), "state"),
         (put("latent", "groups", 0), "groups"),
         (put("candidates", ["hold", "policy"]), "policy"),
         (put("candidates", ["policy", "retreat"]), "hold"),
