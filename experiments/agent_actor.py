@@ -1,6 +1,7 @@
 """An agent from a checkpoint acting in the simulation, without bundle and filter: what is compared is the method."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from fosp_edge.simulation.scene import CAMERAS
 class AgentActor:
     """Follows an episode with the world model and draws one action per step from the agent's policies."""
 
-    def __init__(self, agent: Agent, cameras: Sequence[str], *, explore: bool) -> None:
+    def __init__(
+        self, agent: Agent, cameras: Sequence[str], *, explore: bool, there_are: Sequence[str] = CAMERAS
+    ) -> None:
         self._agent, self._means = agent, not explore
-        self.channels = np.concatenate([3 * CAMERAS.index(name) + np.arange(3) for name in cameras])
+        self.channels = np.concatenate([3 * there_are.index(name) + np.arange(3) for name in cameras])
         self.chosen: list[int] = []
 
     def reset(self, seed: int) -> None:
@@ -47,9 +50,8 @@ class AgentActor:
         return action
 
 
-def live(actor: AgentActor, scenario: str, seed: int) -> tuple[Steps, dict[str, object]]:
+def live_in(environment: Any, actor: AgentActor, seed: int) -> tuple[Steps, dict[str, Any]]:
     """One episode as rows of experience with the actor's cameras, and a summary of how it went."""
-    environment = SafeReach(scenario)
     observation, info = environment.reset(seed=seed)
     actor.reset(seed)
 
@@ -60,3 +62,8 @@ def live(actor: AgentActor, scenario: str, seed: int) -> tuple[Steps, dict[str, 
     steps, summary = record_episode(environment, observation, info, act, "agent", seed)
     steps["image"] = np.ascontiguousarray(steps["image"][..., actor.channels])
     return steps, summary | {"online_share": float(np.mean(actor.chosen))}
+
+
+def live(actor: AgentActor, scenario: str, seed: int) -> tuple[Steps, dict[str, Any]]:
+    """The same on a table of SafeReach."""
+    return live_in(SafeReach(scenario), actor, seed)

@@ -21,38 +21,18 @@ import numpy as np
 import torch
 
 from experiments.agent_actor import AgentActor, live
+from experiments.online import Shipped, live_and_learn
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.experience.episode import EpisodeInfo, Recording
-from fosp_edge.experience.schema import Steps
-from fosp_edge.experience.selection import CameraSelection
-from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import write_atomically
-from fosp_edge.learning.batch import Batch
-from fosp_edge.learning.checkpoint import load_agent
-from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
-from fosp_edge.learning.learner import Learner
-from fosp_edge.learning.own_experience import MixedSampler
-from fosp_edge.learning.samplers import Sampler
+from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
 from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count", "swapped-colours", "lighting")
 EVALUATION_SEED, ONLINE_SEED = 0, 50_000
 """Layouts of evaluation and of learning never meet, nor those of the offline data (100,000 and above)."""
-
-
-class Nothing:
-    """A source in which no episode ever appears: own experience is handed over directly."""
-
-    header: Recording | None = None
-
-    def episodes(self) -> Sequence[EpisodeInfo]:
-        return []
-
-    def read(self, episode_id: str) -> Steps:
-        raise KeyError(episode_id)
 
 
 def evaluate(agent: Agent, cameras: list[str], family: str, episodes: int) -> dict[str, Any]:
@@ -61,9 +41,9 @@ def evaluate(agent: Agent, cameras: list[str], family: str, episodes: int) -> di
     found = [live(actor, family, EVALUATION_SEED + index)[1] for index in range(episodes)]
     return {
         "success": [bool(item["success"]) for item in found],
-        "violation": [float(str(item["cost"])) > 0.0 for item in found],
-        "return": [float(str(item["return"])) for item in found],
-        "cost": [float(str(item["cost"])) for item in found],
+        "violation": [item["cost"] > 0.0 for item in found],
+        "return": [item["return"] for item in found],
+        "cost": [item["cost"] for item in found],
     }
 
 
@@ -71,37 +51,21 @@ def changes_of(method: str) -> dict[str, Any]:
     return {"expansion": False} if method == "no-expansion" else {}
 
 
-class Shipped:
-    """An agent as it was learnt offline, with what all cells that start from it share."""
+class Starting(Shipped):
+    """An agent before it learns, and how it does then."""
 
     def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str) -> None:
-        self.agent, self.header = load_agent(run, torch.device("cpu"))
-        self.cameras: list[str] = self.header["notes"]["cameras"]
-        self._sources = [CameraSelection(store, self.cameras) for store in datasets]
-        self._fixed = scope in ("heads", "behaviour")
-        self._recorded: Sampler | None = None
+        super().__init__(run, datasets, scope)
         self._before: dict[str, dict[str, Any]] = {}
 
     def before(self, family: str, episodes: int) -> dict[str, Any]:
-        """How it does on a family before it learns."""
+        """On a family of tables."""
         if family not in self._before:
             self._before[family] = evaluate(self.agent, self.cameras, family, episodes)
         return self._before[family]
 
-    def sampler(self, learner: Learner) -> MixedSampler:
-        """Batches for a cell, the offline ones drawn by the cell's seed."""
-        made = fine_tuning_sampler(
-            learner, self._sources, Nothing(),
-            refresh_every=0, choose=lambda info: not is_held_out(info), recorded=self._recorded,
-        )  # fmt: skip
-        if self._fixed:  # the world model's latents are the same in every cell
-            self._recorded = made.offline
-        drawn = np.random.default_rng(learner.config.seed).bit_generator.state
-        made.offline.restore(made.offline.state() | {"random": drawn})
-        return made
 
-
-def run_cell(shipped: Shipped, family: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def run_cell(shipped: Starting, family: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One robot's life: evaluate, live and learn episode by episode, evaluate again."""
     cameras = shipped.cameras
     config: Config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed, **changes_of(method))
@@ -110,17 +74,11 @@ def run_cell(shipped: Shipped, family: str, method: str, seed: int, options: arg
     learning = method != "frozen"
     sampler = shipped.sampler(learner) if learning else None
     actor = AgentActor(learner.agent if learning else shipped.agent, cameras, explore=learning)
-    lived, update = [], 0
-    for episode in range(options.episodes):
-        steps, summary = live(actor, family, ONLINE_SEED + 1000 * seed + episode)
-        numbers = {key: float(str(summary[key])) for key in ("return", "cost", "steps", "online_share")}
-        lived.append(numbers | {"success": bool(summary["success"])})
-        if sampler is None:
-            continue
-        sampler.own.add(steps)
-        for _ in range(options.updates):
-            learner.update(Batch.from_numpy(sampler.sample(), learner.device, config.classes), update)
-            update += 1
+    first = ONLINE_SEED + 1000 * seed
+    lived = live_and_learn(
+        actor, lambda actor, layout: live(actor, family, layout), range(first, first + options.episodes),
+        learner, sampler, options.updates,
+    )  # fmt: skip
     after = evaluate(learner.agent, cameras, family, options.evaluate) if learning else before
     return {
         "family": family, "method": method, "seed": seed, "before": before, "online": lived, "after": after,
@@ -183,10 +141,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.png")
     options = parser.parse_args()
     datasets = [ExperienceStore(path) for path in options.dataset]
-    agents: dict[str, Shipped] = {}
+    agents: dict[str, Starting] = {}
     for item in options.agent:
         name, _, place = item.partition("=")
-        agents[name] = Shipped(Path(place), datasets, options.scope)
+        agents[name] = Starting(Path(place), datasets, options.scope)
     methods = options.methods or ["frozen", "no-expansion", *agents]
     unknown = [method for method in methods if method not in (*agents, "frozen", "no-expansion")]
     if "fosp" not in agents or unknown:

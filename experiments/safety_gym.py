@@ -1,0 +1,271 @@
+"""The simulation experiment of the FOSP paper on one task: training offline, evaluation, fine-tuning, evaluation.
+
+    python -m experiments.safety_gym SafetyPointGoal1
+
+Collects the offline mixture, trains one world model on it, then per method and seed critics and policy on its latents
+(every method sees the same ones), measures, fine-tunes for some episodes (with expansion where the method has it) and
+measures again. Written: OUT.json (configuration, commit, versions, every episode), OUT.md (a table beside the published
+figures) and two pictures. What is there already is not done again, so an interrupted experiment goes on.
+
+The defaults are what two CPU cores carry in some hours. For the paper's size, on a GPU: --preset small --episodes 4000
+--model-updates 100000 --updates 50000 --online 1000.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.agent_actor import AgentActor, live_in
+from experiments.online import Shipped, live_and_learn
+from fosp_edge.cli.data_plot import draw
+from fosp_edge.cli.provenance import provenance
+from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.files import write_atomically
+from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
+from fosp_edge.simulation.evaluation import bootstrap_interval
+from fosp_edge.simulation.safety_gym.environment import SafetyGym
+from fosp_edge.simulation.safety_gym.tasks import CAMERAS, TASKS
+
+METHODS = ("fosp", "fosp-as-released", "safedreamer", "dreamerv3", "bc")
+NEVER_ONLINE = ("bc",)
+"""Behaviour cloning has nothing to go on learning from."""
+EVALUATION_SEED, ONLINE_SEED = 0, 50_000
+"""Layouts of evaluation and of learning never meet, nor those of the offline data (100,000 and above)."""
+
+Published = dict[str, tuple[float | None, float | None]]
+PUBLISHED: dict[str, dict[str, Published]] = {
+    "SafetyPointGoal1": {
+        "offline": {"fosp": (18.2, 2.9), "safedreamer": (12.0, 1.7), "dreamerv3": (17.0, 83.0)},
+        "online": {"fosp": (19.2, 2.0), "safedreamer": (20.3, 0.2)},
+    },
+    "SafetyPointButton1": {
+        "offline": {"fosp": (12.3, 12.0), "safedreamer": (8.8, 16.0), "dreamerv3": (15.2, 165.0)},
+        "online": {"fosp": (13.1, 2.7), "safedreamer": (9.2, 2.9)},
+    },
+    "SafetyCarGoal2": {
+        "offline": {"fosp": (10.4, None), "safedreamer": (7.9, 1.7), "dreamerv3": (17.0, 239.0)},
+        "online": {"fosp": (12.1, None), "safedreamer": (8.4, 1.4)},
+    },
+    "SafetyPointGoal2": {
+        "offline": {"fosp": (8.6, 1.0), "safedreamer": (2.9, 4.0), "dreamerv3": (8.9, 363.0)},
+        "online": {"fosp": (13.6, None), "safedreamer": (10.3, 0.6)},
+    },
+    "SafetyPointPush1": {
+        "offline": {"fosp": (3.7, 17.0), "safedreamer": (1.6, 13.0), "dreamerv3": (1.0, 30.0)},
+        "online": {"fosp": (15.3, 0.4), "safedreamer": (11.2, 0.5)},
+    },
+}
+"""Return and cost read off the curves of the paper's project page, within about 0.2 and 1 to 5."""
+
+
+def command(*arguments: str) -> None:
+    """`fosp-edge ...` in a process of its own; it goes on where an interrupted one stopped."""
+    print("fosp-edge", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "fosp_edge.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+class Experiment:
+    """One task, its data and its world model."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.work = options, options.work / options.task
+        self.data = options.dataset or self.work / "data"
+        self.model = options.model or self.work / f"{options.preset}-model"
+        self.environment: SafetyGym | None = None
+
+    def prepare(self) -> None:
+        """Data and world model, as far as they are missing."""
+        options = self.options
+        if options.dataset is None:
+            command("data", "collect", str(self.data), "--scenario", options.task, "--episodes", str(options.episodes))
+        if options.model is None:
+            updates = str(options.model_updates)
+            only_model = ["--set", f"behaviour_from={updates}", "--set", f"model_until={updates}"]
+            command(*self._train(self.model, "fosp", 0, updates), *only_model, "--set", "model_final_rate=0.05")
+
+    def behaviour(self, method: str, seed: int) -> Path:
+        """Critics and policy of a method; the folder of its run."""
+        run: Path = self.work / f"{self.options.preset}-{method}-s{seed}"
+        command(*self._train(run, method, seed, str(self.options.updates)), "--world-model", str(self.model))
+        return run
+
+    def cell(self, method: str, seed: int) -> dict[str, Any]:
+        """One agent: offline, evaluation, online, evaluation."""
+        options, run = self.options, self.behaviour(method, seed)
+        if self.environment is None:
+            self.environment = SafetyGym(options.task)
+        found: dict[str, Any] = {"method": method, "seed": seed, "curves": learning_curves(run)}
+        with ExperienceStore(self.data) as store:
+            shipped = Shipped(run, [store], options.scope)
+            found["configuration"] = shipped.agent.config.to_dict()
+            found["offline"] = self._evaluate(shipped.agent, shipped.cameras)
+            if method not in NEVER_ONLINE and options.online:
+                config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed)
+                learner = begin_fine_tuning(shipped.agent, config, shipped.header["learner"])
+                actor = AgentActor(learner.agent, shipped.cameras, explore=True, there_are=CAMERAS)
+                first = ONLINE_SEED + 1000 * seed
+                found["while_learning"] = live_and_learn(
+                    actor, lambda actor, layout: live_in(self.environment, actor, layout),
+                    range(first, first + options.online), learner, shipped.sampler(learner), options.online_updates,
+                )  # fmt: skip
+                found["online"] = self._evaluate(learner.agent, shipped.cameras)
+        return found
+
+    def _train(self, run: Path, method: str, seed: int, updates: str) -> list[str]:
+        chosen = ["--preset", self.options.preset, "--method", method, "--seed", str(seed), "--updates", updates]
+        threads = ["--threads", str(self.options.threads)] if self.options.threads else []
+        return ["train", "--dataset", str(self.data), "--run", str(run), *chosen, *threads]
+
+    def _evaluate(self, agent: Any, cameras: list[str]) -> dict[str, list[float]]:
+        """Means of the policies, on the same layouts every time."""
+        actor = AgentActor(agent, cameras, explore=False, there_are=CAMERAS)
+        layouts = range(EVALUATION_SEED, EVALUATION_SEED + self.options.evaluate)
+        found = [live_in(self.environment, actor, layout)[1] for layout in layouts]
+        return {name: [float(item[name]) for item in found] for name in ("return", "cost")}
+
+
+def learning_curves(run: Path, points: int = 20) -> list[dict[str, float]]:
+    """Some lines of a run's log."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    chosen = np.unique(np.linspace(0, len(lines) - 1, points).round().astype(int))
+    return [json.loads(lines[index]) for index in chosen]
+
+
+def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per method and phase, all seeds' episodes together; the interval is over the seeds' means if there are
+    several, else over episodes."""
+    rows = []
+    for method in dict.fromkeys(cell["method"] for cell in cells):
+        for phase in ("offline", "online"):
+            own = [cell[phase] for cell in cells if cell["method"] == method and phase in cell]
+            if not own:
+                continue
+            row: dict[str, Any] = {"method": method, "phase": phase, "seeds": len(own)}
+            for name in ("return", "cost"):
+                per_seed = [float(np.mean(item[name])) for item in own]
+                row[name] = asdict(bootstrap_interval(per_seed if len(own) > 1 else own[0][name]))
+            rows.append(row)
+    return rows
+
+
+def data_rows(store: Path) -> list[dict[str, Any]]:
+    """What the offline data hold, by who acted."""
+    with ExperienceStore(store) as opened:
+        infos = opened.episodes()
+    rows = []
+    for source in sorted({info.header.source for info in infos}):
+        own = [info.summary for info in infos if info.header.source == source]
+        returns, costs = [item.total_reward for item in own], [item.total_cost for item in own]
+        rows.append({"source": source, "episodes": len(own), "return": np.mean(returns), "cost": np.mean(costs)})
+    return rows
+
+
+def table(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]]) -> str:
+    """Markdown, with the published figures beside; what was not measured or published is left empty."""
+    lines = ["| who acts | phase | seeds | return | cost | published return | published cost |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for item in data:
+        name = f"script: {item['source']} ({item['episodes']} episodes)"
+        lines.append(f"| {name} | data | | {item['return']:.1f} | {item['cost']:.1f} | | |")
+    for row in rows:
+        shown = [
+            f"{row[key]['mean']:.1f} ({row[key]['low']:.1f} to {row[key]['high']:.1f})" for key in ("return", "cost")
+        ]
+        published = PUBLISHED[task][row["phase"]].get(row["method"], (None, None))
+        beside = ["" if value is None else f"{value:g}" for value in published]
+        lines.append(f"| {row['method']} | {row['phase']} | {row['seeds']} | {' | '.join(shown + beside)} |")
+    return "\n".join(lines)
+
+
+def plot(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]], path: Path) -> None:
+    """Return against cost: ours offline and online, the scripts of the data, and the published figures."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for item in data:
+        axes.plot(item["cost"], item["return"], "x", color="0.5")
+        axes.annotate(item["source"], (item["cost"], item["return"]), (5, -10), textcoords="offset points", color="0.5")
+    for index, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+        colour = f"C{index}"
+        own = {row["phase"]: row for row in rows if row["method"] == method}
+        for phase, marker in (("offline", "o"), ("online", "s")):
+            if phase in own:
+                x, y = own[phase]["cost"], own[phase]["return"]
+                errors = [[[item["mean"] - item["low"]], [item["high"] - item["mean"]]] for item in (y, x)]
+                axes.errorbar(
+                    x["mean"], y["mean"], *errors, fmt=marker, color=colour, capsize=2, lw=1, label=f"{method}, {phase}"
+                )
+            published = PUBLISHED[task][phase].get(method)
+            if published is not None and None not in published:
+                axes.plot(*reversed(published), marker, mfc="none", color=colour)
+    axes.plot([], [], "o", mfc="none", color="0.4", label="published (hollow)")
+    axes.set(xlabel="cost of an episode", ylabel="return of an episode", title=task, xscale="symlog")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="any of `fosp-edge train --method`")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of critics, policy and fine-tuning")
+    parser.add_argument("--episodes", type=int, default=300, help="of the offline data")
+    parser.add_argument("--model-updates", type=int, default=6000)
+    parser.add_argument("--updates", type=int, default=2500, help="of critics and policy")
+    parser.add_argument("--evaluate", type=int, default=20, help="episodes before and after")
+    parser.add_argument("--online", type=int, default=20, help="episodes of fine-tuning; 0 leaves it out")
+    parser.add_argument("--online-updates", type=int, default=50, help="after each of them")
+    parser.add_argument("--scope", default="heads", help="what of the world model is fine-tuned")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--dataset", type=Path, default=None, help="data that are there already")
+    parser.add_argument("--model", type=Path, default=None, help="run folder of a world model that is there already")
+    parser.add_argument("--work", type=Path, default=Path("runs/safety-gym"))
+    parser.add_argument("--out", type=Path, default=None, help="by default experiments/results/safety-gym-TASK")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    out = options.out or Path("experiments/results") / f"safety-gym-{options.task}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    file = out.with_suffix(".json")
+    cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
+    experiment = Experiment(options)
+    experiment.prepare()
+    data = data_rows(experiment.data)
+    with ExperienceStore(experiment.data) as store:
+        write_atomically(out.with_name(out.name + "-data.png"), draw(store.episodes(), options.task))
+    said = ("preset", "episodes", "model_updates", "updates", "evaluate", "online", "online_updates", "scope")
+    about = provenance(
+        experiment="safety_gym", task=options.task, options={name: getattr(options, name) for name in said}
+    )
+    about["command"] = f"python -m experiments.safety_gym {options.task}"
+    for seed in options.seeds:
+        for method in options.methods:
+            if any((cell["method"], cell["seed"]) == (method, seed) for cell in cells):
+                continue
+            cells.append(experiment.cell(method, seed))
+            rows = summarise(cells)
+            report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
+            write_atomically(file, (json.dumps(report) + "\n").encode())
+            write_atomically(out.with_suffix(".md"), (table(options.task, rows, data) + "\n").encode())
+            plot(options.task, rows, data, out.with_suffix(".png"))
+            print(f"{method} seed {seed}: {[row for row in rows if row['method'] == method]}", flush=True)
+    if experiment.environment is not None:
+        experiment.environment.close()
+
+
+if __name__ == "__main__":
+    main()
