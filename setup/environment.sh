@@ -28,9 +28,11 @@ prepare() {
     if [ "$2" = all ]; then
         # The exact CPU version first: a plain `torch` requirement brings several gigabytes of CUDA libraries.
         "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "${FOSP_EDGE_TORCH:-torch==2.13.0}"
-        extras=simulation,visualisation,learning,export,calibration,cameras,mcap,datasets,test
+        extras=simulation,visualisation,learning,export,calibration,cameras,mcap,datasets,safety-gym,test
         # Wheels of librealsense exist for some interpreters only; its tests are skipped without it.
         "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "pyrealsense2>=2.55" 2>/dev/null || true
+        # Its own requirements do not resolve any more; what it needs is in the extra `safety-gym`.
+        "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check --no-deps "safety-gymnasium==1.0.0"
     else
         extras=$2
     fi

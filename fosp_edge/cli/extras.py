@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "mcap": ("mcap", "mcap_ros2", "mcap_protobuf"),
     "realsense": ("pyrealsense2",),
     "datasets": ("pyarrow", "PIL", "av"),
+    "safety-gym": ("xmltodict", "yaml", "gymnasium", "mujoco"),
 }
 """Importable modules that each extra of pyproject.toml brings."""
 

@@ -96,6 +96,14 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -
     [
         (["data", "collect", "OUT", "--scenario", "moon"], "unknown scenario 'moon'; choose one of: standard"),
         (["data", "collect", "OUT", "--behaviour", "wild"], "unknown behaviour 'wild'; choose one of: safe, careful"),
+        (
+            ["data", "collect", "OUT", "--scenario", "SafetyPointGoal1", "--behaviour", "careful"],
+            "unknown behaviour 'careful'; choose one of: safe, unsafe, random",
+        ),
+        (
+            ["data", "collect", "OUT", "--scenario", "SafetyPointGoal1", "--bundle", "OUT"],
+            "a bundle acts in SafeReach only",
+        ),
         (["train", "--dataset", "OUT"], "OUT"),
         (["train", "--dataset", "DATA", "--preset", "huge"], "unknown preset 'huge'; choose one of: nano, small"),
         (["train", "--dataset", "DATA", "--method", "magic"], "unknown method 'magic'"),

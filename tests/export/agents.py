@@ -13,7 +13,12 @@ def make_agent(seed: int = 0, **changes: object) -> Agent:
     agent = Agent(tiny_config(**changes))
     with torch.no_grad():  # heads that start at zero would agree about anything
         for name, parameter in agent.named_parameters():
-            if name.endswith("weight") and parameter.ndim == 2 and float(parameter.abs().max()) == 0.0:
+            if (
+                name.endswith("weight")
+                and parameter.ndim == 2
+                and parameter.numel()
+                and float(parameter.abs().max()) == 0.0
+            ):
                 parameter.normal_(0.0, 0.3)
         agent.world_model.rssm.initial_deterministic.normal_()
         for slow, fast in zip(agent.slow_critics.parameters(), agent.critics.parameters(), strict=True):

@@ -77,6 +77,13 @@ def test_parity_holds_for_its_own_agent_and_counts_what_it_looked_at(graph: byte
     assert 0.0 < max(parity.action_error, parity.value_error) < 1e-4 and parity.reachability_error < 1e-4
 
 
+def test_parity_holds_for_a_robot_that_has_nothing_but_cameras() -> None:
+    agent = make_agent(state_size=0)
+    episode = make_episode(1) | {"state": np.zeros((12, 0), np.float32)}
+    parity = check_parity(agent, export_step(StepModule(agent), METADATA), [episode])
+    assert parity.steps == 12 and parity.latent_flips == 0 and parity.action_error < 1e-4
+
+
 def test_parity_refuses_the_graph_of_another_agent(graph: bytes) -> None:
     with pytest.raises(ParityError, match="No bundle was written"):
         check_parity(make_agent(seed=1), graph, [make_episode(1)])

@@ -6,6 +6,7 @@ Nor are the package's lidar markers drawn into the pictures, which show what onl
 """
 
 import tempfile
+import warnings
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ class SafetyGym(gymnasium.Env[dict[str, Any], npt.NDArray[np.float32]]):  # type
         builder = load_builder()
         self.scenario = task
         self.period_s = ACTION_REPEAT * self.task.step_s
-        self._builder = builder(f"{task}-v0", config={"agent_name": self.task.robot})
+        with warnings.catch_warnings():  # ranges of observations that nobody looks at
+            warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
+            self._builder = builder(f"{task}-v0", config={"agent_name": self.task.robot})
         self._folder = tempfile.TemporaryDirectory()
         robot = self._builder.task.agent
         robot.base = str(_with_rear_camera(package_folder() / robot.base, Path(self._folder.name)))
