@@ -4,12 +4,13 @@ Both are measured here, on one thread, in the run that uses them. Which weights 
 multiply-adds it makes, is read off the graph: dense layers touch all of theirs, table look-ups only the rows they take.
 """
 
+import math
 import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 _DENSE = {"MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "MatMulInteger", "QLinearConv", "QLinearMatMul",
           "ConvInteger", "FusedConv", "FusedMatMul"}  # fmt: skip
@@ -39,34 +40,47 @@ class Machine:
 
 
 def work_of(graph: bytes) -> Work:
-    """Weights touched and multiply-adds of one step of an ONNX graph."""
+    """Weights touched and multiply-adds of one step of an ONNX graph.
+
+    A weight that is stored packed, and unpacked by nodes without any other input, counts as what it is unpacked to: a
+    runtime does that once, when it loads the graph.
+    """
     model = shape_inference.infer_shapes(onnx.load_from_string(graph))
-    tensors = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    shapes = {name: array.shape for name, array in tensors.items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    item_bytes: dict[str, int] = {}
     for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
-        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        kind = value.type.tensor_type
+        shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
+        item_bytes[value.name] = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+    for item in model.graph.initializer:
+        array = numpy_helper.to_array(item)
+        shapes[item.name], item_bytes[item.name] = array.shape, array.itemsize
+    size = {name: math.prod(shapes[name]) * item_bytes[name] for name in shapes}
+    constant = {item.name for item in model.graph.initializer}
     touched: dict[str, int] = {}
     multiply_adds, parts = 0, []
     for node in model.graph.node:
-        weights = [name for name in node.input if name in tensors]
-        output = int(np.prod(shapes.get(node.output[0], (1,)), dtype=np.int64))
-        if node.op_type in _LOOKUP and node.input[0] in tensors:
-            table = tensors[node.input[0]]
-            touched[node.output[0]] = min(table.nbytes, output * table.itemsize)
+        if all(name in constant for name in node.input):
+            constant.update(node.output)
+            continue
+        output = math.prod(shapes.get(node.output[0], (1,)))
+        if node.op_type in _LOOKUP and node.input[0] in constant:
+            table = node.input[0]
+            touched[node.output[0]] = min(size[table], output * item_bytes[table])
             parts.append((touched[node.output[0]], 0))
         elif node.op_type in _DENSE:
-            fresh = [name for name in weights if name not in touched]
-            touched |= {name: tensors[name].nbytes for name in fresh}
+            fresh = [name for name in node.input if name in constant and name not in touched]
+            touched |= {name: size[name] for name in fresh}
             products = output * _depth(node, shapes)
             multiply_adds += products
-            parts.append((sum(tensors[name].nbytes for name in fresh), products))
+            parts.append((sum(size[name] for name in fresh), products))
     return Work(sum(touched.values()), multiply_adds, tuple(parts))
 
 
 def _depth(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
     """How many products are summed up in each element of a dense layer's output."""
     if "Conv" in node.op_type:
-        return int(np.prod(shapes[node.input[1]][1:]))
+        return math.prod(shapes[node.input[1]][1:])
     if node.op_type == "MatMulNBits":
         return next(item.i for item in node.attribute if item.name == "K")
     return int(shapes[node.input[0]][-1] or 1)

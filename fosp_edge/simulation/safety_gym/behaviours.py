@@ -28,17 +28,6 @@ class Behaviour(Protocol):
         """The next action, [2], within [-1, 1]."""
 
 
-class _Noise:
-    """Ornstein-Uhlenbeck noise, [2], of stationary deviation `scale`."""
-
-    def __init__(self, random: np.random.Generator, scale: float) -> None:
-        self._random, self._scale, self._value = random, scale, np.zeros(2)
-
-    def __call__(self) -> npt.NDArray[np.float64]:
-        self._value = 0.9 * self._value + math.sqrt(1.0 - 0.81) * self._scale * self._random.standard_normal(2)
-        return self._value
-
-
 class Driver:
     """Turns a wanted place and speed into the two actions of a robot."""
 
@@ -71,36 +60,33 @@ class Driver:
 
 
 class _ToTarget:
-    """Towards what the task rewards, past `obstacles`; noise and bursts take it off its way, so that the data also hold
-    how one comes back."""
+    """Towards what the task rewards, past `obstacles`.
+
+    Noise takes it off its way, so that the data also hold how one comes back. It is drawn anew for every action: noise
+    that lasts can be foretold from the action before, a policy that imitates learns just that, and then repeats itself.
+    """
 
     speed_range_m_s = (0.6, 1.3)
     clearance_range_m = (0.04, 0.12)
+    noise_range = (0.1, 0.5)
+    """Standard deviations."""
     heeds_costs = True
 
     def __init__(self, task: Task, truth: Any, random: np.random.Generator) -> None:
         self._truth, self._random, self._driver = truth, random, Driver(task, truth)
         self._speed_m_s = random.uniform(*self.speed_range_m_s)
         self._clearance_m = random.uniform(*self.clearance_range_m)
-        self._noise = _Noise(random, random.choice([0.0, 0.1, 0.25]))
-        self._burst, self._burst_left = np.zeros(2), 0
-        self._burst_probability = random.choice([0.0, 0.01, 0.03])
+        self._noise = random.uniform(*self.noise_range)
         self._planner: FloorPlanner | None = None
         self._pushing = False
         self._planned_for, self._actions = np.full(2, np.inf), 0
 
     def act(self) -> Action:
         """The next action."""
-        if self._burst_left == 0 and self._random.random() < self._burst_probability:
-            self._burst_left, self._burst = int(self._random.integers(3, 9)), self._random.uniform(-1.0, 1.0, 2)
-        if self._burst_left > 0:
-            self._burst_left -= 1
-            action = self._burst
-        else:
-            place_m, speed_m_s = self._next_place()
-            action = self._driver.towards(place_m, speed_m_s)
+        place_m, speed_m_s = self._next_place()
+        action = self._driver.towards(place_m, speed_m_s) + self._noise * self._random.standard_normal(2)
         self._actions += 1
-        return np.clip(action + self._noise(), -1.0, 1.0).astype(np.float32)
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def _next_place(self) -> tuple[Point, float]:
         if hasattr(self._truth, "push_box"):
@@ -164,15 +150,15 @@ class Unsafe(_ToTarget):
 
 
 class Random:
-    """Smooth random motion that knows nothing."""
+    """Any action, every time anew."""
 
     def __init__(self, task: Task, truth: Any, random: np.random.Generator) -> None:
         del task, truth
-        self._noise = _Noise(random, random.uniform(0.4, 0.9))
+        self._random = random
 
     def act(self) -> Action:
         """The next action, whatever the state."""
-        return np.clip(self._noise(), -1.0, 1.0).astype(np.float32)
+        return self._random.uniform(-1.0, 1.0, 2).astype(np.float32)
 
 
 BEHAVIOURS: dict[str, type[Safe] | type[Unsafe] | type[Random]] = {"safe": Safe, "unsafe": Unsafe, "random": Random}
