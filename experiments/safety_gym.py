@@ -124,8 +124,9 @@ class Experiment:
         return ["train", "--dataset", str(self.data), "--run", str(run), *chosen, *threads]
 
     def _evaluate(self, agent: Any, cameras: list[str]) -> dict[str, list[float]]:
-        """Means of the policies, on the same layouts every time."""
-        actor = AgentActor(agent, cameras, explore=False, there_are=CAMERAS)
+        """On the same layouts every time. Actions are drawn, as in the authors' code: these robots' motors saturate at
+        a twentieth of an action's range, so that a mean close to zero is full thrust one way or the other."""
+        actor = AgentActor(agent, cameras, explore=True, there_are=CAMERAS)
         layouts = range(EVALUATION_SEED, EVALUATION_SEED + self.options.evaluate)
         found = [live_in(self.environment, actor, layout)[1] for layout in layouts]
         return {name: [float(item[name]) for item in found] for name in ("return", "cost")}
