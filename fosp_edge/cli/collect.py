@@ -3,7 +3,10 @@
 The simulation is SafeReach, or a task of Safety-Gymnasium.
 """
 
-from collections.abc import Iterable
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +76,7 @@ def collect(
         raise ValueError("--with-filter says how a bundle acts: give --bundle as well")
     bundle_id = None if bundle is None else load_bundle(bundle).id
     console = Console()
-    with ExperienceStore(out, "a") as store:
+    with ExperienceStore(out, "a") as store, _only_collector(out):
         present = {
             info.header.seed
             for info in store.episodes()
@@ -109,6 +112,22 @@ def collect(
             finally:  # on Ctrl-C too: what is finished is kept
                 store.add_all(pending)
         _report(console, store, out)
+
+
+@contextmanager
+def _only_collector(out: Path) -> Iterator[None]:
+    """Two that count what is there and add the rest would add it twice. The kernel frees the lock after kill -9 too."""
+    descriptor = os.open(out / "collect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another `fosp-edge data collect` is adding to {out}: wait for it (--workers makes one faster)"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _world(scenario: str) -> tuple[Recording, Iterable[str]]:

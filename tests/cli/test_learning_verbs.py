@@ -1,5 +1,6 @@
 """`data collect`, `train`, `export` and `eval` as they are typed: what they leave behind, interruptions, mistakes."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -89,6 +90,16 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -
     header = read_header(tmp_path)
     assert header["progress"]["update"] == done
     assert header["notes"]["cameras"] == ["fixed", "wrist"] and header["notes"]["dataset"][0]["episodes"] == 3
+
+
+def test_two_collectors_do_not_add_to_one_data_set_at_once(data: Path) -> None:
+    with (data / "collect.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = run_verb("data", "collect", str(data), "--episodes", "4", "--seed", "100112", "--workers", "1")
+    assert refused.exit_code == 1
+    assert "another `fosp-edge data collect` is adding to" in " ".join(refused.output.split())
+    with ExperienceStore(data) as store:
+        assert len(store.episodes()) == 3
 
 
 @pytest.mark.parametrize(
