@@ -6,7 +6,8 @@
 Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
 `learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
 swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
-first and the last third; what is gained over `frozen` table by table; swaps, refusals and what was taken back.
+first and the last third; what is gained over `frozen` table by table; how long it takes until the first candidate has
+taken over; swaps, refusals and what was taken back.
 
 A robot that was interrupted begins anew; finished ones are kept in W and not run again.
 """
@@ -29,6 +30,7 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.files import write_atomically
 from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
+from fosp_edge.simulation.task import RATE_HZ
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
 ARMS = ("frozen", "learns", "no gate")
@@ -122,6 +124,22 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def first_take_over(robots: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """From the first experience to the first improvement deployed: medians over the robots that learn behind the gate."""
+    before = []
+    for robot in robots:
+        episodes = robot["episodes"]
+        later = [index for index, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]]
+        if robot["arm"] == "learns" and later:
+            before.append((later[0], sum(item["steps"] for item in episodes[: later[0]]) / RATE_HZ / 60.0))
+    learning = sum(robot["arm"] == "learns" for robot in robots)
+    found: dict[str, Any] = {"robots": learning, "took_over": len(before)}
+    if before:
+        episodes_before, minutes = np.median(before, axis=0)
+        found |= {"episodes": float(episodes_before), "robot_minutes": round(float(minutes), 1)}
+    return found
+
+
 def _share(lived: Sequence[Lived]) -> str:
     found = summary(lived)
     return f"{found['success']['mean']:.0%} reached, {found['violations']} in violation"
@@ -167,7 +185,10 @@ def main() -> None:
                 found = json.loads(kept.read_text())
                 results.append(found)
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
-                report = {"origin": about, "against_frozen": against_frozen(results), "robots": results}
+                report = {
+                    "origin": about, "against_frozen": against_frozen(results),
+                    "first_take_over": first_take_over(results), "robots": results,
+                }  # fmt: skip
                 write_atomically(options.out, (json.dumps(report) + "\n").encode())
 
 

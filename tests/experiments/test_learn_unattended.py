@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium")
-from experiments.learn_unattended import against_frozen
+from experiments.learn_unattended import against_frozen, first_take_over
 
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool]) -> dict:
@@ -23,3 +23,12 @@ def test_a_gain_is_told_table_by_table_and_only_where_both_lived() -> None:
     assert rows[0]["success"]["mean"] == pytest.approx(0.5) and rows[0]["violated"]["mean"] == pytest.approx(-0.25)
     assert rows[0]["cost"]["mean"] == pytest.approx(-0.75)
     assert rows[0]["success"]["low"] <= 0.5 <= rows[0]["success"]["high"]
+
+
+def test_the_time_to_a_deployed_improvement_is_counted_from_the_first_episode() -> None:
+    def lived(bundles: str, arm: str = "learns") -> dict:
+        return {"arm": arm, "episodes": [{"bundle": bundle, "steps": 1200} for bundle in bundles]}
+
+    found = first_take_over([lived("aaab"), lived("aaaaabba"), lived("aaaa"), lived("ab", "no gate")])
+    assert found == {"robots": 3, "took_over": 2, "episodes": 4.0, "robot_minutes": 4.0}
+    assert first_take_over([lived("aa")]) == {"robots": 1, "took_over": 0}
