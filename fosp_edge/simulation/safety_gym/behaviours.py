@@ -62,19 +62,22 @@ class Driver:
 class _ToTarget:
     """Towards what the task rewards, past `obstacles`.
 
-    Noise takes it off its way, so that the data also hold how one comes back. It is drawn anew for every action: noise
-    that lasts can be foretold from the action before, a policy that imitates learns just that, and then repeats itself.
+    It changes its mind about how fast to go, and noise, drawn anew for every action, takes it off its way: so the data
+    hold how one brakes, and how one comes back. Noise that lasts, or a speed of its own for every episode, would be
+    foretold by what was done just before, and whoever imitates would learn to go on as before.
     """
 
-    speed_m_s = 0.9
-    """The same in every episode: where each has its own, whoever imitates learns to keep whatever speed there is."""
+    speed_range_m_s = (0.2, 1.3)
+    new_speed_probability = 0.12
+    """For each action."""
     clearance_range_m = (0.04, 0.12)
-    noise_range = (0.1, 0.8)
+    noise_range = (0.1, 0.6)
     """Standard deviations."""
     heeds_costs = True
 
     def __init__(self, task: Task, truth: Any, random: np.random.Generator) -> None:
         self._truth, self._random, self._driver = truth, random, Driver(task, truth)
+        self._speed_m_s = random.uniform(*self.speed_range_m_s)
         self._clearance_m = random.uniform(*self.clearance_range_m)
         self._noise = random.uniform(*self.noise_range)
         self._planner: FloorPlanner | None = None
@@ -83,6 +86,8 @@ class _ToTarget:
 
     def act(self) -> Action:
         """The next action."""
+        if self._random.random() < self.new_speed_probability:
+            self._speed_m_s = self._random.uniform(*self.speed_range_m_s)
         place_m, speed_m_s = self._next_place()
         action = self._driver.towards(place_m, speed_m_s) + self._noise * self._random.standard_normal(2)
         self._actions += 1
@@ -92,7 +97,7 @@ class _ToTarget:
         if hasattr(self._truth, "push_box"):
             return self._behind_the_box()
         target = np.array(self._truth.goal.pos[:2])
-        return self._way_from(self._driver.place_m, target, self._obstacles()), self.speed_m_s
+        return self._way_from(self._driver.place_m, target, self._obstacles()), self._speed_m_s
 
     def _way_from(self, place_m: Point, target_m: Point, obstacles: list[tuple[Point, float]]) -> Point:
         moving = hasattr(self._truth, "gremlins") or hasattr(self._truth, "push_box")
@@ -114,12 +119,12 @@ class _ToTarget:
         self._pushing = along < -0.1 and abs(aside) < (0.2 if self._pushing else 0.06)
         if self._pushing:
             across = np.array([-direction[1], direction[0]])
-            return box + 0.2 * direction - 1.5 * aside * across, min(self.speed_m_s, 0.5)
+            return box + 0.2 * direction - 1.5 * aside * across, min(self._speed_m_s, 0.5)
         self._planner = None  # the box moves
         around = [*self._obstacles(), (box, 0.3 + _ROBOT_M)]
         behind = box - 0.5 * direction
         near = float(np.linalg.norm(robot - behind)) < 0.25
-        return (behind if near else self._way_from(robot, behind, around)), 0.25 if near else self.speed_m_s
+        return (behind if near else self._way_from(robot, behind, around)), 0.25 if near else self._speed_m_s
 
     def _obstacles(self, extra_m: float = 0.0) -> list[tuple[Point, float]]:
         """Centres and radii, with clearance, of what has to be kept away from now."""
@@ -147,6 +152,7 @@ class Unsafe(_ToTarget):
     """Straight to what the task rewards, whatever it costs."""
 
     heeds_costs = False
+    speed_range_m_s = (0.2, 1.8)
 
 
 class Random:
