@@ -125,7 +125,7 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def first_take_over(robots: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """From the first experience to the first improvement deployed: medians over the robots that learn behind the gate."""
+    """From the first experience to the first improvement deployed: medians over robots that learn behind the gate."""
     before = []
     for robot in robots:
         episodes = robot["episodes"]
