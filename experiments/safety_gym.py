@@ -241,10 +241,10 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     out = options.out or Path("experiments/results") / f"safety-gym-{options.task}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    file = out.with_suffix(".json")
-    cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
     experiment = Experiment(options)
     experiment.prepare()
+    kept = experiment.work / f"{options.preset}-measured.json"
+    cells: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
     data = data_rows(experiment.data)
     with ExperienceStore(experiment.data) as store:
         write_atomically(out.with_name(out.name + "-data.png"), draw(store.episodes(), options.task))
@@ -258,9 +258,10 @@ def main() -> None:
             if any((cell["method"], cell["seed"]) == (method, seed) for cell in cells):
                 continue
             cells.append(experiment.cell(method, seed))
+            write_atomically(kept, (json.dumps(cells) + "\n").encode())
             rows = summarise(cells)
             report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
-            write_atomically(file, (json.dumps(report) + "\n").encode())
+            write_atomically(out.with_suffix(".json"), (json.dumps(report) + "\n").encode())
             write_atomically(out.with_suffix(".md"), (table(options.task, rows, data) + "\n").encode())
             plot(options.task, rows, data, out.with_suffix(".png"))
             print(f"{method} seed {seed}: {[row for row in rows if row['method'] == method]}", flush=True)
