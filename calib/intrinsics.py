@@ -287,6 +287,11 @@ def _halves(
     return replace(agreement, probability=min(1.0, len(found) * agreement.probability)), halves
 
 
+def halves_agree(agreement: Agreement, limits: Limits) -> bool:
+    """Whether two half solves differ by no more than chance, or than matters."""
+    return agreement.probability >= limits.agreement_probability or agreement.difference_px <= limits.agreement_px
+
+
 def middle_uncertainty_px(result: Intrinsics) -> float:
     """The largest standard deviation of a projected point within the middle 90 % of the picture's sides."""
     rows, columns = result.uncertainty_px.shape
@@ -308,7 +313,7 @@ def _failures(result: Intrinsics) -> list[str]:
             f"a projected point is uncertain by {uncertainty:.2f} px somewhere in the picture, at most "
             f"{limits.uncertainty_px:g} px is allowed: add views where the map is bright"
         )
-    if result.agreement.probability < limits.agreement_probability:
+    if not halves_agree(result.agreement, limits):
         found.append(
             f"two solves from separate halves of the views differ by {result.agreement.difference_px:.2f} px where "
             f"{result.agreement.expected_px:.2f} px is expected: something else than noise is at work (a loose lens, a "

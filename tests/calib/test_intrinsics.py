@@ -8,10 +8,10 @@ import pytest
 from calib.boards import Charuco
 from calib.detection import Detection
 from calib.errors import CalibrationError
-from calib.intrinsics import Intrinsics, Limits, calibrate, middle_uncertainty_px
+from calib.intrinsics import Intrinsics, Limits, calibrate, halves_agree, middle_uncertainty_px
 from calib.lens import FISHEYE, PINHOLE, RATIONAL
 from calib.simulate import board_poses, simulated_detections
-from calib.uncertainty import Camera, compare
+from calib.uncertainty import Agreement, Camera, compare
 
 SIZE = (640, 480)
 
@@ -181,3 +181,9 @@ def test_a_bent_board_bends_no_rational_lens(board: Charuco, seed: int) -> None:
     agreement = compare(result.camera, Camera(RATIONAL, truth, np.zeros((12, 12)), SIZE))
     assert np.any(result.warp_m) and result.noise_px == pytest.approx(0.02, rel=0.15)
     assert agreement.difference_px < 3.0 * agreement.expected_px + 0.02
+
+
+def test_halves_are_refused_only_for_a_difference_that_is_unlikely_and_matters() -> None:
+    limits = Limits()
+    for difference_px, probability, agree in ((0.1, 1e-9, True), (2.0, 0.5, True), (2.0, 1e-9, False)):
+        assert halves_agree(Agreement(difference_px, 0.1, 0.0, 7, probability), limits) is agree
