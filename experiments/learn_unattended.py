@@ -6,7 +6,7 @@
 Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
 `learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
 swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
-first and the last third; swaps, refusals and what was taken back.
+first and the last third; what is gained over `frozen` table by table; swaps, refusals and what was taken back.
 
 A robot that was interrupted begins anew; finished ones are kept in W and not run again.
 """
@@ -28,7 +28,7 @@ from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.files import write_atomically
-from fosp_edge.simulation.evaluation import wilson_interval
+from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
 ARMS = ("frozen", "learns", "no gate")
@@ -101,6 +101,27 @@ def summary(lived: Sequence[Lived]) -> dict[str, Any]:
     }
 
 
+def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an arm gains over the robot that does not learn, table by table, with 95 % intervals; a row per family and
+    one over all of them."""
+    of = {(item["scenario"], item["arm"], item["seed"]): item["episodes"] for item in robots}
+    rows = []
+    for arm in dict.fromkeys(item["arm"] for item in robots if item["arm"] != "frozen"):
+        pairs = {
+            (family, seed): list(zip(of[family, "frozen", seed], episodes, strict=True))
+            for (family, other, seed), episodes in of.items()
+            if other == arm and (family, "frozen", seed) in of
+        }
+        families = list(dict.fromkeys(family for family, _ in pairs))
+        for name, chosen in [(family, [family]) for family in families] + [("all", families)]:
+            own = [pair for (family, _), both in pairs.items() if family in chosen for pair in both]
+            row: dict[str, Any] = {"arm": arm, "scenario": name, "tables": len(own)}
+            for key in ("success", "violated", "cost"):
+                row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in own]))
+            rows.append(row)
+    return rows
+
+
 def _share(lived: Sequence[Lived]) -> str:
     found = summary(lived)
     return f"{found['success']['mean']:.0%} reached, {found['violations']} in violation"
@@ -146,9 +167,8 @@ def main() -> None:
                 found = json.loads(kept.read_text())
                 results.append(found)
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
-                write_atomically(
-                    options.out, (json.dumps({"origin": about, "robots": results}, indent=1) + "\n").encode()
-                )
+                report = {"origin": about, "against_frozen": against_frozen(results), "robots": results}
+                write_atomically(options.out, (json.dumps(report) + "\n").encode())
 
 
 if __name__ == "__main__":
