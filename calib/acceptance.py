@@ -25,7 +25,10 @@ class Limits:
     uncertainty_px: float = 1.0
     """Largest standard deviation of a projected point within the middle 90 % of the picture."""
     agreement_probability: float = 1e-3
-    """Least probability of the difference between the two half solves."""
+    """Least probability of the difference between the two half solves, if it is larger than `agreement_px`."""
+    agreement_px: float = 0.4
+    """Difference up to which the half solves need not agree: corners are off by some thousandths of a pixel that are
+    alike from picture to picture, which in half the views comes to a few tenths over the image."""
     focal_part: float = 0.02
     """Largest standard deviation of the focal length, as a part of it."""
     least_tilt_rad: float = 0.17

@@ -193,8 +193,9 @@ def _noise_px(problem: Reprojection, solution: Solution) -> float:
 def _fit_final(lens: LensModel, views: Views, size_px: tuple[int, int], rough: Solution) -> tuple[Solution, bool]:
     """The chosen lens on all views; with the board's warp if that earns its place (WARP_CHI_SQUARE)."""
     noise_px = _noise_px(Reprojection(lens, views, with_warp=True), rough)
-    flat = fit_lens(lens, views, size_px, start=(rough.shared, rough.poses), noise_px=noise_px)
-    start = flat.shared, flat.poses
+    # both from the rough fit, which knows the warp: a lens that was bent to fit a flat board does not find back
+    start = rough.shared, rough.poses
+    flat = fit_lens(lens, views, size_px, start=start, noise_px=noise_px)
     bent = fit_lens(lens, views, size_px, with_warp=True, start=start, noise_px=noise_px)
     bent_noise = _noise_px(Reprojection(lens, views, with_warp=True), bent)
     information = bent.shared_information / bent_noise**2
@@ -278,13 +279,17 @@ def _halves(
             solution = fit_lens(lens, part, size_px, with_warp=with_warp, start=start, noise_px=noise_px)
             noise = _noise_px(Reprojection(lens, part, with_warp=with_warp), solution)
             covariance = noise**2 * inverse_information(solution.shared_information)
-            cameras.append(
-                Camera(lens, solution.shared[: lens.size], covariance[: lens.size, : lens.size], size_px),
-            )
+            stated = widened(lens, covariance[: lens.size, : lens.size])
+            cameras.append(Camera(lens, solution.shared[: lens.size], stated, size_px))
         found.append((compare(cameras[0], cameras[1]), (cameras[0], cameras[1])))
     agreement, halves = min(found, key=lambda each: each[0].probability)
     # the worse of two looks: its chance is up to twice as large
     return replace(agreement, probability=min(1.0, len(found) * agreement.probability)), halves
+
+
+def halves_agree(agreement: Agreement, limits: Limits) -> bool:
+    """Whether two half solves differ by no more than chance, or than matters."""
+    return agreement.probability >= limits.agreement_probability or agreement.difference_px <= limits.agreement_px
 
 
 def middle_uncertainty_px(result: Intrinsics) -> float:
@@ -308,7 +313,7 @@ def _failures(result: Intrinsics) -> list[str]:
             f"a projected point is uncertain by {uncertainty:.2f} px somewhere in the picture, at most "
             f"{limits.uncertainty_px:g} px is allowed: add views where the map is bright"
         )
-    if result.agreement.probability < limits.agreement_probability:
+    if not halves_agree(result.agreement, limits):
         found.append(
             f"two solves from separate halves of the views differ by {result.agreement.difference_px:.2f} px where "
             f"{result.agreement.expected_px:.2f} px is expected: something else than noise is at work (a loose lens, a "

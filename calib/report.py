@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from . import figures
 from .depth import DepthCheck
 from .hand_eye import HandEye
-from .intrinsics import Intrinsics, middle_uncertainty_px
+from .intrinsics import Intrinsics, halves_agree, middle_uncertainty_px
 from .storage import write_atomically
 from .uncertainty import Camera, compare
 
@@ -138,8 +138,8 @@ def _numbers(result: Intrinsics) -> str:
             "two half solves",
             f"{agreement.difference_px:.3f} px apart, {agreement.expected_px:.3f} expected (p = "
             f"{agreement.probability:.2g})",
-            f"p &ge; {limits.agreement_probability:g}",
-            _judged(agreement.probability >= limits.agreement_probability),
+            f"p &ge; {limits.agreement_probability:g}, or &le; {limits.agreement_px:g} px",
+            _judged(halves_agree(agreement, limits)),
             "whether the stated uncertainty explains the difference between separate views",
         ],
         [

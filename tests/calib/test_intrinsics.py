@@ -8,10 +8,10 @@ import pytest
 from calib.boards import Charuco
 from calib.detection import Detection
 from calib.errors import CalibrationError
-from calib.intrinsics import Intrinsics, Limits, calibrate, middle_uncertainty_px
+from calib.intrinsics import Intrinsics, Limits, calibrate, halves_agree, middle_uncertainty_px
 from calib.lens import FISHEYE, PINHOLE, RATIONAL
 from calib.simulate import board_poses, simulated_detections
-from calib.uncertainty import Camera, compare
+from calib.uncertainty import Agreement, Camera, compare
 
 SIZE = (640, 480)
 
@@ -168,3 +168,22 @@ def test_the_stated_sigma_covers_the_truth_at_its_rate(board: Charuco, parameter
         ratios.append(error @ np.linalg.solve(found.camera.covariance, error) / 9)
     # the mean of 360 squared unit normals is 1 within 0.075; three times that
     assert 0.77 < np.mean(ratios) < 1.23
+
+
+@pytest.mark.parametrize("seed", [2, 13, 17])
+def test_a_bent_board_bends_no_rational_lens(board: Charuco, seed: int) -> None:
+    """A fit that takes the board to be flat can end where no later knowledge of the warp leads out again."""
+    truth = np.array([501.3, 502.0, 322.4, 245.8, 0.2435, 0.0367, 0.0, -6e-4, -1.4e-3, 0.5293, 0.1018, 0.0277])
+    random = np.random.default_rng(seed)
+    poses = board_poses(board, RATIONAL, truth, SIZE, 20, random, filling=(0.45, 0.95))
+    found = simulated_detections(board, RATIONAL, truth, SIZE, poses, 0.02, random, (0.001, 0.0002))
+    result = calibrate(board, found, models=[RATIONAL])
+    agreement = compare(result.camera, Camera(RATIONAL, truth, np.zeros((12, 12)), SIZE))
+    assert np.any(result.warp_m) and result.noise_px == pytest.approx(0.02, rel=0.15)
+    assert agreement.difference_px < 3.0 * agreement.expected_px + 0.02
+
+
+def test_halves_are_refused_only_for_a_difference_that_is_unlikely_and_matters() -> None:
+    limits = Limits()
+    for difference_px, probability, agree in ((0.1, 1e-9, True), (2.0, 0.5, True), (2.0, 1e-9, False)):
+        assert halves_agree(Agreement(difference_px, 0.1, 0.0, 7, probability), limits) is agree
