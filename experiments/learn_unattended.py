@@ -104,8 +104,8 @@ def summary(lived: Sequence[Lived]) -> dict[str, Any]:
 
 
 def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What an arm gains over the robot that does not learn, table by table, with 95 % intervals; a row per family and
-    one over all of them."""
+    """What an arm gains over the robot that does not learn, table by table, with 95 % intervals: a row per family, one
+    over all of them, and one over the tables after the first take-over; up to there the two robots are the same."""
     of = {(item["scenario"], item["arm"], item["seed"]): item["episodes"] for item in robots}
     rows = []
     for arm in dict.fromkeys(item["arm"] for item in robots if item["arm"] != "frozen"):
@@ -114,9 +114,17 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             for (family, other, seed), episodes in of.items()
             if other == arm and (family, "frozen", seed) in of
         }
-        families = list(dict.fromkeys(family for family, _ in pairs))
-        for name, chosen in [(family, [family]) for family in families] + [("all", families)]:
-            own = [pair for (family, _), both in pairs.items() if family in chosen for pair in both]
+        groups = {
+            family: [pair for (name, _), both in pairs.items() if name == family for pair in both]
+            for family in dict.fromkeys(family for family, _ in pairs)
+        }
+        groups["all"] = [pair for both in pairs.values() for pair in both]
+        groups["all, after the first take-over"] = [
+            pair for both in pairs.values() for pair in both[_first_take_over([after for _, after in both]) :]
+        ]
+        for name, own in groups.items():
+            if not own:
+                continue
             row: dict[str, Any] = {"arm": arm, "scenario": name, "tables": len(own)}
             for key in ("success", "violated", "cost"):
                 row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in own]))
@@ -124,14 +132,19 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def _first_take_over(episodes: Sequence[dict[str, Any]]) -> int:
+    """How many episodes came before the first one with another bundle than the first."""
+    return next((i for i, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]), len(episodes))
+
+
 def first_take_over(robots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """From the first experience to the first improvement deployed: medians over robots that learn behind the gate."""
     before = []
     for robot in robots:
         episodes = robot["episodes"]
-        later = [index for index, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]]
-        if robot["arm"] == "learns" and later:
-            before.append((later[0], sum(item["steps"] for item in episodes[: later[0]]) / RATE_HZ / 60.0))
+        count = _first_take_over(episodes)
+        if robot["arm"] == "learns" and count < len(episodes):
+            before.append((count, sum(item["steps"] for item in episodes[:count]) / RATE_HZ / 60.0))
     learning = sum(robot["arm"] == "learns" for robot in robots)
     found: dict[str, Any] = {"robots": learning, "took_over": len(before)}
     if before:
