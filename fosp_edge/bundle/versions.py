@@ -9,14 +9,11 @@ Several processes change the file (the run, the learner, a person at a shell), e
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +22,7 @@ from typing import Any
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import WEIGHTS_FILE, BundleError
 from fosp_edge.bundle.validation import SHA256
-from fosp_edge.files import write_atomically
+from fosp_edge.files import locked, write_atomically
 
 STATE_FILE, LOCK_FILE = "versions.json", "versions.lock"
 SCHEMA_VERSION = 1
@@ -268,7 +265,7 @@ class Versions:
 
     def prune(self, keep: int) -> list[str]:
         """Delete the oldest bundles that nothing refers to, down to `keep`; returns their ids."""
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             state = self.state
             named = {state.current, state.previous, state.proposed, state.pinned, self.fallback.name}
             loose = [name for name in self.ids() if name not in named]
@@ -288,21 +285,12 @@ class Versions:
         return Refusal(reason, datetime.now(timezone.utc).isoformat(timespec="seconds"), weights)
 
     def _change(self, action: Any) -> None:
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             before = self.state
             after = action(before)
             if after != before:
                 write_atomically(self.folder / STATE_FILE, (json.dumps(asdict(after), indent=1) + "\n").encode())
                 _sync(self.folder)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def _from_json(text: str) -> State:

@@ -3,10 +3,8 @@
 The simulation is SafeReach, or a task of Safety-Gymnasium.
 """
 
-import fcntl
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +19,7 @@ from fosp_edge.control.recorder import REASONS
 from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.files import locked
 from fosp_edge.simulation.safety_gym.tasks import TASKS
 
 _EPISODES_PER_WRITE = 20
@@ -116,18 +115,15 @@ def collect(
 
 @contextmanager
 def _only_collector(out: Path) -> Iterator[None]:
-    """Two that count what is there and add the rest would add it twice. The kernel frees the lock after kill -9 too."""
-    descriptor = os.open(out / "collect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    """Two that count what is there and add the rest would add it twice."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(out / "collect.lock", wait=False))
         except BlockingIOError:
             raise ValueError(
                 f"another `fosp-edge data collect` is adding to {out}: wait for it (--workers makes one faster)"
             ) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _world(scenario: str) -> tuple[Recording, Iterable[str]]:
