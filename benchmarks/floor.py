@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, shape_inference
+
+from export.summary import constants
 
 _DENSE = {"MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "MatMulInteger", "QLinearConv", "QLinearMatMul",
           "ConvInteger", "FusedConv", "FusedMatMul"}  # fmt: skip
@@ -53,15 +55,17 @@ def work_of(graph: bytes) -> Work:
         shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
         item_bytes[value.name] = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
     for item in model.graph.initializer:
-        array = numpy_helper.to_array(item)
-        shapes[item.name], item_bytes[item.name] = array.shape, array.itemsize
+        shapes[item.name] = tuple(item.dims)
+        item_bytes[item.name] = helper.tensor_dtype_to_np_dtype(item.data_type).itemsize
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear":  # its product is made of the integers themselves
+            item_bytes[node.output[0]] = item_bytes[node.input[0]]
     size = {name: math.prod(shapes[name]) * item_bytes[name] for name in shapes}
-    constant = {item.name for item in model.graph.initializer}
+    constant = constants(model)
     touched: dict[str, int] = {}
     multiply_adds, parts = 0, []
     for node in model.graph.node:
-        if all(name in constant for name in node.input):
-            constant.update(node.output)
+        if node.output[0] in constant:
             continue
         output = math.prod(shapes.get(node.output[0], (1,)))
         if node.op_type in _LOOKUP and node.input[0] in constant:

@@ -39,7 +39,7 @@ def summarise(graph: bytes) -> GraphSummary:
     """Read the figures off a graph with static shapes. Raises what ONNX Runtime raises if it does not run here."""
     model = onnx.load_from_string(graph)
     shapes = _observe(model)
-    constant = _constants(model)
+    constant = constants(model)
     adds, touched = 0, 0
     for node in model.graph.node:
         if node.op_type in _PRODUCTS | _CONVOLUTIONS:
@@ -90,7 +90,7 @@ def _width(node: onnx.NodeProto, model: onnx.ModelProto) -> int:
     return 2 if node.input[1] in halves else 4
 
 
-def _constants(model: onnx.ModelProto) -> set[str]:
+def constants(model: onnx.ModelProto) -> set[str]:
     """Everything that no input of the graph reaches."""
     known = {item.name for item in model.graph.initializer}
     for node in model.graph.node:

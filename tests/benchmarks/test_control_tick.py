@@ -78,23 +78,30 @@ def test_the_floor_counts_weights_and_products_of_dense_layers_and_rows_of_table
     assert work.parts == ((3 * 32 * 4, 0), (32 * 8 * 4, 3 * 8 * 32))
 
 
-def test_the_floor_counts_a_packed_weight_as_what_it_is_unpacked_to() -> None:
+@pytest.mark.parametrize(("unpacking", "item_bytes"), [("Cast", 4), ("DequantizeLinear", 1)])
+def test_the_floor_counts_a_packed_weight_as_what_it_is_computed_with(unpacking: str, item_bytes: int) -> None:
     onnx = pytest.importorskip("onnx")
     from benchmarks.floor import work_of
 
     h, F = onnx.helper, onnx.TensorProto.FLOAT
     packed = onnx.numpy_helper.from_array(np.ones((8, 32), np.int8), "packed")
-    nodes = [
-        h.make_node("Cast", ["packed"], ["wide"], to=F),
-        h.make_node("Transpose", ["wide"], ["w"], perm=[1, 0]),
-        h.make_node("MatMul", ["x", "w"], ["y"]),
-    ]
+    scale = onnx.numpy_helper.from_array(np.float32(0.5), "scale")
+    nodes = {
+        "Cast": [
+            h.make_node("Cast", ["packed"], ["wide"], to=F),
+            h.make_node("Transpose", ["wide"], ["w"], perm=[1, 0]),
+        ],
+        "DequantizeLinear": [
+            h.make_node("Transpose", ["packed"], ["turned"], perm=[1, 0]),
+            h.make_node("DequantizeLinear", ["turned", "scale"], ["w"]),
+        ],
+    }[unpacking]
     graph = h.make_graph(
-        nodes,
+        [*nodes, h.make_node("MatMul", ["x", "w"], ["y"])],
         "g",
         [h.make_tensor_value_info("x", F, (1, 32))],
         [h.make_tensor_value_info("y", F, (1, 8))],
-        [packed],
+        [packed, scale],
     )
     work = work_of(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9).SerializeToString())
-    assert work.parts == ((32 * 8 * 4, 8 * 32),)
+    assert work.parts == ((32 * 8 * item_bytes, 8 * 32),)
