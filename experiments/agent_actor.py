@@ -28,29 +28,34 @@ class AgentActor:
 
     def reset(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self.latent: Latent | None = None
+        self._latent: Latent | None = None
         self._action = torch.zeros(1, self._agent.config.action_size)
         self.chosen = []
 
     @torch.no_grad()
     def act(self, observation: Observation) -> np.ndarray:
-        model = self._agent.world_model
-        image = torch.from_numpy(np.ascontiguousarray(observation.image[..., self.channels]))[None]
-        embedding = model.encoder(image, torch.from_numpy(observation.state)[None])
-        deterministic = model.rssm.transition(self.latent or model.rssm.initial(1), self._action)
-        posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
-        noise = torch.rand(posterior.shape, generator=self._generator).clamp(1e-6, 1.0 - 1e-6)
-        index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
-        one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
-        self.latent = Latent(deterministic, one_hot)
-        proposal = propose(self._agent, self.latent.features(), self._generator, means=self._means)
+        proposal = propose(self._agent, self.follow(observation).features(), self._generator, means=self._means)
         self._action = proposal.action
         self.chosen.append(int(proposal.chosen))
         action: np.ndarray = proposal.action[0].numpy()
         return action
 
+    @torch.no_grad()
+    def follow(self, observation: Observation) -> Latent:
+        """The state after this observation and the last action."""
+        model = self._agent.world_model
+        image = torch.from_numpy(np.ascontiguousarray(observation.image[..., self.channels]))[None]
+        embedding = model.encoder(image, torch.from_numpy(observation.state)[None])
+        deterministic = model.rssm.transition(self._latent or model.rssm.initial(1), self._action)
+        posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
+        noise = torch.rand(posterior.shape, generator=self._generator).clamp(1e-6, 1.0 - 1e-6)
+        index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
+        one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
+        self._latent = Latent(deterministic, one_hot)
+        return self._latent
+
     def take(self, action: np.ndarray) -> None:
-        """Say that another action was carried out than the one that `act` chose."""
+        """Say that this action was carried out, by whoever follows and chooses for itself."""
         self._action = torch.from_numpy(np.array(action, np.float32))[None]
 
 

@@ -24,12 +24,14 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.control.types import Observation
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.checkpoint import load_agent
-from fosp_edge.simulation.safety_gym.behaviours import Safe, Unsafe
+from fosp_edge.simulation.collect import record_episode
+from fosp_edge.simulation.safety_gym.behaviours import Behaviour, Safe, Unsafe
 from fosp_edge.simulation.safety_gym.environment import SafetyGym
-from fosp_edge.simulation.safety_gym.tasks import ACTION_REPEAT, CAMERAS, TASKS
+from fosp_edge.simulation.safety_gym.tasks import CAMERAS, TASKS
 
 Features = npt.NDArray[np.float32]
 Imitator = Callable[[Features], Features]
+Chooser = Callable[[dict[str, Features]], Features]
 DEMONSTRATIONS_SEED, DRIVING_SEED = 300_000, 0
 HELD_OUT = 0.15
 
@@ -42,45 +44,43 @@ class Follower:
         self.environment = SafetyGym(task)
         self._actor = AgentActor(agent, header["notes"]["cameras"], explore=False, there_are=CAMERAS)
 
-    def reset(self, seed: int) -> dict[str, Any]:
-        """Begin an episode."""
+    def live(self, seed: int, choose: Chooser) -> float:
+        """An episode in which somebody chooses by what can be known; its return."""
+        observation, info = self.environment.reset(seed=seed)
         self._actor.reset(seed)
-        return self.environment.reset(seed=seed)[0]
 
-    def features(self, seen: dict[str, Any]) -> dict[str, Features]:
-        """The latent state after a picture, and the truth."""
-        self._actor.act(Observation(seen["image"], seen["state"]))
-        latent = self._actor.latent
-        assert latent is not None
+        def act(seen: Observation) -> tuple[Features, Features, int]:
+            action = choose({"latents": self._actor.follow(seen).features()[0].numpy(), "truth": self._truth()})
+            self._actor.take(action)
+            return action, action, 0
+
+        return float(record_episode(self.environment, observation, info, act, "ceiling", seed)[1]["return"])
+
+    def _truth(self) -> Features:
         truth = self.environment.truth
         robot = truth.agent
         to_robot = robot.mat[:2, :2].T
         goal, velocity = to_robot @ (truth.goal.pos[:2] - robot.pos[:2]), to_robot @ robot.vel[:2]
         distance = max(float(np.linalg.norm(goal)), 1e-3)
         turning = float(truth.data.body("agent").cvel[2])
-        exact = np.array([*(goal / distance), np.log(distance), *velocity, turning], np.float32)
-        return {"latents": latent.features()[0].numpy(), "truth": exact}
-
-    def step(self, action: Features) -> tuple[dict[str, Any], float]:
-        """Carry out an action; what is seen next, and the reward."""
-        self._actor.take(action)
-        seen, reward, *_ = self.environment.step(action)
-        return seen, float(reward)
+        return np.array([*(goal / distance), np.log(distance), *velocity, turning], np.float32)
 
 
 def demonstrate(follower: Follower, episodes: int) -> tuple[dict[str, Features], Features]:
     """Features and actions of scripted episodes, [rows, ...]."""
     features: dict[str, list[Features]] = {"latents": [], "truth": []}
-    actions = []
+    actions: list[Features] = []
+    environment = follower.environment
     for index in range(episodes):
-        seen = follower.reset(DEMONSTRATIONS_SEED + index)
-        environment = follower.environment
         script = (Safe, Unsafe)[index % 2](environment.task, environment.truth, np.random.default_rng(index))
-        for _ in range(environment.truth.num_steps // ACTION_REPEAT):
-            for name, values in follower.features(seen).items():
+
+        def choose(seen: dict[str, Features], script: Behaviour = script) -> Features:
+            for name, values in seen.items():
                 features[name].append(values)
             actions.append(script.act())
-            seen, _ = follower.step(actions[-1])
+            return actions[-1]
+
+        follower.live(DEMONSTRATIONS_SEED + index, choose)
     return {name: np.array(values) for name, values in features.items()}, np.array(actions)
 
 
@@ -113,15 +113,9 @@ def imitate(features: Features, actions: Features, updates: int) -> tuple[Imitat
 
 
 def drive(follower: Follower, imitator: Imitator, name: str, episodes: int) -> list[float]:
-    """Returns of a network that drives."""
-    returns = []
-    for layout in range(DRIVING_SEED, DRIVING_SEED + episodes):
-        seen, total = follower.reset(layout), 0.0
-        for _ in range(follower.environment.truth.num_steps // ACTION_REPEAT):
-            seen, reward = follower.step(imitator(follower.features(seen)[name]))
-            total += reward
-        returns.append(round(total, 2))
-    return returns
+    """Returns of a network that drives by the features of that name."""
+    layouts = range(DRIVING_SEED, DRIVING_SEED + episodes)
+    return [round(follower.live(layout, lambda seen: imitator(seen[name])), 2) for layout in layouts]
 
 
 def main() -> None:
