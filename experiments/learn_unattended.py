@@ -120,7 +120,7 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         groups["all"] = [pair for both in pairs.values() for pair in both]
         groups["all, after the first take-over"] = [
-            pair for both in pairs.values() for pair in both[_first_take_over([after for _, after in both]) :]
+            pair for both in pairs.values() for pair in both[_lived_before_take_over([after for _, after in both]) :]
         ]
         for name, own in groups.items():
             if not own:
@@ -132,7 +132,7 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _first_take_over(episodes: Sequence[dict[str, Any]]) -> int:
+def _lived_before_take_over(episodes: Sequence[dict[str, Any]]) -> int:
     """How many episodes came before the first one with another bundle than the first."""
     return next((i for i, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]), len(episodes))
 
@@ -142,7 +142,7 @@ def first_take_over(robots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     before = []
     for robot in robots:
         episodes = robot["episodes"]
-        count = _first_take_over(episodes)
+        count = _lived_before_take_over(episodes)
         if robot["arm"] == "learns" and count < len(episodes):
             before.append((count, sum(item["steps"] for item in episodes[:count]) / RATE_HZ / 60.0))
     learning = sum(robot["arm"] == "learns" for robot in robots)
