@@ -2,8 +2,10 @@
 
 At each rate, with and without the isolation measures (`--realtime`'s for control, SCHED_IDLE for the learner as
 `run --learn` starts it): deadlines missed, the time from a deadline to the command on the wire, and of it how late the
-tick began. The load is a process that trains a network with as many threads as there are cores. Runs with one --out
-add up, kind by kind.
+tick began. The load is a process that trains with as many threads as there are cores: the learner itself, going on with
+RUN, if it is given what to learn from, else any network. Runs with one --out add up, kind by kind.
+
+    python -m benchmarks.jitter -- --dataset data/safereach --run runs/jitter --updates 100000
 """
 
 import argparse
@@ -42,29 +44,61 @@ while True:
 
 
 class Load:
-    """A training loop on every core for as long as it is entered."""
+    """A training loop on every core for as long as it is entered.
 
-    def __init__(self, isolated: bool) -> None:
+    Args:
+        isolated: in the idle scheduling class, as `run --learn` starts it.
+        training: arguments of `fosp-edge train`, `--run` among them; none for a network of no use.
+    """
+
+    def __init__(self, isolated: bool, training: list[str]) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-        self._process = subprocess.Popen([sys.executable, "-c", _LOAD], env=environment, stdout=subprocess.PIPE)
+        learner = ["-m", "fosp_edge.cli", "train", *training] if training else ["-c", _LOAD]
+        self._log = Path(training[training.index("--run") + 1]) / "metrics.jsonl" if training else None
+        self._before = len(self._updates())
+        self._process = subprocess.Popen([sys.executable, *learner], env=environment, stdout=subprocess.PIPE)
         policy = os.SCHED_IDLE if isolated else os.SCHED_OTHER
         os.sched_setscheduler(self._process.pid, policy, os.sched_param(0))
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Load":
         assert self._process.stdout is not None
-        self._process.stdout.readline()  # it trains
+        if self._log is None:
+            self._process.stdout.readline()  # it trains
+        while self._log is not None and len(self._updates()) <= self._before:
+            if self._process.poll() is not None:
+                raise SystemExit(f"the learner ended before it began: {self._process.stdout.read().decode()}")
+            time.sleep(0.2)
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._process.terminate()  # the learner writes a checkpoint then
+        self._process.communicate()
+
+    def check(self) -> None:
+        """Raises SystemExit if it ended by itself: there was no load then."""
+        if self._process.poll() is not None:
+            raise SystemExit("the learner came to its end during the measurement: give it more --updates")
+
+    def updates_per_s(self) -> float | None:
+        """How fast it learnt while it was entered; None for a network of no use, or too short a time."""
+        lines = self._updates()[self._before :]
+        if len(lines) < 2:
+            return None
+        return (lines[-1]["update"] - lines[0]["update"]) / (lines[-1]["seconds"] - lines[0]["seconds"])
+
+    def _updates(self) -> list[dict[str, float]]:
+        if self._log is None or not self._log.exists():
+            return []
+        text = self._log.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool) -> dict[str, object]:
+def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, training: list[str]) -> dict[str, object]:
     """So many seconds at a rate beside the load."""
     realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
     rehearsal = Rehearsal(bench.controller.rehearse, 1.0 / rate_hz) if isolated else None
     late, done = [], []
-    with Load(isolated):
+    with Load(isolated, training) as load:
         taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
         bench.robot.arm()
         try:
@@ -77,8 +111,12 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool) ->
         finally:
             realtime.release()
             bench.robot.stop(1.0)
+        load.check()
+        learnt = load.updates_per_s()
     return {
         "seconds": seconds,
+        "load": "fosp-edge train" if training else "a training loop",
+        "updates per second": learnt,
         "measures": taken | {"learner SCHED_IDLE": isolated, "rehearsal": isolated},
         "missed": pacer.missed,
         "began late": describe(np.array(late)),
@@ -94,7 +132,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["with", "without"], help="only with, or only without the measures")
     parser.add_argument("--note", default="", help="what a reader should know of the machine")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/jitter.json"))
+    parser.add_argument("training", nargs="*", help="after --: arguments of `fosp-edge train`, --run among them")
     options = parser.parse_args()
+    if options.training and "--run" not in options.training:
+        parser.error("the learner wants a --run of its own, to see whether it trains")
     bundle, kinds = load_bundle(options.bundle or shipped_bundle()), [False, True]
     if options.only:
         kinds = [options.only == "with"]
@@ -105,7 +146,7 @@ def main() -> None:
         for rate_hz in options.rates_hz:
             for isolated in kinds:
                 name = f"{bundle.manifest.name}, {rate_hz:g} Hz, {'with' if isolated else 'without'} measures"
-                found = measure(bench, rate_hz, options.seconds, isolated)
+                found = measure(bench, rate_hz, options.seconds, isolated, options.training)
                 document["results"][name] = found | {"commit": commit(), "load_average": os.getloadavg()[0]}
                 print(name, found["missed"], found["deadline to command"], flush=True)
         bench.close()

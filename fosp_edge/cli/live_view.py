@@ -161,12 +161,29 @@ class View:
 
 
 class Reporter(AbstractContextManager["Reporter"]):
-    """Shows a view in a thread of its own until the run is over; whatever fails in it stays in it."""
+    """Shows a view in a thread of its own until the run is over; whatever fails in it stays in it.
 
-    def __init__(self, view: View, console: Console, *, headless: bool) -> None:
+    Args:
+        view: what to show.
+        console: where.
+        headless: lines in place of a picture that is drawn anew.
+        line_every_s: how often one is printed.
+        tell: is given every second's line.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        console: Console,
+        *,
+        headless: bool,
+        line_every_s: float = 1.0,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._view, self._console, self._headless = view, console, headless
+        self._lines_each, self._tell = max(1, round(line_every_s)), tell
         self._done = threading.Event()
-        self._printed_ticks = 0
+        self._seen_ticks, self._lines = 0, 0
         self.failure: str | None = None
         """Why the view went dark, if it did; the run goes on without it."""
         self._thread = threading.Thread(target=self._show, name="view", daemon=True)
@@ -196,9 +213,13 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._repeat(0.25, lambda: live.update(self._view.panel(), refresh=True))
 
     def _print_line(self) -> None:
-        if self._view.ticks != self._printed_ticks:  # nothing new while a person is being asked something
-            self._printed_ticks = self._view.ticks
-            self._console.print(self._view.line(), soft_wrap=True, highlight=False)
+        if self._view.ticks == self._seen_ticks:  # nothing new while a person is being asked something
+            return
+        self._seen_ticks, line = self._view.ticks, self._view.line()
+        self._tell(line)
+        if self._lines % self._lines_each == 0:
+            self._console.print(line, soft_wrap=True, highlight=False)
+        self._lines += 1
 
     def _repeat(self, period_s: float, show: Callable[[], object]) -> None:
         while not self._done.wait(period_s):

@@ -51,6 +51,8 @@ from fosp_edge.control.types import Reason
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
+_LINE_IN_JOURNAL_S = 60.0
+"""A service's log is read weeks later; every second's figures are in `systemctl status`."""
 _SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
 
 
@@ -312,7 +314,13 @@ def _drive(
         if learning is not None and swapper is not None:
             more = stack.enter_context(beside(learning, loop, swapper)).lines
         reporter = stack.enter_context(
-            Reporter(View(loop, log, title, more), console, headless=headless or ask or not console.is_terminal)
+            Reporter(
+                View(loop, log, title, more),
+                console,
+                headless=headless or ask or not console.is_terminal,
+                line_every_s=_LINE_IN_JOURNAL_S if notifier.there else 1.0,
+                tell=notifier.status,
+            )
         )
         summary = session.run(plan)
     measures.release()

@@ -38,6 +38,9 @@ WatchdogSignal=SIGKILL
 TimeoutStartSec=120
 TimeoutStopSec=30
 KillSignal=SIGTERM
+# SIGTERM is for the run alone: its helpers (a simulated arm among them) are needed until the motors have confirmed
+# the stop.
+KillMode=mixed
 # 143: ended by SIGTERM, as asked. 2: refused, for instance because a stop is latched: only a person mends that.
 SuccessExitStatus=143
 RestartPreventExitStatus=2
@@ -50,11 +53,15 @@ LimitMEMLOCK=infinity
 WantedBy={target}
 """
 
+_WITHOUT_END = ("--episodes", "1000000000")
+"""A service goes on until it is stopped."""
+
 
 def unit_text(options: list[str], *, system: bool) -> str:
     """The unit that runs `fosp-edge run` with these options."""
     root = str(Path(fosp_edge.__file__).resolve().parents[1])
-    command = [sys.executable, "-m", "fosp_edge.cli", "run", "--headless", *options]
+    ends = any(option.partition("=")[0] in ("--episodes", "--seconds") for option in options)
+    command = [sys.executable, "-m", "fosp_edge.cli", "run", "--headless", *options, *(() if ends else _WITHOUT_END)]
     if any("\n" in part for part in command):
         raise ValueError("an option with a line break cannot stand in a unit")
     quoted = " ".join(shlex.quote(part).replace("%", "%%").replace("$", "$$") for part in command)

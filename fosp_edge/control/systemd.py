@@ -31,6 +31,15 @@ class Notifier:
             return True
         return False
 
+    @property
+    def there(self) -> bool:
+        """Whether a service manager started this process."""
+        return bool(self._address)
+
+    def status(self, line: str) -> bool:
+        """What `systemctl status` shows; of several lines the first."""
+        return self.send("STATUS=" + line.partition("\n")[0].strip())
+
     def ready(self, status: str) -> bool:
         """Everything was checked and is at work."""
         return self.send(f"READY=1\nSTATUS={status}")

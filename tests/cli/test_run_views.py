@@ -93,6 +93,19 @@ def test_the_view_shows_state_rate_and_counts(headless: bool) -> None:
     assert ("reached 2/2" if headless else "2 of 2 reached") in text
 
 
+def test_of_the_lines_of_a_service_few_are_printed_and_all_are_told() -> None:
+    loop, log, _ = run_with_fakes()
+    view, told, out = View(loop, log, "tiny on fakes"), list[str](), io.StringIO()
+    console = Console(file=out, width=200)
+    reporter = Reporter(view, console, headless=True, line_every_s=3.0, tell=told.append)
+    for ticks in range(1, 6):
+        loop.pacer.ticks = ticks
+        reporter._print_line()
+        reporter._print_line()  # nothing new
+    assert len(told) == 5 and "reached 2/2" in told[0]
+    assert out.getvalue().count("reached 2/2") == 2
+
+
 def test_a_view_that_fails_goes_dark_and_says_so_afterwards() -> None:
     class Broken(View):
         def line(self) -> str:

@@ -19,7 +19,10 @@ def test_the_unit_runs_run_with_the_options_and_lets_systemd_watch_it() -> None:
     parser.read_string(service.unit_text(OPTIONS, system=True))
     unit = parser["Service"]
     words = shlex.split(unit["ExecStart"].replace("%%", "%"))
-    assert words[1:5] == ["-m", "fosp_edge.cli", "run", "--headless"] and words[5:] == OPTIONS
+    assert words[1:5] == ["-m", "fosp_edge.cli", "run", "--headless"] and words[5:-2] == OPTIONS
+    assert words[-2] == "--episodes" and int(words[-1]) > 1e6, "a service goes on until it is stopped"
+    assert "1000000" not in service.unit_text(["--seconds=60"], system=True)
+    assert unit["KillMode"] == "mixed"
     assert Path(words[0]).is_absolute()
     assert (unit["Type"], unit["Restart"], unit["RestartPreventExitStatus"]) == ("notify", "on-failure", "2")
     assert int(unit["WatchdogSec"]) > 0

@@ -72,6 +72,8 @@ def test_the_service_manager_hears_of_readiness_and_life(tmp_path: Path, abstrac
     notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000"})
     assert notifier.ready("at work")
     assert manager.recv(100) == b"READY=1\nSTATUS=at work"
+    assert notifier.there and notifier.status("  20 Hz\n  learner: busy")
+    assert manager.recv(100) == b"STATUS=20 Hz"
     alive = [True]
     notifier.watch(lambda: alive[0])
     assert manager.recv(100) == b"WATCHDOG=1"
@@ -90,7 +92,7 @@ def test_the_service_manager_hears_of_readiness_and_life(tmp_path: Path, abstrac
 
 def test_without_a_manager_nothing_is_said() -> None:
     notifier = Notifier({})
-    assert not notifier.ready("x") and notifier.watchdog_s == 0.0
+    assert not notifier.there and not notifier.ready("x") and notifier.watchdog_s == 0.0
     notifier.watch(lambda: True)
     notifier.close()
     assert not Notifier({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready("x")
