@@ -93,7 +93,8 @@ class Experiment:
     def behaviour(self, method: str, seed: int) -> Path:
         """Critics and policy of a method; the folder of its run."""
         run: Path = self.work / f"{self.options.preset}-{method}-s{seed}"
-        command(*self._train(run, method, seed, str(self.options.updates)), "--world-model", str(self.model))
+        fields = [word for field in self.options.fields for word in ("--set", field)]
+        command(*self._train(run, method, seed, str(self.options.updates)), "--world-model", str(self.model), *fields)
         return run
 
     def cell(self, method: str, seed: int) -> dict[str, Any]:
@@ -227,6 +228,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=300, help="of the offline data")
     parser.add_argument("--model-updates", type=int, default=6000)
     parser.add_argument("--updates", type=int, default=2500, help="of critics and policy")
+    parser.add_argument(
+        "--set", dest="fields", action="append", default=[], help="a field of every method's configuration, NAME=VALUE"
+    )
     parser.add_argument("--evaluate", type=int, default=20, help="episodes before and after")
     parser.add_argument("--online", type=int, default=20, help="episodes of fine-tuning; 0 leaves it out")
     parser.add_argument("--online-updates", type=int, default=50, help="after each of them")
@@ -248,7 +252,7 @@ def main() -> None:
     data = data_rows(experiment.data)
     with ExperienceStore(experiment.data) as store:
         write_atomically(out.with_name(out.name + "-data.png"), draw(store.episodes(), options.task))
-    said = ("preset", "episodes", "model_updates", "updates", "evaluate", "online", "online_updates", "scope")
+    said = ("preset", "episodes", "model_updates", "updates", "fields", "evaluate", "online", "online_updates", "scope")
     about = provenance(
         experiment="safety_gym", task=options.task, options={name: getattr(options, name) for name in said}
     )
