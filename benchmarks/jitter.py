@@ -140,7 +140,7 @@ def main() -> None:
     if options.only:
         kinds = [options.only == "with"]
     document = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
-    document |= {"machine": machine(), "versions": versions(), "note": options.note}
+    document |= {"machine": machine(), "versions": versions()}
     with null_device(bundle.manifest) as (port, rings):
         bench = TickBench(bundle, port, rings, Execution())
         bench.run(50, None)
@@ -148,7 +148,8 @@ def main() -> None:
             for isolated in kinds:
                 name = f"{bundle.manifest.name}, {rate_hz:g} Hz, {'with' if isolated else 'without'} measures"
                 found = measure(bench, rate_hz, options.seconds, isolated, options.training)
-                document["results"][name] = found | {"commit": commit(), "load_average": os.getloadavg()[0]}
+                about = {"commit": commit(), "load_average": os.getloadavg()[0], "note": options.note}
+                document["results"][name] = found | about
                 print(name, found["missed"], found["deadline to command"], found["updates per second"], flush=True)
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
