@@ -5,6 +5,9 @@ At each rate, with and without the isolation measures (`--realtime`'s for contro
 tick began. The load is a process that trains with as many threads as there are cores: the learner itself, going on with
 RUN, if it is given what to learn from, else any network. Runs with one --out add up, kind by kind.
 
+On a rented machine the host takes the processor away now and then, which no measure within it helps against: how often,
+and how many of the missed deadlines fell into such a moment, is counted too.
+
     python -m benchmarks.jitter -- --dataset data/safereach --run runs/jitter --updates 100000
 """
 
@@ -93,11 +96,23 @@ class Load:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
+def stolen_s() -> float:
+    """How long the host of a virtual machine has given its processors to others, all together; 0 on bare metal."""
+    with Path("/proc/stat").open() as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def _both_grew(missed: list[int], stolen: list[float]) -> int:
+    """Deadlines missed in ticks in which, or just before which, time was stolen: the kernel counts it in hundredths."""
+    grew = np.diff(stolen) > 0.0
+    return int(np.diff(missed)[grew | np.append(False, grew[:-1]) | np.append(grew[1:], False)].sum())
+
+
 def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, training: list[str]) -> dict[str, object]:
     """So many seconds at a rate beside the load."""
     realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
     rehearsal = Rehearsal(bench.controller.rehearse, 1.0 / rate_hz) if isolated else None
-    late, done = [], []
+    late, done, missed, stolen = [], [], [0], [stolen_s()]
     with Load(isolated, training) as load:
         taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
         bench.robot.arm()
@@ -107,6 +122,8 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
                 bench.tick()
                 late.append(release.late_s)
                 done.append((time.monotonic_ns() - release.scheduled_ns) * 1e-9)
+                missed.append(pacer.missed)
+                stolen.append(stolen_s())
                 collect_in_slack()
         finally:
             realtime.release()
@@ -119,6 +136,8 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
         "updates per second": learnt,
         "measures": taken | {"learner SCHED_IDLE": isolated, "rehearsal": isolated},
         "missed": pacer.missed,
+        "missed while the host had taken the processor away": _both_grew(missed, stolen),
+        "seconds taken away by the host": round(stolen[-1] - stolen[0], 2),
         "began late": describe(np.array(late)),
         "deadline to command": describe(np.array(done)),
     }
@@ -140,7 +159,7 @@ def main() -> None:
     if options.only:
         kinds = [options.only == "with"]
     document = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
-    document |= {"machine": machine(), "versions": versions(), "note": options.note}
+    document |= {"machine": machine(), "versions": versions()}
     with null_device(bundle.manifest) as (port, rings):
         bench = TickBench(bundle, port, rings, Execution())
         bench.run(50, None)
@@ -148,7 +167,8 @@ def main() -> None:
             for isolated in kinds:
                 name = f"{bundle.manifest.name}, {rate_hz:g} Hz, {'with' if isolated else 'without'} measures"
                 found = measure(bench, rate_hz, options.seconds, isolated, options.training)
-                document["results"][name] = found | {"commit": commit(), "load_average": os.getloadavg()[0]}
+                about = {"commit": commit(), "load_average": os.getloadavg()[0], "note": options.note}
+                document["results"][name] = found | about
                 print(name, found["missed"], found["deadline to command"], found["updates per second"], flush=True)
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(options.out, (json.dumps(document, indent=1) + "\n").encode())
