@@ -249,7 +249,7 @@ def _watchfulness(evidence: Evidence, thresholds: GateThresholds) -> Check:
         f"bundle's to {evidence.running_objections}"
     )
     least = (1.0 - thresholds.objects_less) * evidence.running_objections
-    return Check("watchfulness", evidence.objections >= least, figures)
+    return Check("watchfulness", evidence.wishes > 0 and evidence.objections >= least, figures)
 
 
 def _familiarity(evidence: Evidence, thresholds: GateThresholds) -> Check:
