@@ -108,13 +108,9 @@ class ReferencePolicy:
 
 @torch.no_grad()
 def recorded_reachability(
-    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator, judged: str = "action"
+    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator
 ) -> FloatArray:
-    """Reachability of the recorded actions along one episode, shape [T]; `steps` as in the experience schema.
-
-    `judged` names what is scored in the states that the recorded actions led to: `action`, or `nominal`, what was
-    wished for before a filter changed it.
-    """
+    """Reachability of the recorded actions along one episode, shape [T]; `steps` as in the experience schema."""
     images, states = torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"])
     actions = torch.from_numpy(steps["action"])
     embedding = agent.world_model.encoder(images, states)[None]
@@ -122,6 +118,6 @@ def recorded_reachability(
     latents, _, _ = agent.world_model.rssm.observe(
         embedding, previous, torch.from_numpy(steps["is_first"])[None], generator
     )
-    pair = torch.cat([latents.features()[0], torch.from_numpy(steps[judged])], -1)
+    pair = torch.cat([latents.features()[0], actions], -1)
     result: FloatArray = probability(agent.critics.reach_action(pair), agent.config).numpy()
     return result

@@ -24,7 +24,6 @@ from fosp_edge.bundle.admission import Evidence, Paired, Shadow, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.familiarity import alertness
-from fosp_edge.cli.watchfulness import objections
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
@@ -120,12 +119,6 @@ def measure(
     evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
     missed, running_missed, count = _missed(agent, bundle, running_agent, running, episodes, breathe)
     evidence = replace(evidence, missed=missed, running_missed=running_missed, known_violations=count)
-    own = [steps for _, steps in held_out.own]
-    evidence = replace(
-        evidence, wishes=sum(len(steps["reward"]) - 1 for steps in own),
-        objections=objections(bundle, own), running_objections=objections(running, own),
-    )  # fmt: skip
-    breathe()
     model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
     squared, running_squared = list[float](), list[float]()
     for origin, items in held_out.by_origin.items():

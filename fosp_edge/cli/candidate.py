@@ -14,7 +14,6 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.admission import Episodes, HeldOut
 from fosp_edge.cli.familiarity import with_gate
-from fosp_edge.cli.watchfulness import as_watchful
 
 _PREFIX = "candidate."
 
@@ -71,10 +70,8 @@ def make_candidate(
                 search="least-harm" in manifest.candidates,
             )  # fmt: skip
             breathe()
-            own = [steps for _, steps in held_out.own]
-            candidate = as_watchful(load_bundle(exported.path, check_signature=False), running, own)
-            breathe()
-            return with_gate(candidate, running, lived, held_out.own, parent_folder, breathe)
+            return with_gate(load_bundle(exported.path, check_signature=False), running, lived, held_out.own,
+                             parent_folder, breathe)  # fmt: skip
     except (ParityError, TooLittleDataError, UninformativeScoreError, BundleError) as error:
         raise NoCandidate(str(error)) from error
 

@@ -16,7 +16,7 @@ GOOD = Evidence(
     running_missed=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
     imitation=0.1, running_imitation=0.1,
     proven_episodes=20, shadow=SHADOW, gated=True, gate_level=0.05, running_gate_level=0.05, disturbed=30, noticed=29,
-    running_noticed=30, wishes=400, objections=30, running_objections=30,
+    running_noticed=30,
 )  # fmt: skip
 
 
@@ -36,7 +36,6 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("filter level", {"level": 0.3}),
         ("known violations", {"missed": 12}),
         ("known violations", {"known_violations": 3, "missed": 0, "running_missed": 0}),
-        ("watchfulness", {"objections": 20}),
         ("out-of-distribution gate", {"noticed": 20}),
         ("out-of-distribution gate", {"gate_level": 0.2}),
         ("out-of-distribution gate", {"disturbed": 0, "noticed": 0, "running_noticed": 0}),
