@@ -31,6 +31,7 @@ from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.realtime import Realtime, collect_in_slack
 from fosp_edge.control.rehearsal import Rehearsal
 from fosp_edge.files import write_atomically
+from fosp_edge.learning.metrics import METRICS_FILE, read_metrics
 
 _LOAD = """
 import torch
@@ -57,7 +58,7 @@ class Load:
     def __init__(self, isolated: bool, training: list[str]) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
         learner = ["-m", "fosp_edge.cli", "train", *training] if training else ["-c", _LOAD]
-        self._log = Path(training[training.index("--run") + 1]) / "metrics.jsonl" if training else None
+        self._log = Path(training[training.index("--run") + 1]) / METRICS_FILE if training else None
         self._before = len(self._updates())
         self._process = subprocess.Popen([sys.executable, *learner], env=environment, stdout=subprocess.PIPE)
         policy = os.SCHED_IDLE if isolated else os.SCHED_OTHER
@@ -67,7 +68,8 @@ class Load:
         assert self._process.stdout is not None
         if self._log is None:
             self._process.stdout.readline()  # it trains
-        while self._log is not None and len(self._updates()) <= self._before:
+            return self
+        while len(self._updates()) <= self._before:
             if self._process.poll() is not None:
                 raise SystemExit(f"the learner ended before it began: {self._process.stdout.read().decode()}")
             time.sleep(0.2)
@@ -90,10 +92,7 @@ class Load:
         return (lines[-1]["update"] - lines[0]["update"]) / (lines[-1]["seconds"] - lines[0]["seconds"])
 
     def _updates(self) -> list[dict[str, float]]:
-        if self._log is None or not self._log.exists():
-            return []
-        text = self._log.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return read_metrics(self._log) if self._log is not None and self._log.exists() else []
 
 
 def stolen_s() -> float:

@@ -29,6 +29,7 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
+from fosp_edge.learning.metrics import METRICS_FILE, read_metrics
 from fosp_edge.simulation.evaluation import bootstrap_interval
 from fosp_edge.simulation.safety_gym.environment import SafetyGym
 from fosp_edge.simulation.safety_gym.tasks import CAMERAS, TASKS
@@ -135,9 +136,9 @@ class Experiment:
 
 def learning_curves(run: Path, points: int = 20) -> list[dict[str, float]]:
     """Some lines of a run's log."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    chosen = np.unique(np.linspace(0, len(lines) - 1, points).round().astype(int))
-    return [json.loads(lines[index]) for index in chosen]
+    rows = read_metrics(run / METRICS_FILE)
+    chosen = np.unique(np.linspace(0, len(rows) - 1, points).round().astype(int))
+    return [rows[index] for index in chosen]
 
 
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
