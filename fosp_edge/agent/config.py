@@ -169,6 +169,10 @@ class Config:
     batch_length: int = 64
     precision: str = "float32"
     """Of matrix products and convolutions while learning: `float32`, or `bfloat16` (docs/learning.md)."""
+    cuda_graphs: bool = True
+    """On an NVIDIA GPU: record each kind of update once and replay it, so that no kernel waits to be launched."""
+    compiled: bool = False
+    """Fuse the steps of the recurrence (`torch.compile`): half a minute of compiling, for long trainings on a GPU."""
     updates: int = 20_000
     behaviour_from: int = 0
     """Critics and policy learn from this update on. They send no gradient into the world model."""

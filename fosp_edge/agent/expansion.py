@@ -60,5 +60,6 @@ def propose(
         config.expansion_inverse_temperature,
         config.expansion_cost_weight,
     )
-    chosen = torch.multinomial(probability, 1, generator=generator).squeeze(1)
+    drawn = torch.rand((len(features), 1), generator=generator, device=features.device)
+    chosen = (drawn > probability.cumsum(-1)[:, :-1]).sum(-1)
     return Proposal(stacked[torch.arange(len(features), device=features.device), chosen], chosen)

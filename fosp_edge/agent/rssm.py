@@ -4,6 +4,7 @@ Whatever does not depend on the recurrence (the projections of embeddings and ac
 for all time steps at once; only the remainder runs step by step. The mathematics is unchanged by that.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -89,7 +90,12 @@ class RSSM(nn.Module):
         return self.grid(self.posterior_output(nn.functional.silu(mixed)))
 
     def observe(
-        self, embedding: Tensor, previous_action: Tensor, is_first: Tensor, generator: torch.Generator | None = None
+        self,
+        embedding: Tensor,
+        previous_action: Tensor,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        step: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None,
     ) -> tuple[Latent, Tensor, Tensor]:
         """Follow sequences; returns latents [B, T, ...] and posterior and prior log-probabilities.
 
@@ -98,7 +104,9 @@ class RSSM(nn.Module):
             previous_action: [B, T, A], the action that led to each step.
             is_first: bool [B, T]; the state is reset there and the previous action ignored.
             generator: source of the sampling noise.
+            step: `observe_step`, or what was compiled from it.
         """
+        step = step or self.observe_step
         batch, length = is_first.shape
         first = is_first.unsqueeze(-1).to(embedding.dtype)
         actions = self.input_action(previous_action * (1.0 - first))
@@ -107,25 +115,49 @@ class RSSM(nn.Module):
         start = self.initial(batch)
         latent = start
         deterministics, stochastics, posteriors = [], [], []
-        for step in range(length):
-            keep = 1.0 - first[:, step]
-            if bool((keep < 1.0).any()):
+        for row in range(length):
+            reset = is_first[:, row, None]
+            if reset.device.type != "cpu" or bool(reset.any()):  # on a GPU, to look costs more than to do
                 latent = Latent(
-                    keep * latent.deterministic + (1.0 - keep) * start.deterministic,
-                    keep.unsqueeze(-1) * latent.stochastic + (1.0 - keep.unsqueeze(-1)) * start.stochastic,
+                    torch.where(reset, start.deterministic, latent.deterministic),
+                    torch.where(reset.unsqueeze(-1), start.stochastic, latent.stochastic),
                 )
-            deterministic = self._recur(latent, actions[:, step])
-            posterior = self.posterior(deterministic, embedded[:, step])
-            latent = Latent(deterministic, sample_straight_through(posterior, noise[step]))
+            deterministic, stochastic, posterior = step(
+                latent.deterministic, latent.stochastic, actions[:, row], embedded[:, row], noise[row]
+            )
+            latent = Latent(deterministic, stochastic)
             deterministics.append(deterministic)
-            stochastics.append(latent.stochastic)
+            stochastics.append(stochastic)
             posteriors.append(posterior)
         latents = Latent(torch.stack(deterministics, 1), torch.stack(stochastics, 1))
         return latents, torch.stack(posteriors, 1), self.grid(self.prior(latents.deterministic))
 
-    def imagine(self, latent: Latent, action: Tensor, generator: torch.Generator | None = None) -> Latent:
-        """One step without observation: the next latent state sampled from the prior."""
-        deterministic = self.transition(latent, action)
-        prior = self.grid(self.prior(deterministic))
-        noise = open_uniform(tuple(prior.shape), prior.device, generator)
-        return Latent(deterministic, sample_straight_through(prior, noise))
+    def observe_step(
+        self, deterministic: Tensor, stochastic: Tensor, action: Tensor, embedded: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The next h and s and the posterior they come from; action and embedding already projected."""
+        following = self._recur(Latent(deterministic, stochastic), action)
+        posterior = self.posterior(following, embedded)
+        return following, sample_straight_through(posterior, noise), posterior
+
+    def imagine(
+        self,
+        latent: Latent,
+        action: Tensor,
+        generator: torch.Generator | None = None,
+        step: Callable[..., tuple[Tensor, Tensor]] | None = None,
+    ) -> Latent:
+        """One step without observation: the next latent state sampled from the prior.
+
+        `step` is `imagine_step`, or what was compiled from it.
+        """
+        shape = (len(action), self.config.groups, self.config.classes)
+        noise = open_uniform(shape, action.device, generator)
+        return Latent(*(step or self.imagine_step)(latent.deterministic, latent.stochastic, action, noise))
+
+    def imagine_step(
+        self, deterministic: Tensor, stochastic: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next h and s, from the prior."""
+        following = self.transition(Latent(deterministic, stochastic), action)
+        return following, sample_straight_through(self.grid(self.prior(following)), noise)

@@ -13,7 +13,7 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
 from fosp_edge.learning.objectives import PercentileRange, imitation_weight, masked_mean
 
-Metrics = dict[str, float]
+Readings = dict[str, Tensor]
 Scales = dict[str, PercentileRange]
 
 _HALF_LOG_TWO_PI_E = 1.4189385332046727
@@ -28,7 +28,7 @@ class Objective:
     """E[(1 - p) C] - b, a scalar; None without the Lagrangian."""
 
 
-def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metrics: Metrics) -> Objective:
+def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metrics: Readings) -> Objective:
     """Imitate the data's actions by their weights: FOSP's policy, and with equal weights behaviour cloning."""
     config = agent.config
     here, action = latents.features()[:, :-1], batch.action[:, :-1]
@@ -42,9 +42,9 @@ def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metr
     weight = weight / parallel.mean(masked_mean(weight, mask)).clamp(min=1e-3)
     imitation = -masked_mean(weight * log_density(mean, deviation, action), mask)
     entropy = masked_mean((torch.log(deviation) + _HALF_LOG_TWO_PI_E).sum(-1), mask)
-    metrics["policy/imitation"] = float(imitation.detach())
-    metrics["policy/entropy"] = float(entropy.detach())
-    metrics["policy/squared_error"] = float(masked_mean((mean - action).square().mean(-1), mask).detach())
+    metrics["policy/imitation"] = imitation.detach()
+    metrics["policy/entropy"] = entropy.detach()
+    metrics["policy/squared_error"] = masked_mean((mean - action).square().mean(-1), mask).detach()
     constraint = None
     if config.safety and config.lagrangian:
         cost_return = two_hot_mean(agent.critics.cost_action(torch.cat([here, mean], -1)))
@@ -52,7 +52,7 @@ def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metr
     return Objective(imitation - config.entropy * entropy, constraint)
 
 
-def through_imagination(agent: Agent, trajectory: Trajectory, scales: Scales, metrics: Metrics) -> Objective:
+def through_imagination(agent: Agent, trajectory: Trajectory, scales: Scales, metrics: Readings) -> Objective:
     """Raise the imagined advantage by its gradient through the dynamics: DreamerV3's and SafeDreamer's policy.
 
     The advantage is of the lambda-return (`imagined_return`), or of Q_r (`imagined_value`), as in FOSP's released code.
@@ -63,16 +63,16 @@ def through_imagination(agent: Agent, trajectory: Trajectory, scales: Scales, me
     else:
         gain = imagined_return(agent, trajectory, "reward")
     base = two_hot_mean(critics.reward_state(trajectory.here))
-    scale = max(1.0, scales["reward"].update(gain))
+    scale = scales["reward"].update(gain).clamp(min=1.0)
     _, deviation = agent.learning_policy(trajectory.here.detach())
     entropy = (torch.log(deviation) + _HALF_LOG_TWO_PI_E).sum(-1)
     steps = torch.arange(config.horizon, device=gain.device)
     weight = trajectory.weight * (config.discount**steps).unsqueeze(-1)
     advantage = (gain - base) / scale
     loss = -(weight * (advantage + config.entropy * entropy)).mean()
-    metrics["policy/imagined_return"] = float(gain.detach().mean())
+    metrics["policy/imagined_return"] = gain.detach().mean()
     metrics["policy/return_scale"] = scale
-    metrics["policy/entropy"] = float(entropy.detach().mean())
+    metrics["policy/entropy"] = entropy.detach().mean()
     constraint = None
     if config.safety and config.lagrangian:
         cost_return = imagined_return(agent, trajectory, "cost")
@@ -89,7 +89,7 @@ def _reach(agent: Agent, features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _imitation_weights(agent: Agent, here: Tensor, action: Tensor, scales: Scales, metrics: Metrics) -> Tensor:
+def _imitation_weights(agent: Agent, here: Tensor, action: Tensor, scales: Scales, metrics: Readings) -> Tensor:
     config, critics = agent.config, agent.critics
     pair = torch.cat([here, action], -1)
     gain = two_hot_mean(critics.reward_action(pair)) - two_hot_mean(critics.reward_state(here))
@@ -105,6 +105,6 @@ def _imitation_weights(agent: Agent, here: Tensor, action: Tensor, scales: Scale
     if config.reachability_guidance:
         feasible = torch.sigmoid(critics.reach_action(pair).squeeze(-1)) <= config.feasible_reachability
     metrics["policy/cost_advantage_scale"] = scale
-    metrics["policy/feasible_share"] = float(feasible.float().mean())
+    metrics["policy/feasible_share"] = feasible.float().mean()
     reward_advantage = reward_advantage + config.feasible_cost_weight * cost_advantage
     return imitation_weight(reward_advantage, cost_advantage, _reach(agent, here), feasible, config.weight_limit)

@@ -11,7 +11,7 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
 from fosp_edge.learning.objectives import expectile_weight, masked_mean, reachability_target
 
-Metrics = dict[str, float]
+Readings = dict[str, Tensor]
 
 
 def signals(agent: Agent) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def signals(agent: Agent) -> tuple[str, ...]:
     return ("reward", "cost") if agent.config.safety else ("reward",)
 
 
-def in_sample_losses(agent: Agent, batch: Batch, latents: Latent, metrics: Metrics) -> dict[str, Tensor]:
+def in_sample_losses(agent: Agent, batch: Batch, latents: Latent, metrics: Readings) -> dict[str, Tensor]:
     """Q to one-step targets of the data's own actions, V to an expectile of Q over them; no other action is asked."""
     config, critics, slow = agent.config, agent.critics, agent.slow_critics
     features = latents.features()
@@ -38,7 +38,7 @@ def in_sample_losses(agent: Agent, batch: Batch, latents: Latent, metrics: Metri
         difference = slow_value - two_hot_mean(state_logits).detach()
         weight = expectile_weight(difference, getattr(config, f"{name}_expectile"))
         losses[f"{name}_state"] = masked_mean(weight * two_hot_loss(state_logits, slow_value), mask)
-        metrics[f"critic/{name}_mean"] = float(masked_mean(slow_value, mask))
+        metrics[f"critic/{name}_mean"] = masked_mean(slow_value, mask)
     return losses
 
 
@@ -65,7 +65,7 @@ def imagined_losses(agent: Agent, trajectory: Trajectory) -> dict[str, Tensor]:
     return losses
 
 
-def reachability_loss(agent: Agent, batch: Batch, latents: Latent, metrics: Metrics) -> Tensor:
+def reachability_loss(agent: Agent, batch: Batch, latents: Latent, metrics: Readings) -> Tensor:
     """Action form: to `max(1[violation], gamma_p p(z'))`; state form: to a lower expectile of it over the data."""
     config, critics, slow = agent.config, agent.critics, agent.slow_critics
     features = latents.features()
@@ -85,8 +85,8 @@ def reachability_loss(agent: Agent, batch: Batch, latents: Latent, metrics: Metr
     loss = masked_mean(_cross_entropy(action_logit, target), mask) + masked_mean(
         weight * _cross_entropy(state_logit, own), mask
     )
-    metrics["critic/reachability_mean"] = float(masked_mean(slow_reach, mask))
-    metrics["critic/reachability_loss"] = float(loss.detach())
+    metrics["critic/reachability_mean"] = masked_mean(slow_reach, mask)
+    metrics["critic/reachability_loss"] = loss.detach()
     return loss
 
 

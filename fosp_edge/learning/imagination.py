@@ -13,6 +13,9 @@ from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.objectives import lambda_return
 
+Step = Callable[..., tuple[Tensor, Tensor]]
+"""`RSSM.imagine_step`, or what was compiled from it."""
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -31,20 +34,24 @@ class Trajectory:
 
 
 def starts(batch: Batch, latents: Latent, count: int, generator: torch.Generator) -> Latent:
-    """Up to `count` states of a batch, drawn from those in which the episode has not ended."""
-    alive = (~batch.is_terminal).flatten().nonzero().squeeze(-1)
-    order = torch.randperm(len(alive), generator=generator, device=generator.device)
-    chosen = alive[order[:count]]
+    """`count` states of a batch, or all, drawn from those in which the episode has not ended.
+
+    Where fewer are left than that, some are drawn twice: the number must not depend on the data (`graphs.py`).
+    """
+    ended = batch.is_terminal.flatten()
+    order = (torch.rand(ended.shape, generator=generator, device=ended.device) + ended).argsort()  # the ended last
+    left = (~ended).sum().clamp(min=1)
+    chosen = order[torch.arange(min(count, len(ended)), device=order.device) % left]
     return Latent(latents.deterministic.flatten(0, 1)[chosen], latents.stochastic.flatten(0, 1)[chosen])
 
 
-def imagine(agent: Agent, start: Latent, generator: torch.Generator) -> Trajectory:
+def imagine(agent: Agent, start: Latent, generator: torch.Generator, step: Step | None = None) -> Trajectory:
     """Follow the agent's policies for `horizon` steps, without gradients; with several, each step draws one."""
     with torch.no_grad():
-        return _follow(agent, start, lambda features: propose(agent, features, generator).action, generator)
+        return _follow(agent, start, lambda features: propose(agent, features, generator).action, generator, step)
 
 
-def imagine_through(agent: Agent, start: Latent, generator: torch.Generator) -> Trajectory:
+def imagine_through(agent: Agent, start: Latent, generator: torch.Generator, step: Step | None = None) -> Trajectory:
     """Follow the learning policy so that gradients flow from every step to its actions, through the dynamics."""
 
     def act(features: Tensor) -> Tensor:
@@ -54,10 +61,12 @@ def imagine_through(agent: Agent, start: Latent, generator: torch.Generator) -> 
         # The bound is felt by the dynamics, not by the gradient: at the bound it would vanish for ever.
         return action + (action.clamp(-1.0, 1.0) - action).detach()
 
-    return _follow(agent, start, act, generator)
+    return _follow(agent, start, act, generator, step)
 
 
-def _follow(agent: Agent, latent: Latent, act: Callable[[Tensor], Tensor], generator: torch.Generator) -> Trajectory:
+def _follow(
+    agent: Agent, latent: Latent, act: Callable[[Tensor], Tensor], generator: torch.Generator, step: Step | None
+) -> Trajectory:
     model = agent.world_model
     here, pairs, after = [], [], []
     for _ in range(agent.config.horizon):
@@ -65,7 +74,7 @@ def _follow(agent: Agent, latent: Latent, act: Callable[[Tensor], Tensor], gener
         action = act(features)
         here.append(features)
         pairs.append(torch.cat([features, action], -1))
-        latent = model.rssm.imagine(latent, action, generator)
+        latent = model.rssm.imagine(latent, action, generator, step)
         after.append(latent.features())
     arrived = torch.stack(after)
     proceed = torch.sigmoid(model.proceed(arrived).squeeze(-1))

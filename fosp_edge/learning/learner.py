@@ -1,7 +1,7 @@
 """One update: world model, critics with reachability, policy. Offline, without any environment."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,16 @@ from fosp_edge.learning import parallel
 from fosp_edge.learning.actors import regression, through_imagination
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.critics import imagined_losses, in_sample_losses, reachability_loss
+from fosp_edge.learning.graphs import Graphs
 from fosp_edge.learning.imagination import imagine, imagine_through, starts
 from fosp_edge.learning.objectives import PercentileRange, augmented_lagrangian, next_multiplier
 from fosp_edge.learning.precision import lowered
 
 Metrics = dict[str, float]
+Readings = dict[str, Tensor]
+"""Metrics that are still on the device; to read one on a GPU is to wait for it."""
+
+_CHECK = "check/"
 
 
 class NotFiniteLossError(RuntimeError):
@@ -30,10 +35,20 @@ class NotFiniteLossError(RuntimeError):
 
 @dataclass
 class Multiplier:
-    """State of the augmented Lagrangian."""
+    """State of the augmented Lagrangian: scalars of 64 bits, for steps of a hundred-thousandth of themselves."""
 
-    value: float
-    penalty: float
+    value: Tensor
+    penalty: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an update consists of, at one point of the schedule."""
+
+    model: str
+    """What of the world model learns: a `Config.scope`; `behaviour` is nothing."""
+    critics: bool
+    policy: bool
 
 
 class Learner:
@@ -55,17 +70,31 @@ class Learner:
             for head in (critics.reward_action, critics.reward_state, critics.cost_action, critics.cost_state)
             for parameter in head.parameters()
         ]
+        policy = agent.learning_policy.parameters()
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "model": _adam(
-                learning_parameters(agent.world_model, config.scope), config.model_learning_rate, config.model_epsilon
-            ),
-            "values": _adam(values, config.critic_learning_rate, config.critic_epsilon),
-            "reach": _adam(reach, config.reachability_learning_rate, config.critic_epsilon),
-            "policy": _adam(agent.learning_policy.parameters(), config.policy_learning_rate, config.critic_epsilon),
-        }
-        self.multiplier = Multiplier(config.multiplier_start, config.penalty_start)
-        self.scales = {"reward": PercentileRange(), "cost": PercentileRange()}
+            name: _adam(list(parameters), rate, epsilon, self.device)
+            for name, parameters, rate, epsilon in (
+                ("model", learning_parameters(agent.world_model, config.scope), config.model_learning_rate,
+                 config.model_epsilon),
+                ("values", values, config.critic_learning_rate, config.critic_epsilon),
+                ("reach", reach, config.reachability_learning_rate, config.critic_epsilon),
+                ("policy", policy, config.policy_learning_rate, config.critic_epsilon),
+            )
+        }  # fmt: skip
+        self.multiplier = Multiplier(
+            *torch.tensor([config.multiplier_start, config.penalty_start], dtype=torch.float64, device=self.device)
+        )
+        self.scales = {name: PercentileRange(device=self.device) for name in ("reward", "cost")}
         self.generator = torch.Generator(self.device).manual_seed(parallel.own_seed(config.seed))
+        self._checks: Readings = {}
+        rssm = agent.world_model.rssm
+        self._observe_step, self._imagine_step = rssm.observe_step, rssm.imagine_step
+        if config.compiled:
+            self._observe_step = torch.compile(rssm.observe_step, dynamic=False)
+            self._imagine_step = torch.compile(rssm.imagine_step, dynamic=False)
+        self._learn: Callable[[Batch, Stage], Readings] = self._learn_now
+        if self.device.type == "cuda" and config.cuda_graphs and parallel.count() == 1:
+            self._learn = Graphs(self._learn_now, self.generator)
 
     def update(self, batch: Batch, number: int) -> Metrics:
         """Learn from one batch; returns what happened, as plain numbers.
@@ -77,20 +106,36 @@ class Learner:
         Raises:
             NotFiniteLossError: a loss or gradient is NaN or infinite; nothing of this part was applied.
         """
+        stage = self._stage(number)
+        if stage.model not in ("behaviour", "heads"):
+            self._set_model_rate(number)
+        readings = self._learn(batch, stage)
+        numbers = dict(zip(readings, torch.stack([value.float() for value in readings.values()]).tolist(), strict=True))
+        for name in [name for name in numbers if name.startswith(_CHECK)]:
+            _refuse(name.removeprefix(_CHECK), numbers.pop(name))
+        return parallel.average(numbers, self.device)
+
+    def _stage(self, number: int) -> Stage:
         config = self.config
-        frozen = config.scope == "behaviour" or (config.model_until is not None and number >= config.model_until)
-        if frozen:
-            latents, metrics = self._follow(batch), Metrics()
-        elif config.scope == "heads":
+        learnt = config.model_until is not None and number >= config.model_until
+        behaviour = number >= config.behaviour_from
+        critics = behaviour and (config.critics_until is None or number < config.critics_until)
+        return Stage("behaviour" if learnt else config.scope, critics, behaviour)
+
+    def _learn_now(self, batch: Batch, stage: Stage) -> Readings:
+        """One update, in which on a GPU nothing waits for a result: that is what lets `Graphs` record it."""
+        self._checks = {}
+        if stage.model == "behaviour":
+            latents, metrics = self._follow(batch), Readings()
+        elif stage.model == "heads":
             latents, metrics = self._update_heads(batch)
         else:
-            self._set_model_rate(number)
             latents, metrics = self._update_model(batch)
-        if number >= self.config.behaviour_from:
-            if self.config.critics_until is None or number < self.config.critics_until:
-                metrics |= self._update_critics(batch, latents)
+        if stage.critics:
+            metrics |= self._update_critics(batch, latents)
+        if stage.policy:
             metrics |= self._update_policy(batch, latents)
-        return parallel.average(metrics, self.device)
+        return metrics | self._checks
 
     # -- world model ---------------------------------------------------------------------------------------------
 
@@ -99,24 +144,28 @@ class Learner:
         last = config.updates if config.model_until is None else config.model_until
         done = min(1.0, number / max(1, last))
         share = 1.0 - (1.0 - config.model_final_rate) * done
-        self.optimisers["model"].param_groups[0]["lr"] = config.model_learning_rate * share
+        group, rate = self.optimisers["model"].param_groups[0], config.model_learning_rate * share
+        if isinstance(group["lr"], Tensor):  # in place, where a recorded update reads it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
-    def _update_model(self, batch: Batch) -> tuple[Latent, Metrics]:
+    def _update_model(self, batch: Batch) -> tuple[Latent, Readings]:
         with lowered(self.config.precision, self.device):
             latents, posterior, prior = self.observe(batch)
             losses = self.model_losses(batch, latents, posterior, prior)
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
-        metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
+        metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
         return latents.detach(), metrics | {"model/gradient_norm": norm}
 
-    def _update_heads(self, batch: Batch) -> tuple[Latent, Metrics]:
+    def _update_heads(self, batch: Batch) -> tuple[Latent, Readings]:
         latents = self._follow(batch)
         with lowered(self.config.precision, self.device):
             losses = self._head_losses(batch, latents.features().flatten(0, 1))
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
-        metrics = {f"model/{name}": float(value.detach()) for name, value in losses.items()}
+        metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
         return latents, metrics | {"model/gradient_norm": norm}
 
     @property
@@ -136,7 +185,7 @@ class Learner:
             embedding = model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1))
         embedding = embedding.unflatten(0, batch.is_first.shape)
         observed: tuple[Latent, Tensor, Tensor] = model.rssm.observe(
-            embedding, batch.previous_action, batch.is_first, self.generator
+            embedding, batch.previous_action, batch.is_first, self.generator, self._observe_step
         )
         return observed
 
@@ -146,7 +195,7 @@ class Learner:
         features = latents.features().flatten(0, 1)
         # Decoding is the dearest part: a random share of the frames gives the same gradient in expectation.
         count = max(1, round(config.decoded_share * len(features)))
-        chosen = torch.randperm(len(features), generator=self.generator, device=self.device)[:count]
+        chosen = torch.rand(len(features), generator=self.generator, device=self.device).argsort()[:count]
         pictures, states = model.decoder(features[chosen])
         target = batch.image.flatten(0, 1)[chosen].float() / 255.0 - 0.5
         normalised = batch.state.flatten(0, 1)[chosen] - model.encoder.state_mean
@@ -164,7 +213,7 @@ class Learner:
     def _head_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
         """Reward, cost and continuation of the states [B * T, F] of a batch."""
         model, violation = self.agent.world_model, batch.violation.flatten()
-        weight = torch.where(violation >= 1.0, self.config.violation_weight, 1.0)
+        weight = 1.0 + (self.config.violation_weight - 1.0) * (violation >= 1.0).float()
         going_on = 1.0 - batch.is_terminal.flatten().float()
         return {
             "reward": two_hot_loss(model.reward(features), batch.arrival_reward.flatten()).mean(),
@@ -174,9 +223,9 @@ class Learner:
 
     # -- critics and reachability --------------------------------------------------------------------------------
 
-    def _update_critics(self, batch: Batch, latents: Latent) -> Metrics:
+    def _update_critics(self, batch: Batch, latents: Latent) -> Readings:
         agent, config = self.agent, self.config
-        metrics: Metrics = {}
+        metrics: Readings = {}
         losses: dict[str, Tensor] = {}
         with lowered(config.precision, self.device):
             if config.in_sample:
@@ -184,7 +233,7 @@ class Learner:
             reach_loss = reachability_loss(agent, batch, latents, metrics) if config.safety else None
             if config.horizon > 0:
                 start = starts(batch, latents, config.imagination_starts, self.generator)
-                losses |= imagined_losses(agent, imagine(agent, start, self.generator))
+                losses |= imagined_losses(agent, imagine(agent, start, self.generator, self._imagine_step))
         self._apply(
             "values",
             torch.stack(list(losses.values())).sum(),
@@ -194,38 +243,37 @@ class Learner:
         if reach_loss is not None:
             self._apply("reach", reach_loss, self.optimisers["reach"].param_groups[0]["params"], config.critic_clip)
         agent.update_slow_critics()
-        return metrics | {f"critic/{name}": float(value.detach()) for name, value in losses.items()}
+        return metrics | {f"critic/{name}": value.detach() for name, value in losses.items()}
 
     # -- policy --------------------------------------------------------------------------------------------------
 
-    def _update_policy(self, batch: Batch, latents: Latent) -> Metrics:
+    def _update_policy(self, batch: Batch, latents: Latent) -> Readings:
         agent, config = self.agent, self.config
-        metrics: Metrics = {}
+        metrics: Readings = {}
         with lowered(config.precision, self.device):
             if config.actor == "regression":
                 objective = regression(agent, batch, latents, self.scales, metrics)
             else:
                 start = starts(batch, latents, config.imagination_starts, self.generator)
-                trajectory = imagine_through(agent, start, self.generator)
+                trajectory = imagine_through(agent, start, self.generator, self._imagine_step)
                 objective = through_imagination(agent, trajectory, self.scales, metrics)
-        loss = objective.loss
-        if objective.constraint is not None:
-            state, constraint = self.multiplier, parallel.shared_value(objective.constraint)
-            loss = loss + augmented_lagrangian(constraint, state.value, state.penalty)
-            state.value, state.penalty = next_multiplier(
-                float(constraint.detach()), state.value, state.penalty, config.penalty_growth
-            )
-            metrics["policy/constraint"] = float(constraint.detach())
-            metrics["policy/multiplier"] = state.value
+        loss, constraint, state = objective.loss, objective.constraint, self.multiplier
+        if constraint is None:
+            self._apply("policy", loss, agent.learning_policy.parameters(), config.critic_clip)
+            return metrics
+        constraint = parallel.shared_value(constraint)
+        loss = loss + augmented_lagrangian(constraint, state.value, state.penalty).to(loss.dtype)
         self._apply("policy", loss, agent.learning_policy.parameters(), config.critic_clip)
-        return metrics
+        value, penalty = next_multiplier(constraint.detach(), state.value, state.penalty, config.penalty_growth)
+        state.value.copy_(value)
+        state.penalty.copy_(penalty)
+        return metrics | {"policy/constraint": constraint.detach(), "policy/multiplier": state.value}
 
     # -- optimisation --------------------------------------------------------------------------------------------
 
-    def _apply(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float) -> float:
-        value = float(parallel.mean(loss.detach()))  # what one process raises all must raise, or the rest wait for ever
-        if not math.isfinite(value):
-            raise NotFiniteLossError(f"the {name} loss is {value}")
+    def _apply(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
+        # What one process raises all must raise, or the rest wait for ever.
+        self._check(f"the {name} loss", parallel.mean(loss.detach()))
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         parameters = list(parameters)
@@ -233,25 +281,36 @@ class Learner:
         # then apply those of channels-last convolutions to the wrong weights without a word.
         torch.autograd.backward(loss, inputs=parameters)
         parallel.average_gradients(parameters)
-        norm = float(nn.utils.clip_grad_norm_(parameters, clip))
-        if not math.isfinite(norm):  # clipping has turned the gradient into NaN; one step would spoil every weight
-            raise NotFiniteLossError(f"the {name} gradient's norm is {norm}")
+        norm = nn.utils.clip_grad_norm_(parameters, clip).detach()
+        self._check(f"the {name} gradient's norm", norm)  # clipping turned the gradient into NaN: a step spoils it all
+        if (
+            norm.device.type != "cpu"
+        ):  # nobody has looked yet; the fused optimiser leaves everything as it is where this is one
+            optimiser.found_inf = (~(loss.detach() + norm).isfinite()).float()  # type: ignore[attr-defined]
         optimiser.step()
         return norm
+
+    def _check(self, what: str, value: Tensor) -> None:
+        """Refuse what is not a number; on a GPU once the update is over, and until then nothing is applied."""
+        if value.device.type == "cpu":
+            _refuse(what, float(value))
+        else:
+            self._checks[_CHECK + what] = value
 
     def scalars(self) -> dict[str, Any]:
         """The learner's own state beside tensors, for a checkpoint."""
         return {
-            "multiplier": self.multiplier.value,
-            "penalty": self.multiplier.penalty,
-            "scales": {name: scale.value for name, scale in self.scales.items()},
+            "multiplier": float(self.multiplier.value),
+            "penalty": float(self.multiplier.penalty),
+            "scales": {name: float(scale.value) for name, scale in self.scales.items()},
         }
 
     def restore_scalars(self, values: dict[str, Any]) -> None:
         """Take up the state given by `scalars`."""
-        self.multiplier = Multiplier(float(values["multiplier"]), float(values["penalty"]))
+        self.multiplier.value.fill_(float(values["multiplier"]))
+        self.multiplier.penalty.fill_(float(values["penalty"]))
         for name, scale in self.scales.items():
-            scale.value = float(values["scales"][name])
+            scale.value.fill_(float(values["scales"][name]))
 
 
 def learning_parameters(model: WorldModel, scope: str) -> list[nn.Parameter]:
@@ -266,8 +325,17 @@ def learning_parameters(model: WorldModel, scope: str) -> list[nn.Parameter]:
     return [parameter for part in parts[scope] for parameter in part.parameters()]
 
 
-def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, epsilon: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(list(parameters), lr=learning_rate, eps=epsilon, fused=True)
+def _refuse(what: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise NotFiniteLossError(f"{what} is {value}")
+
+
+def _adam(
+    parameters: list[nn.Parameter], learning_rate: float, epsilon: float, device: torch.device
+) -> torch.optim.Optimizer:
+    recorded = device.type == "cuda"
+    rate = torch.tensor(learning_rate, device=device) if recorded else learning_rate
+    return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True, capturable=recorded)
 
 
 def make_learner(config: Config, device: torch.device) -> Learner:

@@ -28,7 +28,7 @@ def lambda_return(reward: Tensor, value: Tensor, discount: Tensor, trace: float)
 
 def expectile_weight(difference: Tensor, expectile: float) -> Tensor:
     """|tau - 1[difference < 0]| of expectile regression (Newey and Powell 1987; IQL), difference = target - value."""
-    return torch.where(difference < 0.0, 1.0 - expectile, expectile)
+    return (expectile - (difference < 0.0).to(difference.dtype)).abs()
 
 
 def reachability_target(violation: Tensor, following: Tensor, discount: float) -> Tensor:
@@ -36,16 +36,15 @@ def reachability_target(violation: Tensor, following: Tensor, discount: float) -
     return torch.maximum(violation, discount * following)
 
 
-def augmented_lagrangian(constraint: Tensor, multiplier: float, penalty: float) -> Tensor:
-    """Psi of the augmented Lagrangian for the constraint g <= 0 (Nocedal and Wright 2006, section 17.3)."""
-    if multiplier + penalty * float(constraint.detach()) > 0.0:
-        return multiplier * constraint + 0.5 * penalty * constraint**2
-    return torch.full_like(constraint, -(multiplier**2) / (2.0 * penalty))
+def augmented_lagrangian(constraint: Tensor, multiplier: Tensor, penalty: Tensor) -> Tensor:
+    """Psi of the augmented Lagrangian for the constraint g <= 0 (Nocedal and Wright 2006, section 17.3); scalars."""
+    active = multiplier * constraint + 0.5 * penalty * constraint**2
+    return torch.where(multiplier + penalty * constraint > 0.0, active, -(multiplier**2) / (2.0 * penalty))
 
 
-def next_multiplier(constraint: float, multiplier: float, penalty: float, growth: float) -> tuple[float, float]:
-    """Multiplier and penalty after an update: l <- max(0, l + c g), c <- min(1, c (1 + growth))."""
-    return max(0.0, multiplier + penalty * constraint), min(1.0, penalty * (1.0 + growth))
+def next_multiplier(constraint: Tensor, multiplier: Tensor, penalty: Tensor, growth: float) -> tuple[Tensor, Tensor]:
+    """Multiplier and penalty after an update: l <- max(0, l + c g), c <- min(1, c (1 + growth)); scalars."""
+    return (multiplier + penalty * constraint).clamp(min=0.0), (penalty * (1.0 + growth)).clamp(max=1.0)
 
 
 def imitation_weight(
@@ -70,17 +69,19 @@ def imitation_weight(
 class PercentileRange:
     """Moving average of the 5-95 percentile range: the scale of advantages (Hafner et al. 2023, section 3)."""
 
-    def __init__(self, rate: float = 0.01) -> None:
-        self.value = 0.0
+    def __init__(self, rate: float = 0.01, device: torch.device | None = None) -> None:
+        self.value = torch.zeros((), device=device)
+        """The average; zero before the first batch."""
         self._rate = rate
 
-    def update(self, x: Tensor) -> float:
-        """Take in a batch, return the present scale (never below 1e-3)."""
+    def update(self, x: Tensor) -> Tensor:
+        """Take in a batch, return the present scale, a scalar (never below 1e-3)."""
         values = parallel.gathered(x).float()
-        low, high = torch.quantile(values, torch.tensor([0.05, 0.95], device=x.device))
-        spread = float(high - low)
-        self.value = spread if self.value == 0.0 else (1.0 - self._rate) * self.value + self._rate * spread
-        return max(self.value, 1e-3)
+        low, high = torch.quantile(values, torch.linspace(0.05, 0.95, 2, device=x.device))
+        spread = high - low
+        average = torch.where(self.value == 0.0, spread, torch.lerp(self.value, spread, self._rate))
+        self.value.copy_(average)
+        return average.clamp(min=1e-3)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -70,7 +70,8 @@ def test_without_expansion_the_policy_itself_learns() -> None:
 
 def test_the_multiplier_and_scales_of_offline_training_go_on() -> None:
     offline = Learner(shipped())
-    offline.multiplier.value, offline.scales["reward"].value = 0.25, 3.5
+    offline.multiplier.value.fill_(0.25)
+    offline.scales["reward"].value.fill_(3.5)
     learner = begin_fine_tuning(shipped(), fine_tuning_config(BASE), offline.scalars())
     assert learner.scalars() == offline.scalars()
 

@@ -83,36 +83,41 @@ def test_half_an_expectile_is_the_mean() -> None:
     assert torch.allclose(expectile_weight(torch.tensor([-1.0, 0.0, 1.0]), 0.8), torch.tensor([0.2, 0.8, 0.8]))
 
 
+HALF, TENTH = torch.tensor(0.5), torch.tensor(0.1)
+
+
 def test_the_augmented_lagrangian_in_its_branches() -> None:
-    violated = augmented_lagrangian(torch.tensor(2.0), 0.5, 0.1)
+    violated = augmented_lagrangian(torch.tensor(2.0), HALF, TENTH)
     assert float(violated) == pytest.approx(0.5 * 2.0 + 0.05 * 4.0)
-    slack = augmented_lagrangian(torch.tensor(-10.0), 0.5, 0.1)
+    slack = augmented_lagrangian(torch.tensor(-10.0), HALF, TENTH)
     assert float(slack) == pytest.approx(-(0.5**2) / 0.2)
     # Both meet where the constraint stops mattering, with the same slope: none.
     edge = torch.tensor(-5.0 + 1e-4, requires_grad=True)
-    active = augmented_lagrangian(edge, 0.5, 0.1)
+    active = augmented_lagrangian(edge, HALF, TENTH)
     active.backward()
     assert edge.grad is not None
     assert float(active.detach()) == pytest.approx(-1.25, abs=1e-6) and float(edge.grad) == pytest.approx(0.0, abs=1e-4)
     inactive = torch.tensor(-10.0, requires_grad=True)
-    assert not augmented_lagrangian(inactive, 0.5, 0.1).requires_grad
+    augmented_lagrangian(inactive, HALF, TENTH).backward()
+    assert inactive.grad is not None and float(inactive.grad) == 0.0
 
 
 def test_the_gradient_of_an_active_constraint_is_multiplier_plus_penalty_times_it() -> None:
     constraint = torch.tensor(3.0, requires_grad=True)
-    augmented_lagrangian(constraint, 0.5, 0.1).backward()
+    augmented_lagrangian(constraint, HALF, TENTH).backward()
     assert constraint.grad is not None and float(constraint.grad) == pytest.approx(0.5 + 0.1 * 3.0)
 
 
 def test_the_multiplier_grows_with_violation_and_never_turns_negative() -> None:
-    assert next_multiplier(2.0, 0.5, 0.1, 0.01) == (pytest.approx(0.7), pytest.approx(0.101))
-    assert next_multiplier(-100.0, 0.5, 0.1, 0.01)[0] == 0.0
-    assert next_multiplier(0.0, 0.5, 0.9999, 0.01)[1] == 1.0
+    multiplier, penalty = next_multiplier(torch.tensor(2.0), HALF, TENTH, 0.01)
+    assert (float(multiplier), float(penalty)) == (pytest.approx(0.7), pytest.approx(0.101))
+    assert next_multiplier(torch.tensor(-100.0), HALF, TENTH, 0.01)[0] == 0.0
+    assert next_multiplier(torch.tensor(0.0), HALF, torch.tensor(0.9999), 0.01)[1] == 1.0
 
 
 def test_the_multiplier_solves_a_problem_with_a_known_answer() -> None:
     # Least x^2 with 1 - x <= 0: x = 1 with multiplier 2.
-    multiplier, penalty = 0.0, 1.0
+    multiplier, penalty = torch.tensor(0.0), torch.tensor(1.0)
     for _ in range(25):
         x = torch.zeros((), requires_grad=True)
         optimiser = torch.optim.SGD([x], lr=0.2)
@@ -120,8 +125,8 @@ def test_the_multiplier_solves_a_problem_with_a_known_answer() -> None:
             optimiser.zero_grad()
             (x**2 + augmented_lagrangian(1.0 - x, multiplier, penalty)).backward()
             optimiser.step()
-        multiplier, penalty = next_multiplier(1.0 - float(x.detach()), multiplier, penalty, 0.0)
-    assert multiplier == pytest.approx(2.0, abs=1e-3) and float(x.detach()) == pytest.approx(1.0, abs=1e-3)
+        multiplier, penalty = next_multiplier(1.0 - x.detach(), multiplier, penalty, 0.0)
+    assert float(multiplier) == pytest.approx(2.0, abs=1e-3) and float(x.detach()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_reachability_is_one_in_violation_and_decays_towards_it() -> None:
@@ -146,9 +151,9 @@ def test_imitation_weighs_harm_where_doomed_and_gain_where_feasible() -> None:
 
 def test_the_percentile_range_of_an_even_spread_and_its_moving_average() -> None:
     scale = PercentileRange(rate=0.1)
-    assert scale.update(torch.linspace(0.0, 10.0, 1001)) == pytest.approx(9.0, abs=1e-3)
+    assert float(scale.update(torch.linspace(0.0, 10.0, 1001))) == pytest.approx(9.0, abs=1e-3)
     # One outlier moves nothing; a wider batch moves a tenth of the way.
     spread = torch.linspace(0.0, 20.0, 1001)
     spread[-1] = 1e9
-    assert scale.update(spread) == pytest.approx(0.9 * 9.0 + 0.1 * 18.0, abs=1e-2)
+    assert float(scale.update(spread)) == pytest.approx(0.9 * 9.0 + 0.1 * 18.0, abs=1e-2)
     assert PercentileRange().update(torch.zeros(10)) == 1e-3

@@ -59,9 +59,9 @@ def test_gradients_through_imagination_find_the_better_action(actor: str, monkey
         start = starts(batch, latents, 4, generator)
         with torch.no_grad():
             trajectory = imagine_through(learner.agent, start, generator)
-            metrics: dict[str, float] = {}
+            metrics: dict[str, torch.Tensor] = {}
             through_imagination(learner.agent, trajectory, learner.scales, metrics)
-        return metrics["policy/imagined_return"]
+        return float(metrics["policy/imagined_return"])
 
     before = imagined()
     for _ in range(60):
