@@ -9,6 +9,11 @@ one of that precision reaches here. Runs can be split: each adds its rounds to t
 
     python -m benchmarks.learner_step --peer DREAMERV3_TORCH --threads 2 --out benchmarks/results/learner_step.json
     python -m benchmarks.learner_step --arms heads,behaviour --rounds 20 --out benchmarks/results/learner_step.json
+
+With `--device cuda` ours are recorded as CUDA graphs (arms that end in `-eager` are not, those in `-compiled` have the
+recurrence fused besides), and NM512/r2dreamer takes part as its users run it: compiled, in float16.
+
+    python -m benchmarks.learner_step --device cuda --peer DREAMERV3_TORCH --r2dreamer R2DREAMER --rounds 40 --out ...
 """
 
 import argparse
@@ -28,7 +33,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peers import dreamerv3_torch
+from benchmarks.peers import dreamerv3_torch, r2dreamer
 from fosp_edge.agent.config import Config, make_config
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.files import write_atomically
@@ -42,6 +47,11 @@ ARMS = (
     "heads", "heads-bf16", "behaviour", "behaviour-bf16",
 )  # fmt: skip
 """World model; all of FOSP, the peer's with its behaviour; light modes of fine-tuning, from cached latents."""
+GPU_ARMS = (
+    "model-eager", "model", "model-bf16", "model-bf16-compiled", "peer-model",
+    "full-eager", "full", "full-bf16", "full-bf16-compiled", "peer-full", "r2dreamer", "r2dreamer-decoder",
+    "heads-bf16", "behaviour-bf16",
+)  # fmt: skip
 RATIOS = [
     (peer, own)
     for whole, light in (("model", ()), ("full", ("heads", "behaviour")))
@@ -49,6 +59,16 @@ RATIOS = [
     for peer in (f"peer-{whole}", f"peer-{whole}-kept")
 ]
 """Light modes are held against the peer's whole update, which is what its users have for fine-tuning."""
+GPU_RATIOS = [
+    (peer, own)
+    for peer, owns in (
+        ("peer-model", "model"),
+        ("peer-full", "full"),
+        ("r2dreamer", "full"),
+        ("r2dreamer-decoder", "full"),
+    )
+    for own in (f"{owns}-eager", owns, f"{owns}-bf16", f"{owns}-bf16-compiled")
+]
 CPU = torch.device("cpu")
 _TOP = 12
 
@@ -79,31 +99,40 @@ def columns(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def our_update(arm: str, config: Config) -> Callable[[], object]:
-    """An update of this software's learner, from numpy columns on."""
-    what, _, precision = arm.partition("-")
-    if precision:
+def our_update(arm: str, config: Config, device: torch.device) -> Callable[[], object]:
+    """An update of this software's learner: from numpy columns on, on a GPU from a batch that is there already.
+
+    (There batches are drawn ahead, `learning/prefetch.py`, and the peers' lie on the GPU too.)
+    """
+    what, *ways = arm.split("-")
+    if "bf16" in ways:
         config = replace(config, precision="bfloat16")
+    config = replace(config, cuda_graphs="eager" not in ways, compiled="compiled" in ways)
     if what == "model":
         config = replace(config, behaviour_from=10**9)
     elif what != "full":
         config = replace(config, scope=what)
-    learner, drawn = make_learner(config, CPU), columns(config)
+    learner, drawn = make_learner(config, device), columns(config)
     if what in ("heads", "behaviour"):
         with torch.no_grad():
-            latents = learner.observe(Batch.from_numpy(drawn, CPU))[0]
-        drawn["deterministic"] = latents.deterministic.numpy()
-        drawn["stochastic"] = latents.stochastic.argmax(-1).numpy().astype(np.uint16)
+            latents = learner.observe(Batch.from_numpy(drawn, device))[0]
+        drawn["deterministic"] = latents.deterministic.cpu().numpy()
+        drawn["stochastic"] = latents.stochastic.argmax(-1).cpu().numpy().astype(np.uint16)
+    there = Batch.from_numpy(drawn, device, config.classes)
 
     def update() -> object:
-        return learner.update(Batch.from_numpy(drawn, CPU, config.classes), 0)
+        batch = there if device.type == "cuda" else Batch.from_numpy(drawn, device, config.classes)
+        return learner.update(batch, 0)
 
     return update
 
 
 def timed(update: Callable[[], object]) -> Cost:
+    wait = torch.cuda.synchronize if torch.cuda.is_initialized() else bool
+    wait()
     wall, processor = time.perf_counter(), time.process_time()
     update()
+    wait()
     return Cost(time.perf_counter() - wall, time.process_time() - processor)
 
 
@@ -137,20 +166,28 @@ def where_time_goes(update: Callable[[], object]) -> list[dict[str, Any]]:
     ]
 
 
-def serve(arm: str, config: Config, peer: Path | None, threads: int, orders: Connection) -> None:
+def serve(
+    arm: str, config: Config, peers: dict[str, Path | None], device: torch.device, threads: int, orders: Connection
+) -> None:
     """One arm in a process of its own: answers `update` with what it took, `work` with what it consists of."""
     torch.set_num_threads(threads)
-    if not arm.startswith("peer") or arm.endswith("-kept"):
+    if is_ours(arm) or arm.endswith("-kept"):
         keep_freed_memory()
-    if arm.startswith("peer"):
-        assert peer is not None
+    checkout = peers["r2dreamer" if arm.startswith("r2dreamer") else "peer"]
+    if is_ours(arm):
+        update = our_update(arm, config, device)
+    elif arm.startswith("peer"):
+        assert checkout is not None
         size = {"dyn_stoch": config.groups, "dyn_discrete": config.classes, "dyn_deter": config.deterministic,
                 "dyn_hidden": config.hidden, "units": config.hidden}  # fmt: skip
         name = arm.removesuffix("-kept")
-        update = dreamerv3_torch.updates(peer, columns(config), [name], **size)[name]
+        update = dreamerv3_torch.updates(checkout, columns(config), [name], device.type, **size)[name]
     else:
-        update = our_update(arm, config)
-    for _ in range(4):  # until the allocator has what it needs
+        assert checkout is not None
+        update = r2dreamer.updates(
+            checkout, columns(config), [arm], config.hidden, config.groups, config.classes, config.deterministic
+        )[arm]
+    for _ in range(6):  # until the allocator has what it needs, and a GPU its recordings
         update()
     orders.send("ready")
     while (order := orders.recv()) != "end":
@@ -162,6 +199,10 @@ def serve(arm: str, config: Config, peer: Path | None, threads: int, orders: Con
             orders.send(work | {"product_rate_per_s": product_rate(kind)})
 
 
+def is_ours(arm: str) -> bool:
+    return not arm.startswith(("peer", "r2dreamer"))
+
+
 def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each number of threads: medians over all rounds, ratios of them, and how far from the products' floor."""
     return [_summary([run for run in runs if run["threads"] == threads], threads)
@@ -170,7 +211,7 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
     arms: dict[str, Any] = {}
-    for arm in ARMS:
+    for arm in dict.fromkeys(ARMS + GPU_ARMS):
         rounds = [cost for run in runs for cost in run["rounds"].get(arm, [])]
         if rounds:
             arms[arm] = {"rounds": len(rounds)} | {
@@ -179,7 +220,7 @@ def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
             }
     ratios = {
         f"{peer} / {own}": round(arms[peer]["wall_s_median"] / arms[own]["wall_s_median"], 2)
-        for peer, own in RATIOS if peer in arms and own in arms
+        for peer, own in dict.fromkeys(RATIOS + GPU_RATIOS) if peer in arms and own in arms
     }  # fmt: skip
     for run in runs:
         for arm, work in run["work"].items():
@@ -191,8 +232,10 @@ def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}; without --peer, ours alone")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--arms", help=f"of {', '.join(ARMS)}; on a GPU {', '.join(GPU_ARMS)}; peers if they are given")
     parser.add_argument("--peer", type=Path, help="a checkout of NM512/dreamerv3-torch")
+    parser.add_argument("--r2dreamer", type=Path, help="a checkout of NM512/r2dreamer, for a GPU")
     parser.add_argument("--size", default="small")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
@@ -201,36 +244,48 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=64, help="rows of each")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    wanted = [arm for arm in options.arms.split(",") if options.peer or not arm.startswith("peer")]
-    if unknown := set(wanted) - set(ARMS):
-        parser.error(f"unknown arms {', '.join(sorted(unknown))}; there are {', '.join(ARMS)}")
+    device = torch.device(options.device)
+    known = ARMS if options.device == "cpu" else GPU_ARMS
+    peers = {"peer": options.peer, "r2dreamer": options.r2dreamer}
+    absent = tuple(name for name, checkout in peers.items() if checkout is None)
+    wanted = [arm for arm in (options.arms.split(",") if options.arms else known) if not arm.startswith(absent)]
+    if unknown := set(wanted) - set(known):
+        parser.error(f"unknown arms {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     changes = {"behaviour_from": 0, "model_until": None, "batch_size": options.batch, "batch_length": options.length}
     config = make_config(options.size, "fosp", **changes)
     context = multiprocessing.get_context("spawn")
     served: dict[str, tuple[Connection, Any]] = {}
     for arm in wanted:
         ours, theirs = context.Pipe()
-        arguments = (arm, config, options.peer, options.threads, theirs)
-        served[arm] = ours, context.Process(target=serve, args=arguments, daemon=True)
+        arguments = (arm, config, peers, device, options.threads, theirs)
+        served[arm] = ours, context.Process(target=serve, args=arguments)
         served[arm][1].start()
         theirs.close()
-        ours.recv()
-    rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in wanted}
+    for arm, (orders, _) in list(served.items()):
+        try:
+            orders.recv()
+        except EOFError:
+            print(f"{arm} ended before it was ready; it is left out")
+            del served[arm]
+    rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in served}
     for number in range(options.rounds):
         for arm, (orders, _) in served.items():
             orders.send("update")
             rounds[arm].append(orders.recv())
-        print(f"round {number + 1}: " + ", ".join(f"{arm} {took[-1]['wall_s']:.2f} s" for arm, took in rounds.items()))
+        print(f"round {number + 1}: " + ", ".join(f"{arm} {took[-1]['wall_s']:.4f} s" for arm, took in rounds.items()))
     work = {}
     for arm, (orders, _) in served.items():
-        if options.profile and not arm.startswith("peer"):
+        if options.profile and is_ours(arm):
             orders.send("work")
             work[arm] = orders.recv()
     for orders, process in served.values():
         orders.send("end")
         process.join()
     run: dict[str, Any] = {
-        "provenance": provenance(benchmark="learner_step", peer=peer_commit(options.peer)),
+        "provenance": provenance(
+            benchmark="learner_step", peer=peer_commit(options.peer), r2dreamer=peer_commit(options.r2dreamer)
+        ),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": options.threads,
         "environment": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_"))},
         "configuration": config.to_dict(),

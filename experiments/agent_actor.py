@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.distributions import open_uniform
 from fosp_edge.agent.expansion import propose
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.control.types import Observation
@@ -23,13 +24,14 @@ class AgentActor:
         self, agent: Agent, cameras: Sequence[str], *, explore: bool, there_are: Sequence[str] = CAMERAS
     ) -> None:
         self._agent, self._means = agent, not explore
+        self._device = next(agent.parameters()).device
         self.channels = np.concatenate([3 * there_are.index(name) + np.arange(3) for name in cameras])
         self.chosen: list[int] = []
 
     def reset(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator(self._device).manual_seed(seed)
         self._latent: Latent | None = None
-        self._action = torch.zeros(1, self._agent.config.action_size)
+        self._action = torch.zeros(1, self._agent.config.action_size, device=self._device)
         self.chosen = []
 
     @torch.no_grad()
@@ -37,7 +39,7 @@ class AgentActor:
         proposal = propose(self._agent, self.follow(observation).features(), self._generator, means=self._means)
         self._action = proposal.action
         self.chosen.append(int(proposal.chosen))
-        action: np.ndarray = proposal.action[0].numpy()
+        action: np.ndarray = proposal.action[0].cpu().numpy()
         return action
 
     @torch.no_grad()
@@ -45,10 +47,11 @@ class AgentActor:
         """The state after this observation and the last action."""
         model = self._agent.world_model
         image = torch.from_numpy(np.ascontiguousarray(observation.image[..., self.channels]))[None]
-        embedding = model.encoder(image, torch.from_numpy(observation.state)[None])
+        state = torch.from_numpy(observation.state)[None]
+        embedding = model.encoder(image.to(self._device), state.to(self._device))
         deterministic = model.rssm.transition(self._latent or model.rssm.initial(1), self._action)
         posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
-        noise = torch.rand(posterior.shape, generator=self._generator).clamp(1e-6, 1.0 - 1e-6)
+        noise = open_uniform(tuple(posterior.shape), self._device, self._generator)
         index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
         one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
         self._latent = Latent(deterministic, one_hot)
@@ -56,7 +59,7 @@ class AgentActor:
 
     def take(self, action: np.ndarray) -> None:
         """Say that this action was carried out, by whoever follows and chooses for itself."""
-        self._action = torch.from_numpy(np.array(action, np.float32))[None]
+        self._action = torch.from_numpy(np.array(action, np.float32))[None].to(self._device)
 
 
 def live_in(environment: Any, actor: AgentActor, seed: int) -> tuple[Steps, dict[str, Any]]:

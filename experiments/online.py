@@ -39,8 +39,8 @@ class Nothing:
 class Shipped:
     """An agent as it was learnt offline, with the latents of the offline data, which are computed once."""
 
-    def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str) -> None:
-        self.agent, self.header = load_agent(run, torch.device("cpu"))
+    def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str, device: str = "cpu") -> None:
+        self.agent, self.header = load_agent(run, torch.device(device))
         self.cameras: list[str] = self.header["notes"]["cameras"]
         self._sources = [CameraSelection(store, self.cameras) for store in datasets]
         self._fixed = scope in ("heads", "behaviour")

@@ -7,14 +7,17 @@ Collects the offline mixture, trains one world model on it, then per method and 
 measures again. Written: OUT.json (configuration, commit, versions, every episode), OUT.md (a table beside the published
 figures) and two pictures. What is there already is not done again, so an interrupted experiment goes on.
 
-The defaults are what two CPU cores carry in some hours. For the paper's size, on a GPU: --preset small --episodes 4000
---model-updates 100000 --updates 50000 --online 1000.
+The defaults are what two CPU cores carry in some hours. For the paper's size, on a GPU: --preset small --device cuda
+--episodes 4000 --model-updates 100000 --updates 50000 --online 1000, and --jobs for cells side by side.
 """
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,17 +88,18 @@ class Experiment:
         """Data and world model, as far as they are missing."""
         options = self.options
         if options.dataset is None:
-            command("data", "collect", str(self.data), "--scenario", options.task, "--episodes", str(options.episodes))
+            amount = ["--episodes", str(options.episodes), "--workers", str(options.workers)]
+            command("data", "collect", str(self.data), "--scenario", options.task, *amount)
         if options.model is None:
             updates = str(options.model_updates)
-            only_model = ["--set", f"behaviour_from={updates}", "--set", f"model_until={updates}"]
-            command(*self._train(self.model, "fosp", 0, updates), *only_model, "--set", "model_final_rate=0.05")
+            only = [f"behaviour_from={updates}", f"model_until={updates}", "model_final_rate=0.05"]
+            command(*self._train(self.model, "fosp", 0, updates), *_fields(only + options.model_fields))
 
     def behaviour(self, method: str, seed: int) -> Path:
         """Critics and policy of a method; the folder of its run."""
         run: Path = self.work / f"{self.options.preset}-{method}-s{seed}"
-        fields = [word for field in self.options.fields for word in ("--set", field)]
-        command(*self._train(run, method, seed, str(self.options.updates)), "--world-model", str(self.model), *fields)
+        chosen = ["--world-model", str(self.model), *_fields(self.options.fields)]
+        command(*self._train(run, method, seed, str(self.options.updates)), *chosen)
         return run
 
     def cell(self, method: str, seed: int) -> dict[str, Any]:
@@ -105,7 +109,7 @@ class Experiment:
             self.environment = SafetyGym(options.task)
         found: dict[str, Any] = {"method": method, "seed": seed, "curves": learning_curves(run)}
         with ExperienceStore(self.data) as store:
-            shipped = Shipped(run, [store], options.scope)
+            shipped = Shipped(run, [store], options.scope, options.device)
             found["configuration"] = shipped.agent.config.to_dict()
             found["offline"] = self._evaluate(shipped.agent, shipped.cameras)
             if method not in NEVER_ONLINE and options.online:
@@ -123,7 +127,8 @@ class Experiment:
     def _train(self, run: Path, method: str, seed: int, updates: str) -> list[str]:
         chosen = ["--preset", self.options.preset, "--method", method, "--seed", str(seed), "--updates", updates]
         threads = ["--threads", str(self.options.threads)] if self.options.threads else []
-        return ["train", "--dataset", str(self.data), "--run", str(run), *chosen, *threads]
+        where = ["--dataset", str(self.data), "--run", str(run), "--device", self.options.device]
+        return ["train", *where, *chosen, *threads]
 
     def _evaluate(self, agent: Any, cameras: list[str]) -> dict[str, list[float]]:
         """On the same layouts every time. Actions are drawn, as in the authors' code: these robots' motors saturate at
@@ -132,6 +137,27 @@ class Experiment:
         layouts = range(EVALUATION_SEED, EVALUATION_SEED + self.options.evaluate)
         found = [live_in(self.environment, actor, layout)[1] for layout in layouts]
         return {name: [float(item[name]) for item in found] for name in ("return", "cost")}
+
+
+def _fields(fields: list[str]) -> list[str]:
+    return [word for field in fields for word in ("--set", field)]
+
+
+def one_cell(options: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
+    """A cell in a process of its own."""
+    torch.set_num_threads(1)
+    return Experiment(options).cell(method, seed)
+
+
+def measured(options: argparse.Namespace, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+    """The cells, one after the other or side by side, as they get ready."""
+    if options.jobs == 1:
+        experiment = Experiment(options)
+        yield from (experiment.cell(method, seed) for method, seed in wanted)
+        return
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(one_cell, options, method, seed) for method, seed in wanted]
+        yield from (ready.result() for ready in as_completed(waiting))
 
 
 def learning_curves(run: Path, points: int = 20) -> list[dict[str, float]]:
@@ -232,6 +258,10 @@ def main() -> None:
     parser.add_argument(
         "--set", dest="fields", action="append", default=[], help="a field of every method's configuration, NAME=VALUE"
     )
+    parser.add_argument("--model-set", dest="model_fields", action="append", default=[], help="of the world model's")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--jobs", type=int, default=1, help="cells side by side")
+    parser.add_argument("--workers", type=int, default=2, help="processes that collect")
     parser.add_argument("--evaluate", type=int, default=20, help="episodes before and after")
     parser.add_argument("--online", type=int, default=20, help="episodes of fine-tuning; 0 leaves it out")
     parser.add_argument("--online-updates", type=int, default=50, help="after each of them")
@@ -253,25 +283,26 @@ def main() -> None:
     data = data_rows(experiment.data)
     with ExperienceStore(experiment.data) as store:
         write_atomically(out.with_name(out.name + "-data.png"), draw(store.episodes(), options.task))
-    said = ("preset", "episodes", "model_updates", "updates", "fields", "evaluate", "online", "online_updates", "scope")
+    said = (
+        "preset", "episodes", "model_updates", "model_fields", "updates", "fields", "evaluate", "online",
+        "online_updates", "scope", "device",
+    )  # fmt: skip
     about = provenance(
         experiment="safety_gym", task=options.task, options={name: getattr(options, name) for name in said}
     )
     about["command"] = f"python -m experiments.safety_gym {options.task}"
-    for seed in options.seeds:
-        for method in options.methods:
-            if any((cell["method"], cell["seed"]) == (method, seed) for cell in cells):
-                continue
-            cells.append(experiment.cell(method, seed))
-            write_atomically(kept, (json.dumps(cells) + "\n").encode())
-            rows = summarise(cells)
-            report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
-            write_atomically(out.with_suffix(".json"), (json.dumps(report) + "\n").encode())
-            write_atomically(out.with_suffix(".md"), (table(options.task, rows, data) + "\n").encode())
-            plot(options.task, rows, data, out.with_suffix(".png"))
-            print(f"{method} seed {seed}: {[row for row in rows if row['method'] == method]}", flush=True)
-    if experiment.environment is not None:
-        experiment.environment.close()
+    there = {(cell["method"], cell["seed"]) for cell in cells}
+    wanted = [(method, seed) for seed in options.seeds for method in options.methods]
+    for cell in measured(options, [item for item in wanted if item not in there]):
+        cells.append(cell)
+        cells.sort(key=lambda item: (item["seed"], METHODS.index(item["method"]) if item["method"] in METHODS else 99))
+        write_atomically(kept, (json.dumps(cells) + "\n").encode())
+        rows = summarise(cells)
+        report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
+        write_atomically(out.with_suffix(".json"), (json.dumps(report) + "\n").encode())
+        write_atomically(out.with_suffix(".md"), (table(options.task, rows, data) + "\n").encode())
+        plot(options.task, rows, data, out.with_suffix(".png"))
+        print(f"{cell['method']} seed {cell['seed']}: {[r for r in rows if r['method'] == cell['method']]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,32 +21,33 @@ import yaml
 from benchmarks.peers import serve
 
 
-def load(checkout: Path, channels: int, **size: Any) -> tuple[Any, Any]:
-    """Its world model and behaviour with its defaults, eager, on the CPU, for pictures of so many channels."""
+def load(checkout: Path, channels: int, device: str = "cpu", **size: Any) -> tuple[Any, Any]:
+    """Its world model and behaviour with its defaults, eager, for pictures of so many channels."""
     sys.path.insert(0, str(checkout))
     for name in ("torch.utils.tensorboard", "gym"):  # for its logs and its environments, which a step has no use for
         sys.modules.setdefault(name, types.SimpleNamespace(SummaryWriter=None, spaces=None))  # type: ignore[arg-type]
     import models  # type: ignore[import-not-found]
 
     defaults = yaml.safe_load((checkout / "configs.yaml").read_text())["defaults"]
-    fixed = {"dyn_stoch": 48, "dyn_discrete": 48, "num_actions": 3, "device": "cpu", "compile": False}
+    fixed = {"dyn_stoch": 48, "dyn_discrete": 48, "num_actions": 3, "device": device, "compile": False}
     config = types.SimpleNamespace(**(defaults | fixed | size))
     for part in (config.actor, config.critic, config.reward_head, config.cont_head, vars(config)):
         part.update({key: _number(value) for key, value in part.items()})
     space = types.SimpleNamespace(spaces={"image": types.SimpleNamespace(shape=(64, 64, channels))})
     with contextlib.redirect_stdout(io.StringIO()):  # it tells how many variables it has
         world_model = models.WorldModel(space, None, 0, config)
-        return world_model, models.ImagBehavior(config, world_model)
+        return world_model.to(device), models.ImagBehavior(config, world_model).to(device)
 
 
 def updates(
-    checkout: Path, columns: dict[str, Any], arms: Sequence[str], **size: Any
+    checkout: Path, columns: dict[str, Any], arms: Sequence[str], device: str = "cpu", **size: Any
 ) -> dict[str, Callable[[], object]]:
     """`peer-model`: the world model's update; `peer-full`: that, then the behaviour's, on `columns` [B, T, ...].
 
     It sees no state vector and has no cost, so it does a little less than ours.
     """
-    model, behaviour = load(checkout, columns["image"].shape[-1], num_actions=columns["action"].shape[-1], **size)
+    channels, actions = columns["image"].shape[-1], columns["action"].shape[-1]
+    model, behaviour = load(checkout, channels, device, num_actions=actions, **size)
     data = {name: columns[name] for name in ("image", "action", "is_first", "is_terminal")}
     data["reward"] = columns["reward"][..., None]
 

@@ -153,11 +153,11 @@ def chosen_device(name: str) -> Any:
     """The torch device of a name, or of `auto`. Raises ValueError if it is not there."""
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this torch sees no GPU; use --device cpu, or install a CUDA build of torch")
-    return torch.device(name)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes do not change: try once which kernels are fastest
+    return device
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, CheckpointError, resu
 from fosp_edge.learning.divergence import DivergenceGuard
 from fosp_edge.learning.learner import Learner, Metrics, NotFiniteLossError
 from fosp_edge.learning.metrics import METRICS_FILE, forget_after
-from fosp_edge.learning.samplers import Sampler
+from fosp_edge.learning.prefetch import Prefetcher
+from fosp_edge.learning.samplers import Columns, Sampler
 
 
 class MetricWriter(Protocol):
@@ -72,6 +73,7 @@ class Trainer:
         self._folder, self._notes, self._writer = folder, dict(notes), writer
         self._schedule, self._illustrate = schedule or Schedule(), illustrate
         self._guard = DivergenceGuard()
+        self._ahead = Prefetcher(sampler, self._batch, learner.device) if learner.device.type == "cuda" else None
         self._path = folder / CHECKPOINT_FILE
         self.update = 0
         self._seconds = 0.0
@@ -106,7 +108,7 @@ class Trainer:
     def step(self) -> Metrics:
         """One update, for callers with a loop of their own; nothing is logged or saved. Raises as `run`."""
         started = time.monotonic()
-        batch = Batch.from_numpy(self._sampler.sample(), self._learner.device, self._learner.config.classes)
+        batch = self._batch(self._sampler.sample()) if self._ahead is None else self._ahead.take()
         try:
             metrics = self._learner.update(batch, self.update)
         except NotFiniteLossError as error:
@@ -172,13 +174,16 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint from which `resume` goes on. Of several processes the first writes, for all."""
         generator = bytes(self._learner.generator.get_state().tolist()).hex() if parallel.rank() else ""
-        drawn = {"sampler": self._sampler.state(), "generator": generator}
+        drawn = {"sampler": (self._ahead or self._sampler).state(), "generator": generator}
         first, *others = parallel.told_by_all(drawn, self._learner.device)
         if parallel.rank():
             return
         progress = {"update": self.update, "seconds": self._seconds, "sampler": first["sampler"]}
         progress |= {"others": others} if others else {}
         save_checkpoint(self._path, self._learner, progress, self._notes)
+
+    def _batch(self, columns: Columns) -> Batch:
+        return Batch.from_numpy(columns, self._learner.device, self._learner.config.classes)
 
     def _log(self, metrics: Metrics) -> None:
         if parallel.rank():
@@ -192,7 +197,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, sampler: Sampler) -> Metrics:
-        batch = Batch.from_numpy(sampler.sample(), self._learner.device)
+        batch = self._batch(sampler.sample())
         latents, posterior, prior = self._learner.observe(batch)
         losses = self._learner.model_losses(batch, latents, posterior, prior)
         return {f"validation/{name}": float(value) for name, value in losses.items()}
