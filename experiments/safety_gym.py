@@ -111,7 +111,10 @@ class Experiment:
         with ExperienceStore(self.data) as store:
             shipped = Shipped(run, [store], options.scope, options.device)
             found["configuration"] = shipped.agent.config.to_dict()
-            found["offline"] = self._evaluate(shipped.agent, shipped.cameras)
+            kept = run / "offline.json"
+            if not kept.exists():
+                write_atomically(kept, json.dumps(self._evaluate(shipped.agent, shipped.cameras)).encode())
+            found["offline"] = json.loads(kept.read_text())
             if method not in NEVER_ONLINE and options.online:
                 config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed)
                 learner = begin_fine_tuning(shipped.agent, config, shipped.header["learner"])
