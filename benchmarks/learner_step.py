@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="also count operations and profile our arms")
     parser.add_argument("--batch", type=int, default=16, help="sequences")
     parser.add_argument("--length", type=int, default=64, help="rows of each")
+    parser.add_argument("--patience", type=float, default=900.0, help="seconds for all arms to compile and warm up")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -261,11 +262,15 @@ def main() -> None:
         served[arm] = ours, context.Process(target=serve, args=arguments)
         served[arm][1].start()
         theirs.close()
-    for arm, (orders, _) in list(served.items()):
+    latest = time.monotonic() + options.patience
+    for arm, (orders, process) in list(served.items()):
         try:
+            if not orders.poll(max(0.0, latest - time.monotonic())):
+                raise EOFError
             orders.recv()
         except EOFError:
-            print(f"{arm} ended before it was ready; it is left out")
+            print(f"{arm} is not ready after {options.patience:.0f} s; it is left out", flush=True)
+            process.kill()
             del served[arm]
     rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in served}
     for number in range(options.rounds):
