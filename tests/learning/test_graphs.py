@@ -105,16 +105,14 @@ def test_what_is_not_a_number_is_refused_and_not_applied() -> None:
 
 
 @on_a_gpu
-def test_a_gpu_learns_what_a_processor_learns() -> None:
+def test_a_gpu_sees_what_a_processor_sees() -> None:
     config = tiny_config(cuda_graphs=False)
     ours, theirs = make_learner(config, CPU), make_learner(config, CUDA)
     theirs.agent.load_state_dict(ours.agent.state_dict())
     batch = make_batch(config)
-    with torch.no_grad():
-        state = ours.agent.world_model.rssm.initial(2)
-        gpu_state = theirs.agent.world_model.rssm.initial(2)
-    assert torch.allclose(state.deterministic, gpu_state.deterministic.cpu(), atol=1e-5)
-    embedding = theirs.agent.world_model.encoder(on_gpu(batch).image.flatten(0, 1), on_gpu(batch).state.flatten(0, 1))
-    assert torch.allclose(
-        ours.agent.world_model.encoder(batch.image.flatten(0, 1), batch.state.flatten(0, 1)), embedding.cpu(), atol=1e-4
-    )
+    seen = []
+    for learner, given in ((ours, batch), (theirs, on_gpu(batch))):
+        encoder = learner.agent.world_model.encoder
+        seen.append(encoder(given.image.flatten(0, 1), given.state.flatten(0, 1)).detach().cpu())
+    # cuDNN multiplies in TF32: ten bits of mantissa.
+    assert torch.allclose(*seen, atol=3e-3)
