@@ -11,6 +11,7 @@ from export.reference import Inputs, Outputs, ReferencePolicy
 from export.storage import STORAGES, Storage, rounded
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.manifest import Conversion
+from fosp_edge.bundle.processor import this_adds_exactly
 
 SHARE_OF_OWN_NOISE = 0.75
 """A conversion is admitted if it moves actions and reachability, on average, at most three quarters as far as other
@@ -44,6 +45,7 @@ class Yardstick:
             reachability_drift=drift.reachability_mean,
             own_action_drift=self.own.action_mean,
             own_reachability_drift=self.own.reachability_mean,
+            exact_products=this_adds_exactly(),
         )
 
 

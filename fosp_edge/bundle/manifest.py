@@ -137,6 +137,8 @@ class Conversion:
     own_action_drift: float
     """The same mean between the unconverted agent and itself with other sampling noise: no worse than chance."""
     own_reachability_drift: float
+    exact_products: bool | None = None
+    """Whether the processor it was measured on adds products of bytes exactly (`processor.py`); None: not said."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,10 @@ def _conversion(field: str, conversion: Conversion | None) -> None:
         "own_reachability_drift",
     ):
         _number(f"{field}.{name}", getattr(conversion, name), 0.0)
+    if conversion.exact_products not in (None, True, False):
+        raise BundleError(
+            f"manifest.json: {field}.exact_products should be true, false or null, found {conversion.exact_products!r}"
+        )
 
 
 def _files(files: Any) -> None:

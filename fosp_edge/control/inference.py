@@ -9,8 +9,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.processor import BYTE_PRODUCTS, this_adds_exactly
 from fosp_edge.bundle.validation import validate
-from fosp_edge.control.device import CPU_DEVICE, Device
+from fosp_edge.control.device import CPU, CPU_DEVICE, Device
 from fosp_edge.control.engines import open_prepared
 from fosp_edge.control.types import Float32Array, Observation, StepScores
 
@@ -203,6 +204,17 @@ class PolicyRuntime:
         sizes = {(camera.height_px, camera.width_px) for camera in self.manifest.cameras}
         if len(sizes) != 1:
             raise BundleError(f"the cameras in the manifest must have one size, found {sorted(sizes)}; export it again")
+        precision = self.manifest.precision
+        if precision is None or precision.kind not in BYTE_PRODUCTS or self.device.provider != CPU:
+            return
+        here, there = this_adds_exactly(), precision.exact_products is not False
+        if here != there:
+            ways = {True: "exactly", False: "in 16 bits, which overflow (x86-64 without VNNI)"}
+            raise BundleError(
+                f"the step graph is in {precision.kind} and was chosen on a processor that adds products of bytes up "
+                f"{ways[there]}; this one does so {ways[here]}. The filter would judge by other numbers than those it "
+                "was calibrated with; convert the bundle on this machine: fosp-edge bundles convert --help"
+            )
 
     def _bind(self, *, swapped: bool, aside: dict[str, AnyArray] | None = None) -> ort.IOBinding:
         """Bind all buffers; with `swapped`, the state is read where the other binding writes it; with `aside`, what

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fosp_edge.bundle.manifest import BundleError, LatentContract
+from fosp_edge.bundle.manifest import BundleError, Conversion, LatentContract
+from fosp_edge.control import inference
 from fosp_edge.control.inference import NotFinite, PolicyRuntime, TickNoise
 from fosp_edge.control.types import Observation
 from tests.control.fakes import SIZE_PX, TinyBundle, feasible_state, make_graph, make_manifest
@@ -131,4 +132,20 @@ def test_picture_of_the_wrong_size_is_refused() -> None:
 )
 def test_a_graph_that_is_not_the_manifests_is_refused_with_a_sentence(bundle: TinyBundle, sentence: str) -> None:
     with pytest.raises(BundleError, match=sentence):
+        PolicyRuntime(bundle)
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("there", [False, True, None])
+@pytest.mark.parametrize("kind", ["int8-dynamic", "int8-mixed", "int8-blocks", "float16"])
+def test_products_of_bytes_are_trusted_only_where_they_add_up_as_where_the_precision_was_chosen(
+    kind: str, there: bool | None, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "this_adds_exactly", lambda: here)
+    precision = Conversion(kind, 100, 1.0, 0.0, 0.0, 0.0, 0.1, 0.1, exact_products=there)
+    bundle = replace(TinyBundle(), manifest=replace(make_manifest(), precision=precision))
+    if kind in ("int8-blocks", "float16") or here == (there is not False):
+        PolicyRuntime(bundle)
+        return
+    with pytest.raises(BundleError, match=f"{kind} and was chosen on a processor that.*bundles convert"):
         PolicyRuntime(bundle)

@@ -1,0 +1,31 @@
+"""How this processor adds products of bytes up, on which the numbers of an integer graph depend.
+
+onnxruntime multiplies unsigned by signed bytes. With VNNI, and on 64-bit ARM, the products are added in 32 bits; x86-64
+without it adds pairs of them in 16 bits first, and cuts off what overflows (onnxruntime's documentation of
+quantisation, "U8S8 on AVX2 and AVX512").
+"""
+
+import platform
+from functools import cache
+from pathlib import Path
+
+BYTE_PRODUCTS = ("int8-dynamic", "int8-static", "int8-mixed")
+"""Precisions whose graphs add such products up. `int8-blocks` multiplies signed by signed bytes, which fit."""
+
+_EXACT_FEATURES = {"avx512_vnni", "avx_vnni"}
+
+
+def adds_exactly(machine: str, features: set[str]) -> bool:
+    """Whether products of bytes are added without overflow on a machine (`platform.machine`) of such features."""
+    return machine not in ("x86_64", "AMD64", "i686") or bool(features & _EXACT_FEATURES)
+
+
+@cache
+def this_adds_exactly() -> bool:
+    """The same of the processor that this runs on; an x86-64 that does not tell its features counts as one without."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return adds_exactly(platform.machine(), set(features))
