@@ -69,6 +69,7 @@ def live_and_learn(
             settings = LearnSettings(
                 mode=options.mode, updates_per_candidate=options.updates_per_candidate,
                 compared_episodes=options.compared, offline_rows=options.offline_rows, gate=arm == "learns", seed=seed,
+                cost_emphasis=options.cost_emphasis,
             )  # fmt: skip
             LearnerProcess(
                 home, first, options.dataset, settings, stopped=done, before_update=before_update, lived=robot.store,
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("--updates-per-candidate", type=int, default=400)
     parser.add_argument("--compared", type=int, default=40)
     parser.add_argument("--offline-rows", type=int, default=20_000)
+    parser.add_argument("--cost-emphasis", type=float, default=LearnSettings.cost_emphasis, help="1: as offline")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/learn_unattended.json"))
     parser.add_argument("--folder", type=Path, default=Path("runs/learn_unattended"))
     options = parser.parse_args()
