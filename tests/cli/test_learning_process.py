@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 from export.exporter import export_bundle
+from export.restore import agent_of_bundle
+from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, GateThreshold
@@ -61,8 +63,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first")
     episodes = [plain(1, onset=8), plain(2), plain(3, onset=6)]
     path = export_bundle(
-        make_agent(), CONTRACT, episodes, name="tiny", miss_rate=0.5, data_sha256="0" * 64, provenance={},
-        parent_folder=folder, storage="float32",
+        make_agent(feasible_cost_weight=0.5), CONTRACT, episodes, name="tiny", miss_rate=0.5, data_sha256="0" * 64,
+        provenance={}, parent_folder=folder, storage="float32",
     ).path  # fmt: skip
     bundle = load_bundle(path)
     runtime, traces = PolicyRuntime(bundle), []
@@ -172,6 +174,15 @@ def test_a_learner_that_explodes_begins_again_from_what_the_robot_runs(home: Hom
     learner(home, first, stopped=lambda: bool(said), before_update=explode, say=said.append).run()
     assert "learning diverged and begins again" in said[0]
     assert home.versions(first).state.proposed is None and not list(home.learner.glob("*/checkpoint.safetensors"))
+
+
+def test_costs_weigh_more_than_offline_and_decide_with_their_old_weight_who_acts(home: Home, first: Path) -> None:
+    seen: list[Config] = []
+    learner(home, first, stopped=lambda: bool(seen), before_update=lambda _, it: seen.append(it.config)).run()
+    offline = agent_of_bundle(load_bundle(first)).config
+    assert offline.feasible_cost_weight > 0.0
+    assert seen[0].feasible_cost_weight == 4.0 * offline.feasible_cost_weight
+    assert seen[0].expansion_cost_weight == max(offline.expansion_cost_weight, offline.feasible_cost_weight)
 
 
 def test_only_what_was_proposed_and_taken_back_counts_as_lost(tmp_path: Path) -> None:
