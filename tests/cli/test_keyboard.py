@@ -64,6 +64,9 @@ def test_enter_is_yes_and_any_other_key_is_no_again_and_again(bench: Bench) -> N
 @pytest.mark.parametrize("key", [b" ", b"q", b"\x1b"])
 def test_the_emergency_stop_works_while_a_question_waits_and_answers_no(bench: Bench, key: bytes) -> None:
     assert not bench.answer_to(key)
+    latest = time.monotonic() + 5.0  # the order goes out in a thread of its own, which nothing may wait for
+    while not bench.motors.orders and time.monotonic() < latest:
+        time.sleep(0.01)
     assert bench.button.pressed and bench.motors.orders == 1
     assert not bench.keyboard.confirm("And now?")  # nobody is asked any more
 
