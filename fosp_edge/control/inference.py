@@ -170,6 +170,7 @@ class PolicyRuntime:
         """
         self.manifest, self.execution, self.device = bundle.manifest, execution, device
         self._check_manifest()
+        self._check_precision()
         options = ort.SessionOptions()
         options.intra_op_num_threads = execution.threads
         options.inter_op_num_threads = 1
@@ -204,6 +205,9 @@ class PolicyRuntime:
         sizes = {(camera.height_px, camera.width_px) for camera in self.manifest.cameras}
         if len(sizes) != 1:
             raise BundleError(f"the cameras in the manifest must have one size, found {sorted(sizes)}; export it again")
+
+    def _check_precision(self) -> None:
+        """Products of bytes are added up here as where the precision was chosen."""
         precision = self.manifest.precision
         if precision is None or precision.kind not in BYTE_PRODUCTS or self.device.provider != CPU:
             return

@@ -11,9 +11,8 @@ from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning import parallel
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
-from fosp_edge.learning.objectives import PercentileRange, imitation_weight, masked_mean
+from fosp_edge.learning.objectives import PercentileRange, Readings, imitation_weight, masked_mean
 
-Readings = dict[str, Tensor]
 Scales = dict[str, PercentileRange]
 
 _HALF_LOG_TWO_PI_E = 1.4189385332046727

@@ -9,9 +9,7 @@ from fosp_edge.agent.distributions import two_hot_loss, two_hot_mean
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
-from fosp_edge.learning.objectives import expectile_weight, masked_mean, reachability_target
-
-Readings = dict[str, Tensor]
+from fosp_edge.learning.objectives import Readings, expectile_weight, masked_mean, reachability_target
 
 
 def signals(agent: Agent) -> tuple[str, ...]:

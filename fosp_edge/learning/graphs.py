@@ -15,9 +15,9 @@ from torch import Tensor
 
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
+from fosp_edge.learning.objectives import Readings
 
 Kind = TypeVar("Kind", bound=Hashable)
-Readings = dict[str, Tensor]
 
 _BEFORE_RECORDING = 3
 """Updates made as usual before: optimisers, cuDNN and the allocator get what a graph may not ask for."""

@@ -19,12 +19,10 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.critics import imagined_losses, in_sample_losses, reachability_loss
 from fosp_edge.learning.graphs import Graphs
 from fosp_edge.learning.imagination import imagine, imagine_through, starts
-from fosp_edge.learning.objectives import PercentileRange, augmented_lagrangian, next_multiplier
+from fosp_edge.learning.objectives import PercentileRange, Readings, augmented_lagrangian, next_multiplier
 from fosp_edge.learning.precision import lowered
 
 Metrics = dict[str, float]
-Readings = dict[str, Tensor]
-"""Metrics that are still on the device; to read one on a GPU is to wait for it."""
 
 _CHECK = "check/"
 

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from fosp_edge.learning import parallel
 
+Readings = dict[str, Tensor]
+"""Metrics by name that are still on the device; to read one on a GPU is to wait for it."""
+
 
 def lambda_return(reward: Tensor, value: Tensor, discount: Tensor, trace: float) -> Tensor:
     """TD(lambda) returns of a trajectory (Sutton and Barto 2018, section 12.1).
