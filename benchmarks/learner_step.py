@@ -118,13 +118,14 @@ def our_update(arm: str, config: Config, device: torch.device) -> Callable[[], o
             latents = learner.observe(Batch.from_numpy(drawn, device))[0]
         drawn["deterministic"] = latents.deterministic.cpu().numpy()
         drawn["stochastic"] = latents.stochastic.argmax(-1).cpu().numpy().astype(np.uint16)
-    there = Batch.from_numpy(drawn, device, config.classes)
 
-    def update() -> object:
-        batch = there if device.type == "cuda" else Batch.from_numpy(drawn, device, config.classes)
-        return learner.update(batch, 0)
+    def batch() -> Batch:
+        return Batch.from_numpy(drawn, device, config.classes)
 
-    return update
+    if device.type == "cpu":
+        return lambda: learner.update(batch(), 0)
+    there = batch()
+    return lambda: learner.update(there, 0)
 
 
 def timed(update: Callable[[], object]) -> Cost:
@@ -204,12 +205,16 @@ def is_ours(arm: str) -> bool:
 
 
 def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each number of threads: medians over all rounds, ratios of them, and how far from the products' floor."""
-    return [_summary([run for run in runs if run["threads"] == threads], threads)
-            for threads in sorted({run["threads"] for run in runs})]  # fmt: skip
+    """For each device and number of threads: medians over all rounds, ratios, and how far from the products' floor."""
+    kinds: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for run in runs:
+        kinds.setdefault((run.get("device", "cpu"), run["threads"]), []).append(run)
+    return [
+        {"device": device, "threads": threads} | _summary(kinds[device, threads]) for device, threads in sorted(kinds)
+    ]
 
 
-def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     arms: dict[str, Any] = {}
     for arm in dict.fromkeys(ARMS + GPU_ARMS):
         rounds = [cost for run in runs for cost in run["rounds"].get(arm, [])]
@@ -227,7 +232,7 @@ def _summary(runs: list[dict[str, Any]], threads: int) -> dict[str, Any]:
             floor_s = work["operations"] / work["product_rate_per_s"]
             share = floor_s / arms[arm]["processor_s_median"]
             arms[arm] |= {"products_floor_s": round(floor_s, 4), "floor_share": round(share, 3)}
-    return {"threads": threads, "arms": arms, "ratios": ratios}
+    return {"arms": arms, "ratios": ratios}
 
 
 def main() -> None:

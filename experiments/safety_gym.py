@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,6 @@ class Experiment:
         self.options, self.work = options, options.work / options.task
         self.data = options.dataset or self.work / "data"
         self.model = options.model or self.work / f"{options.preset}-model"
-        self.environment: SafetyGym | None = None
 
     def prepare(self) -> None:
         """Data and world model, as far as they are missing."""
@@ -105,15 +105,13 @@ class Experiment:
     def cell(self, method: str, seed: int) -> dict[str, Any]:
         """One agent: offline, evaluation, online, evaluation."""
         options, run = self.options, self.behaviour(method, seed)
-        if self.environment is None:
-            self.environment = SafetyGym(options.task)
         found: dict[str, Any] = {"method": method, "seed": seed, "curves": learning_curves(run)}
-        with ExperienceStore(self.data) as store:
+        with ExperienceStore(self.data) as store, closing(SafetyGym(options.task)) as environment:
             shipped = Shipped(run, [store], options.scope, options.device)
             found["configuration"] = shipped.agent.config.to_dict()
             kept = run / "offline.json"
             if not kept.exists():
-                write_atomically(kept, json.dumps(self._evaluate(shipped.agent, shipped.cameras)).encode())
+                write_atomically(kept, json.dumps(self._evaluate(shipped.agent, shipped.cameras, environment)).encode())
             found["offline"] = json.loads(kept.read_text())
             if method not in NEVER_ONLINE and options.online:
                 config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed)
@@ -121,10 +119,10 @@ class Experiment:
                 actor = AgentActor(learner.agent, shipped.cameras, explore=True, there_are=CAMERAS)
                 first = ONLINE_SEED + 1000 * seed
                 found["while_learning"] = live_and_learn(
-                    actor, lambda actor, layout: live_in(self.environment, actor, layout),
+                    actor, lambda actor, layout: live_in(environment, actor, layout),
                     range(first, first + options.online), learner, shipped.sampler(learner), options.online_updates,
                 )  # fmt: skip
-                found["online"] = self._evaluate(learner.agent, shipped.cameras)
+                found["online"] = self._evaluate(learner.agent, shipped.cameras, environment)
         return found
 
     def _train(self, run: Path, method: str, seed: int, updates: str) -> list[str]:
@@ -133,12 +131,12 @@ class Experiment:
         where = ["--dataset", str(self.data), "--run", str(run), "--device", self.options.device]
         return ["train", *where, *chosen, *threads]
 
-    def _evaluate(self, agent: Any, cameras: list[str]) -> dict[str, list[float]]:
+    def _evaluate(self, agent: Any, cameras: list[str], environment: SafetyGym) -> dict[str, list[float]]:
         """On the same layouts every time. Actions are drawn, as in the authors' code: these robots' motors saturate at
         a twentieth of an action's range, so that a mean close to zero is full thrust one way or the other."""
         actor = AgentActor(agent, cameras, explore=True, there_are=CAMERAS)
         layouts = range(EVALUATION_SEED, EVALUATION_SEED + self.options.evaluate)
-        found = [live_in(self.environment, actor, layout)[1] for layout in layouts]
+        found = [live_in(environment, actor, layout)[1] for layout in layouts]
         return {name: [float(item[name]) for item in found] for name in ("return", "cost")}
 
 
