@@ -49,8 +49,8 @@ ARMS = (
 """World model; all of FOSP, the peer's with its behaviour; light modes of fine-tuning, from cached latents."""
 GPU_ARMS = (
     "model-eager", "model", "model-bf16", "model-bf16-compiled", "peer-model",
-    "full-eager", "full", "full-bf16", "full-bf16-compiled", "peer-full", "r2dreamer", "r2dreamer-decoder",
-    "heads-bf16", "behaviour-bf16",
+    "full-eager", "full", "full-bf16", "full-bf16-compiled", "peer-full",
+    "r2dreamer-eager", "r2dreamer", "r2dreamer-decoder", "heads-bf16", "behaviour-bf16",
 )  # fmt: skip
 RATIOS = [
     (peer, own)
@@ -64,6 +64,7 @@ GPU_RATIOS = [
     for peer, owns in (
         ("peer-model", "model"),
         ("peer-full", "full"),
+        ("r2dreamer-eager", "full"),
         ("r2dreamer", "full"),
         ("r2dreamer-decoder", "full"),
     )

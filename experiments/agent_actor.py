@@ -1,5 +1,6 @@
 """An agent from a checkpoint acting in the simulation, without bundle and filter: what is compared is the method."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +19,25 @@ from fosp_edge.simulation.scene import CAMERAS
 
 
 class AgentActor:
-    """Follows an episode with the world model and draws one action per step from the agent's policies."""
+    """Follows an episode with the world model and draws one action per step from the agent's policies.
+
+    It acts on the CPU. An agent that learns on a GPU is copied over at the beginning of every episode: to launch a
+    single step there takes longer than to compute it here, and longer still where many processes share one GPU.
+    """
 
     def __init__(
         self, agent: Agent, cameras: Sequence[str], *, explore: bool, there_are: Sequence[str] = CAMERAS
     ) -> None:
-        self._agent, self._means = agent, not explore
-        self._device = next(agent.parameters()).device
+        self._given, self._means = agent, not explore
         self.channels = np.concatenate([3 * there_are.index(name) + np.arange(3) for name in cameras])
         self.chosen: list[int] = []
 
     def reset(self, seed: int) -> None:
-        self._generator = torch.Generator(self._device).manual_seed(seed)
+        there = next(self._given.parameters()).device.type == "cpu"
+        self._agent = self._given if there else copy.deepcopy(self._given).cpu()
+        self._generator = torch.Generator().manual_seed(seed)
         self._latent: Latent | None = None
-        self._action = torch.zeros(1, self._agent.config.action_size, device=self._device)
+        self._action = torch.zeros(1, self._agent.config.action_size)
         self.chosen = []
 
     @torch.no_grad()
@@ -39,7 +45,7 @@ class AgentActor:
         proposal = propose(self._agent, self.follow(observation).features(), self._generator, means=self._means)
         self._action = proposal.action
         self.chosen.append(int(proposal.chosen))
-        action: np.ndarray = proposal.action[0].cpu().numpy()
+        action: np.ndarray = proposal.action[0].numpy()
         return action
 
     @torch.no_grad()
@@ -48,10 +54,10 @@ class AgentActor:
         model = self._agent.world_model
         image = torch.from_numpy(np.ascontiguousarray(observation.image[..., self.channels]))[None]
         state = torch.from_numpy(observation.state)[None]
-        embedding = model.encoder(image.to(self._device), state.to(self._device))
+        embedding = model.encoder(image, state)
         deterministic = model.rssm.transition(self._latent or model.rssm.initial(1), self._action)
         posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
-        noise = open_uniform(tuple(posterior.shape), self._device, self._generator)
+        noise = open_uniform(tuple(posterior.shape), torch.device("cpu"), self._generator)
         index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
         one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
         self._latent = Latent(deterministic, one_hot)
@@ -59,7 +65,7 @@ class AgentActor:
 
     def take(self, action: np.ndarray) -> None:
         """Say that this action was carried out, by whoever follows and chooses for itself."""
-        self._action = torch.from_numpy(np.array(action, np.float32))[None].to(self._device)
+        self._action = torch.from_numpy(np.array(action, np.float32))[None]
 
 
 def live_in(environment: Any, actor: AgentActor, seed: int) -> tuple[Steps, dict[str, Any]]:

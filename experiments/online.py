@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from experiments.agent_actor import AgentActor
+from fosp_edge.cli.training import starting_point
 from fosp_edge.experience.episode import EpisodeInfo, Recording
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.batch import Batch
-from fosp_edge.learning.checkpoint import load_agent
 from fosp_edge.learning.finetuning import fine_tuning_sampler
 from fosp_edge.learning.learner import Learner
 from fosp_edge.learning.own_experience import MixedSampler
@@ -37,11 +37,11 @@ class Nothing:
 
 
 class Shipped:
-    """An agent as it was learnt offline, with the latents of the offline data, which are computed once."""
+    """An agent as it was learnt offline (a run or a bundle), with the latents of the offline data, computed once."""
 
     def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str, device: str = "cpu") -> None:
-        self.agent, self.header = load_agent(run, torch.device(device))
-        self.cameras: list[str] = self.header["notes"]["cameras"]
+        self.agent, self.cameras, self.scalars, _ = starting_point(run)
+        self.agent.to(torch.device(device))
         self._sources = [CameraSelection(store, self.cameras) for store in datasets]
         self._fixed = scope in ("heads", "behaviour")
         self._recorded: Sampler | None = None

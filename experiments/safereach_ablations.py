@@ -3,27 +3,27 @@
 All variants share one trained world model (its latents are computed once per training) and the settings of the shipped
 agent (experiments/shipped_agent.sh); critics are learnt anew where the missing part concerns them. Policies act without
 the safety filter, on layouts that no training saw. Each (variant, seed) is written once measured; a second start goes
-on with those that are missing.
+on with those that are missing. World model and critics may be those of a bundle, the shipped one for example.
 
-    python -m experiments.safereach_ablations --world-model runs/train/world-model --critics runs/train/critics \
-        --mixture data/mixture --careful data/careful --work runs/ablations --out OUT
+    python -m experiments.safereach_ablations --world-model fosp_edge/shipped/* --critics fosp_edge/shipped/* \
+        --mixture data/mixture --careful data/careful --work runs/ablations --jobs 2 --out OUT
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from experiments.agent_actor import AgentActor, live
+from experiments.side_by_side import side_by_side, spread
 from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.training import starting_point
 from fosp_edge.files import write_atomically
-from fosp_edge.learning.checkpoint import load_agent
-from fosp_edge.simulation.evaluation import Estimate, bootstrap_interval, wilson_interval
 
 CRITICS = ["batch_size=16", "slow_rate=0.05", "slow_regulariser=0.2", "discount=0.94", "feasible_cost_weight=1.0",
            "feasible_reachability=0.15"]  # fmt: skip
@@ -56,10 +56,13 @@ VARIANTS = {
 }
 
 
-def train(run: Path, data: list[Path], method: str, model: Path, updates: int, seed: int, extra: list[str]) -> None:
+def train(
+    run: Path, data: list[Path], method: str, model: Path, updates: int, seed: int, device: str, extra: list[str]
+) -> None:
     """`fosp-edge train` in a process of its own; goes on where an interrupted one stopped."""
     command = [sys.executable, "-m", "fosp_edge.cli", "train", "--preset", "nano", "--threads", "1", "--method", method]
-    command += ["--world-model", str(model), "--run", str(run), "--updates", str(updates), "--seed", str(seed)]
+    command += ["--world-model", str(model), "--run", str(run), "--updates", str(updates)]
+    command += ["--seed", str(seed), "--device", device]
     for path in data:
         command += ["--dataset", str(path)]
     subprocess.run([*command, *extra], check=True, stdout=subprocess.DEVNULL)
@@ -69,44 +72,48 @@ def settings(values: list[str]) -> list[str]:
     return [part for value in values for part in ("--set", value)]
 
 
+def own_critics(options: argparse.Namespace, method: str) -> Path:
+    """The run of critics that a method learns for itself, trained if it is missing."""
+    run: Path = options.work / f"critics-{method}"
+    # Imagination, where it is asked for, takes a horizon; the method's own critics take none (data alone).
+    train(run, [options.mixture, options.careful], method, options.world_model, options.critic_updates, 0,
+          options.device, settings([*CRITICS, "horizon=15"]))  # fmt: skip
+    return run
+
+
 def prepare(variant: Variant, name: str, seed: int, options: argparse.Namespace) -> Path:
-    """Train what is missing of a variant; the folder of its policy's run."""
+    """Train a variant's policy, if it is missing; the folder of its run."""
     places = {"mixture": options.mixture, "careful": options.careful}
-    critics = options.critics
-    if variant.critics is not None:
-        # Imagination, where it is asked for, takes a horizon; the method's own critics take none (data alone).
-        critics = options.work / f"critics-{variant.critics}"
-        train(critics, list(places.values()), variant.critics, options.world_model, options.critic_updates, 0,
-              settings([*CRITICS, "horizon=15"]))  # fmt: skip
+    critics = own_critics(options, variant.critics) if variant.critics else options.critics
     run: Path = options.work / f"{name.replace(' ', '-')}-s{seed}"
     train(run, [places[item] for item in variant.data], variant.policy, critics, options.policy_updates, seed,
-          ["--critics", *settings([*POLICY, "horizon=0", *variant.settings])])  # fmt: skip
+          options.device, ["--critics", *settings([*POLICY, "horizon=0", *variant.settings])])  # fmt: skip
     return run
 
 
 def measure(run: Path, episodes: int, first_seed: int) -> dict[str, Any]:
     """Episodes of the policy's mean action."""
-    agent, header = load_agent(run, torch.device("cpu"))
-    actor = AgentActor(agent, header["notes"]["cameras"], explore=False)
+    agent, cameras, _, _ = starting_point(run)
+    actor = AgentActor(agent, cameras, explore=False)
     found = [live(actor, "standard", first_seed + index)[1] for index in range(episodes)]
     figures = {name: [float(str(item[name])) for item in found] for name in ("cost", "return", "steps")}
     return {"success": [bool(item["success"]) for item in found]} | figures
 
 
+def one_cell(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
+    """One training of one variant, measured."""
+    run = prepare(VARIANTS[name], name, seed, options)
+    return {"variant": name, "seed": seed} | measure(run, options.episodes, options.first_seed)
+
+
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per variant, all seeds of the training together, with 95 % intervals over episodes."""
+    """One row per variant, with 95 % intervals over trainings (over episodes while there is one training)."""
     rows = []
     for name in dict.fromkeys(cell["variant"] for cell in cells):
         own = [cell for cell in cells if cell["variant"] == name]
-        success = [value for cell in own for value in cell["success"]]
-        violation = [value > 0 for cell in own for value in cell["cost"]]
-        estimates: dict[str, Estimate] = {
-            "success": wilson_interval(sum(success), len(success)),
-            "violation": wilson_interval(sum(violation), len(violation)),
-            "cost": bootstrap_interval([value for cell in own for value in cell["cost"]]),
-            "return": bootstrap_interval([value for cell in own for value in cell["return"]]),
-        }
-        rows.append({"variant": name, "seeds": len(own)} | {key: asdict(value) for key, value in estimates.items()})
+        row: dict[str, Any] = {"variant": name, "seeds": len(own)}
+        row["violation"] = spread([[value > 0 for value in cell["cost"]] for cell in own])
+        rows.append(row | {key: spread([cell[key] for cell in own]) for key in ("success", "cost", "return")})
     return rows
 
 
@@ -136,24 +143,26 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=400, help="layout of the first episode")
     parser.add_argument("--critic-updates", type=int, default=2500)
     parser.add_argument("--policy-updates", type=int, default=3000)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of the training")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings and measurements side by side")
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
     file = options.out.with_suffix(".json")
     cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
     done = {(cell["variant"], cell["seed"]) for cell in cells}
-    names = ("seeds", "episodes", "first_seed", "critic_updates", "policy_updates")
+    names = ("seeds", "episodes", "first_seed", "critic_updates", "policy_updates", "device")
     about = provenance(experiment="safereach_ablations", options={name: getattr(options, name) for name in names})
-    for seed in range(options.seeds):
-        for name in options.variants:
-            if (name, seed) in done:
-                continue
-            run = prepare(VARIANTS[name], name, seed, options)
-            cells.append({"variant": name, "seed": seed} | measure(run, options.episodes, options.first_seed))
-            rows = summarise(cells)
-            write_atomically(file, (json.dumps({"provenance": about, "summary": rows, "cells": cells}) + "\n").encode())
-            write_atomically(options.out.with_suffix(".md"), (table(rows) + "\n").encode())
-            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    wanted = [(name, seed) for seed in range(options.seeds) for name in options.variants if (name, seed) not in done]
+    for method in dict.fromkeys(VARIANTS[name].critics for name, _ in wanted):
+        if method is not None:
+            own_critics(options, method)  # once, before several policies want them at the same time
+    for cell in side_by_side(options.jobs, one_cell, [(options, *item) for item in wanted]):
+        cells = sorted([*cells, cell], key=lambda item: (list(VARIANTS).index(item["variant"]), item["seed"]))
+        rows = summarise(cells)
+        write_atomically(file, (json.dumps({"provenance": about, "summary": rows, "cells": cells}) + "\n").encode())
+        write_atomically(options.out.with_suffix(".md"), (table(rows) + "\n").encode())
+        print(table([row for row in rows if row["variant"] == cell["variant"]]).splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@ Methods: `fosp` (expansion, offline data kept), `no-expansion` (the policy itsel
 and any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. A robot that
 learns draws its actions; one that does not acts by the means, as it was shipped. Cells are (family, method, seed); each
 is written as soon as it is done, and a second start goes on with those that are missing. What cells share is done once:
-the latents of the offline data, and the evaluation before learning, which is of the same agent on the same layouts.
+latents of the offline data (per process), and the evaluation before learning, which is of the same agent on the same
+layouts.
 
-    python -m experiments.safereach_finetune --agent fosp=runs/train/nano-fosp-s0 \
-        --agent safedreamer=runs/train/nano-safedreamer-s0 --dataset data/safereach \
+    python -m experiments.safereach_finetune --agent fosp=fosp_edge/shipped/* \
+        --agent safedreamer=runs/train/nano-safedreamer-s0 --dataset data/careful --jobs 2 \
         --out experiments/results/safereach-finetune
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ import torch
 
 from experiments.agent_actor import AgentActor, live
 from experiments.online import Shipped, live_and_learn
+from experiments.side_by_side import side_by_side, spread
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
-from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count", "swapped-colours", "lighting")
 EVALUATION_SEED, ONLINE_SEED = 0, 50_000
@@ -47,62 +48,93 @@ def evaluate(agent: Agent, cameras: list[str], family: str, episodes: int) -> di
     }
 
 
+def place(cell: dict[str, Any]) -> tuple[int, int, str]:
+    """Where a cell stands among others."""
+    return FAMILIES.index(cell["family"]), cell["seed"], cell["method"]
+
+
 def changes_of(method: str) -> dict[str, Any]:
     return {"expansion": False} if method == "no-expansion" else {}
 
 
-class Starting(Shipped):
-    """An agent before it learns, and how it does then."""
-
-    def __init__(self, run: Path, datasets: Sequence[ExperienceStore], scope: str) -> None:
-        super().__init__(run, datasets, scope)
-        self._before: dict[str, dict[str, Any]] = {}
-
-    def before(self, family: str, episodes: int) -> dict[str, Any]:
-        """On a family of tables."""
-        if family not in self._before:
-            self._before[family] = evaluate(self.agent, self.cameras, family, episodes)
-        return self._before[family]
+@cache
+def starting(run: Path, datasets: tuple[Path, ...], scope: str, device: str) -> Shipped:
+    """An agent before it learns; once per process."""
+    return Shipped(run, [opened(path) for path in datasets], scope, device)
 
 
-def run_cell(shipped: Starting, family: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """One robot's life: evaluate, live and learn episode by episode, evaluate again."""
-    cameras = shipped.cameras
+opened = cache(ExperienceStore)
+"""Once per process, because an environment cannot be opened twice."""
+
+
+def agent_of(method: str, agents: dict[str, Path]) -> str:
+    """Whose agent a method starts from."""
+    return method if method in agents else "fosp"
+
+
+def before(options: argparse.Namespace, agent: str, family: str) -> dict[str, Any]:
+    """How an agent does on a family of tables before it learns."""
+    shipped = starting(options.agents[agent], tuple(options.dataset), options.scope, options.device)
+    return {"agent": agent, "family": family} | evaluate(shipped.agent, shipped.cameras, family, options.evaluate)
+
+
+def run_cell(options: argparse.Namespace, family: str, method: str, seed: int) -> dict[str, Any]:
+    """One robot's life: it acts and learns episode by episode, and is evaluated if it has learnt."""
+    start = options.agents[agent_of(method, options.agents)]
+    shipped = starting(start, tuple(options.dataset), options.scope, options.device)
     config: Config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed, **changes_of(method))
-    learner = begin_fine_tuning(shipped.agent, config, shipped.header["learner"])
-    before = shipped.before(family, options.evaluate)
+    learner = begin_fine_tuning(shipped.agent, config, shipped.scalars)
     learning = method != "frozen"
     sampler = shipped.sampler(learner) if learning else None
-    actor = AgentActor(learner.agent if learning else shipped.agent, cameras, explore=learning)
+    actor = AgentActor(learner.agent if learning else shipped.agent, shipped.cameras, explore=learning)
     first = ONLINE_SEED + 1000 * seed
     lived = live_and_learn(
         actor, lambda actor, layout: live(actor, family, layout), range(first, first + options.episodes),
         learner, sampler, options.updates,
     )  # fmt: skip
-    after = evaluate(learner.agent, cameras, family, options.evaluate) if learning else before
+    after = evaluate(learner.agent, shipped.cameras, family, options.evaluate) if learning else None
     return {
-        "family": family, "method": method, "seed": seed, "before": before, "online": lived, "after": after,
+        "family": family, "method": method, "seed": seed, "online": lived, "after": after,
         "cumulative_cost": np.cumsum([item["cost"] for item in lived]).tolist(),
         "configuration": config.to_dict(),
     }  # fmt: skip
 
 
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per family and method: rates with 95 % intervals, violations while learning over the seeds."""
+    """One row per family and method. Before: one agent on one set of layouts, 95 % intervals over episodes. While
+    learning and after: means over the seeds' robots, intervals over them (over episodes while there is one)."""
     rows = []
     for family, method in dict.fromkeys((cell["family"], cell["method"]) for cell in cells):
         own = [cell for cell in cells if (cell["family"], cell["method"]) == (family, method)]
         row: dict[str, Any] = {"family": family, "method": method, "seeds": len(own)}
-        for phase in ("before", "after"):
-            for key in ("success", "violation"):
-                values = [value for cell in own for value in cell[phase][key]]
-                row[f"{key}_{phase}"] = vars(wilson_interval(sum(values), len(values)))
-        row["cost_while_learning"] = vars(bootstrap_interval([cell["cumulative_cost"][-1] for cell in own]))
-        row["violating_episodes"] = vars(
-            bootstrap_interval([float(sum(item["cost"] > 0 for item in cell["online"])) for cell in own])
-        )
+        lived = [
+            {
+                "success": [item["success"] for item in cell["online"]],
+                "violation": [item["cost"] > 0.0 for item in cell["online"]],
+            }
+            for cell in own
+        ]
+        for key in ("success", "violation"):
+            row[f"{key}_before"] = spread([own[0]["before"][key]])
+            row[f"{key}_while_learning"] = spread([item[key] for item in lived])
+            row[f"{key}_after"] = spread([cell["after"][key] for cell in own])
+        row["cost_per_episode"] = spread([[item["cost"] for item in cell["online"]] for cell in own])
         rows.append(row)
     return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, in per cent."""
+    columns = [(key, phase) for phase in ("before", "while_learning", "after") for key in ("success", "violation")]
+    said = {"success": "reach", "violation": "violating"}
+    heads = ["family", "method", "robots", *(f"{said[key]} {phase.replace('_', ' ')}" for key, phase in columns)]
+    lines = [f"| {' | '.join([*heads, 'cost per episode of learning'])} |", "| --- " * (len(heads) + 1) + "|"]
+    for row in rows:
+        rates = [row[f"{key}_{phase}"] for key, phase in columns]
+        shown = [f"{100 * rate['mean']:.0f} ({100 * rate['low']:.0f}-{100 * rate['high']:.0f})" for rate in rates]
+        cost = row["cost_per_episode"]["mean"]
+        lines.append(f"| {' | '.join([row['family'], row['method'], str(row['seeds']), *shown, f'{cost:.1f}'])} |")
+    return "\n".join(lines)
 
 
 def draw(cells: list[dict[str, Any]], path: Path) -> None:
@@ -129,7 +161,9 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent", action="append", required=True, metavar="NAME=RUN", help="one must be `fosp`")
+    parser.add_argument(
+        "--agent", action="append", required=True, metavar="NAME=PATH", help="a run or bundle; one must be `fosp`"
+    )
     parser.add_argument("--dataset", type=Path, action="append", required=True, help="offline data")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES))
     parser.add_argument("--methods", nargs="+", default=None, help="default: all, and every agent's name")
@@ -138,41 +172,46 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=20, help="updates after each episode")
     parser.add_argument("--evaluate", type=int, default=50, help="episodes before and after")
     parser.add_argument("--scope", default="heads")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of the learners")
+    parser.add_argument("--jobs", type=int, default=1, help="cells side by side")
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.png")
     options = parser.parse_args()
-    datasets = [ExperienceStore(path) for path in options.dataset]
-    agents: dict[str, Starting] = {}
-    for item in options.agent:
-        name, _, place = item.partition("=")
-        agents[name] = Starting(Path(place), datasets, options.scope)
-    methods = options.methods or ["frozen", "no-expansion", *agents]
-    unknown = [method for method in methods if method not in (*agents, "frozen", "no-expansion")]
-    if "fosp" not in agents or unknown:
-        parser.error(f"--agent fosp=RUN is needed, and one for each method of its own; without: {unknown or 'fosp'}")
-    file = options.out.with_suffix(".json")
-    cells: list[dict[str, Any]] = json.loads(file.read_text())["cells"] if file.exists() else []
-    done = {(cell["family"], cell["method"], cell["seed"]) for cell in cells}
+    options.agents = {name: Path(place) for name, _, place in (item.partition("=") for item in options.agent)}
+    methods = options.methods or ["frozen", "no-expansion", *options.agents]
+    unknown = [method for method in methods if method not in (*options.agents, "frozen", "no-expansion")]
+    if "fosp" not in options.agents or unknown:
+        parser.error(f"--agent fosp=PATH is needed, and one for each method of its own; without: {unknown or 'fosp'}")
     torch.set_num_threads(1)
-    for seed in range(options.seeds):
-        for family in options.families:
-            for method in methods:
-                if (family, method, seed) in done:
-                    continue
-                cells.append(run_cell(agents.get(method, agents["fosp"]), family, method, seed, options))
-                last = cells[-1]
-                print(
-                    f"{family} {method} seed {seed}: cost while learning {last['cumulative_cost'][-1]:.0f}", flush=True
-                )
-                report = {
-                    "provenance": provenance(experiment="safereach_finetune", options={
-                        "seeds": options.seeds, "episodes": options.episodes, "updates": options.updates,
-                        "evaluate": options.evaluate, "scope": options.scope}),
-                    "summary": summarise(cells), "cells": cells,
-                }  # fmt: skip
-                write_atomically(file, (json.dumps(report) + "\n").encode())
-    draw(cells, options.out.with_suffix(".png"))
-    for row in summarise(cells):
-        print({key: value if isinstance(value, (str, int)) else round(value["mean"], 3) for key, value in row.items()})
+    file = options.out.with_suffix(".json")
+    report: dict[str, Any] = {"before": [], "cells": []}
+    if file.exists():
+        report = json.loads(file.read_text())
+    said = {name: getattr(options, name) for name in ("seeds", "episodes", "updates", "evaluate", "scope", "device")}
+    report["provenance"] = provenance(experiment="safereach_finetune", options=said)
+
+    there = {(item["agent"], item["family"]) for item in report["before"]}
+    starts = [(agent, family) for agent in options.agents for family in options.families]
+    for found in side_by_side(options.jobs, before, [(options, *item) for item in starts if item not in there]):
+        report["before"].append(found)
+        write_atomically(file, (json.dumps(report) + "\n").encode())
+
+    done = {(cell["family"], cell["method"], cell["seed"]) for cell in report["cells"]}
+    wanted = [
+        (family, method, seed) for seed in range(options.seeds) for family in options.families for method in methods
+    ]
+    for cell in side_by_side(options.jobs, run_cell, [(options, *item) for item in wanted if item not in done]):
+        start = agent_of(cell["method"], options.agents)
+        cell["before"] = next(
+            item for item in report["before"] if (item["agent"], item["family"]) == (start, cell["family"])
+        )
+        cell["after"] = cell["after"] or cell["before"]
+        report["cells"] = sorted([*report["cells"], cell], key=place)
+        report["summary"] = summarise(report["cells"])
+        write_atomically(file, (json.dumps(report) + "\n").encode())
+        cost = cell["cumulative_cost"][-1]
+        print(f"{cell['family']} {cell['method']} seed {cell['seed']}: cost while learning {cost:.0f}", flush=True)
+    draw(report["cells"], options.out.with_suffix(".png"))
+    write_atomically(options.out.with_suffix(".md"), (table(report["summary"]) + "\n").encode())
 
 
 if __name__ == "__main__":

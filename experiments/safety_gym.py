@@ -13,13 +13,9 @@ The defaults are what two CPU cores carry in some hours. For the paper's size, o
 
 import argparse
 import json
-import multiprocessing
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +24,13 @@ import torch
 
 from experiments.agent_actor import AgentActor, live_in
 from experiments.online import Shipped, live_and_learn
+from experiments.side_by_side import side_by_side, spread
 from fosp_edge.cli.data_plot import draw
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
 from fosp_edge.learning.metrics import METRICS_FILE, read_metrics
-from fosp_edge.simulation.evaluation import bootstrap_interval
 from fosp_edge.simulation.safety_gym.environment import SafetyGym
 from fosp_edge.simulation.safety_gym.tasks import CAMERAS, TASKS
 
@@ -115,7 +111,7 @@ class Experiment:
             found["offline"] = json.loads(kept.read_text())
             if method not in NEVER_ONLINE and options.online:
                 config = fine_tuning_config(shipped.agent.config, scope=options.scope, seed=seed)
-                learner = begin_fine_tuning(shipped.agent, config, shipped.header["learner"])
+                learner = begin_fine_tuning(shipped.agent, config, shipped.scalars)
                 actor = AgentActor(learner.agent, shipped.cameras, explore=True, there_are=CAMERAS)
                 first = ONLINE_SEED + 1000 * seed
                 found["while_learning"] = live_and_learn(
@@ -145,20 +141,8 @@ def _fields(fields: list[str]) -> list[str]:
 
 
 def one_cell(options: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
-    """A cell in a process of its own."""
-    torch.set_num_threads(1)
+    """A cell, wherever it is measured."""
     return Experiment(options).cell(method, seed)
-
-
-def measured(options: argparse.Namespace, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
-    """The cells, one after the other or side by side, as they get ready."""
-    if options.jobs == 1:
-        experiment = Experiment(options)
-        yield from (experiment.cell(method, seed) for method, seed in wanted)
-        return
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(one_cell, options, method, seed) for method, seed in wanted]
-        yield from (ready.result() for ready in as_completed(waiting))
 
 
 def learning_curves(run: Path, points: int = 20) -> list[dict[str, float]]:
@@ -178,10 +162,7 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if not own:
                 continue
             row: dict[str, Any] = {"method": method, "phase": phase, "seeds": len(own)}
-            for name in ("return", "cost"):
-                per_seed = [float(np.mean(item[name])) for item in own]
-                row[name] = asdict(bootstrap_interval(per_seed if len(own) > 1 else own[0][name]))
-            rows.append(row)
+            rows.append(row | {name: spread([item[name] for item in own]) for name in ("return", "cost")})
     return rows
 
 
@@ -294,7 +275,8 @@ def main() -> None:
     about["command"] = f"python -m experiments.safety_gym {options.task}"
     there = {(cell["method"], cell["seed"]) for cell in cells}
     wanted = [(method, seed) for seed in options.seeds for method in options.methods]
-    for cell in measured(options, [item for item in wanted if item not in there]):
+    missing = [(options, *item) for item in wanted if item not in there]
+    for cell in side_by_side(options.jobs, one_cell, missing):
         cells.append(cell)
         cells.sort(key=lambda item: (item["seed"], METHODS.index(item["method"]) if item["method"] in METHODS else 99))
         write_atomically(kept, (json.dumps(cells) + "\n").encode())

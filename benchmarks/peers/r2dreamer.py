@@ -30,7 +30,8 @@ class OneBatch:
 def updates(
     checkout: Path, columns: dict[str, Any], arms: list[str], width: int, groups: int, classes: int, deterministic: int
 ) -> dict[str, Callable[[], object]]:
-    """`r2dreamer`: its whole update without a decoder, its default; `r2dreamer-decoder`: with one, as DreamerV3."""
+    """`r2dreamer`: its whole update without a decoder, its default; `r2dreamer-decoder`: with one, as DreamerV3;
+    `r2dreamer-eager`: its default without its compiling."""
     sys.path.insert(0, str(checkout))
     from dreamer import Dreamer  # type: ignore[import-not-found]
     from omegaconf import OmegaConf  # type: ignore[import-not-found]
@@ -48,7 +49,7 @@ def updates(
     for arm in arms:
         base = OmegaConf.load(checkout / "configs/model/_base_.yaml")
         widths = {"deter": deterministic, "hidden": width, "units": width, "discrete": classes, "depth": 16,
-                  "act": "SiLU", "norm": True}  # fmt: skip
+                  "act": "SiLU", "norm": True, "compile": not arm.endswith("eager")}  # fmt: skip
         loss = "dreamer" if arm.endswith("decoder") else "r2dreamer"
         environment = OmegaConf.load(checkout / "configs/env/dmc_vision.yaml")
         whole = OmegaConf.create({"device": "cuda", "seed": 0, "env": environment,

@@ -10,7 +10,14 @@ from rich.console import Console
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.training import chosen_device, describe_data, parsed_options, reading, train_in_folder
+from fosp_edge.cli.training import (
+    chosen_device,
+    describe_data,
+    parsed_options,
+    reading,
+    starting_point,
+    train_in_folder,
+)
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -52,7 +59,7 @@ def finetune(
     if threads:
         torch.set_num_threads(threads)
     torch_device = chosen_device(device)
-    agent, cameras, scalars, name = _starting_point(start)
+    agent, cameras, scalars, name = starting_point(start)
     changes: dict[str, Any] = {"updates": updates, "scope": scope, "seed": seed} | parsed_options(options or [])
     config = fine_tuning_config(agent.config, **changes)
     folder = run or Path("runs/finetune") / f"{name}-s{seed}"
@@ -79,20 +86,3 @@ def finetune(
             f"{config.scope}; {sampler.own.episodes} own episodes ({sampler.own.rows} rows)"
         )
         train_in_folder(console, learner, sampler, folder, notes, about)
-
-
-def _starting_point(path: Path) -> tuple[Any, list[str], dict[str, Any] | None, str]:
-    """Agent, its cameras, the learner's scalars if they are known, and a name."""
-    import torch
-
-    from fosp_edge.learning.checkpoint import load_agent
-
-    if not (path / "manifest.json").exists():
-        agent, header = load_agent(path, torch.device("cpu"))
-        folder = path.resolve() if path.is_dir() else path.resolve().parent
-        return agent, list(header["notes"]["cameras"]), header["learner"], folder.name
-    from export.restore import agent_of_bundle
-    from fosp_edge.bundle.folder import load_bundle
-
-    bundle = load_bundle(path)
-    return agent_of_bundle(bundle), [item.name for item in bundle.manifest.cameras], None, bundle.manifest.name

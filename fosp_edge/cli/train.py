@@ -9,7 +9,15 @@ from rich.console import Console
 
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.provenance import provenance
-from fosp_edge.cli.training import chosen_device, describe_data, illustrator, parsed_options, reading, train_in_folder
+from fosp_edge.cli.training import (
+    chosen_device,
+    describe_data,
+    illustrator,
+    parsed_options,
+    reading,
+    starting_point,
+    train_in_folder,
+)
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -31,7 +39,9 @@ def train(
     device: Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto` for what is there.")] = "auto",
     world_model: Annotated[
         Path | None,
-        typer.Option(help="Take the world model of this checkpoint as it is and learn only critics and policy."),
+        typer.Option(
+            help="Take the world model of this run, checkpoint or bundle as it is; learn only critics and policy."
+        ),
     ] = None,
     critics: Annotated[
         bool,
@@ -61,7 +71,6 @@ def train(
     from fosp_edge.agent.config import make_config
     from fosp_edge.experience.sampler import SequenceSampler
     from fosp_edge.learning import parallel
-    from fosp_edge.learning.checkpoint import load_agent
     from fosp_edge.learning.latents import LatentSampler
     from fosp_edge.learning.learner import make_learner
 
@@ -81,7 +90,11 @@ def train(
                 f"none of the {len(infos)} episodes is held out for validation (about one in ten is, decided by its "
                 f"seed); collect more: fosp-edge data collect {dataset[0]} --episodes {len(infos) + 30}"
             )
-        cameras = camera or [item.name for item in recordings[0].cameras]
+        source, known = None, [item.name for item in recordings[0].cameras]
+        if world_model is not None:
+            source, known, _, _ = starting_point(world_model)
+            source.to(torch_device)
+        cameras = camera or known
         sources = [CameraSelection(store, cameras) for store in stores]
         recording = sources[0].header
         changes: dict[str, Any] = {
@@ -91,11 +104,14 @@ def train(
             "seed": seed,
         }
         changes |= parsed_options(options or [])
-        source = None
-        if world_model is not None:
-            source, header = load_agent(world_model, torch_device)
+        if source is not None:
+            if source.config.image_channels != 3 * len(cameras):
+                raise ValueError(
+                    f"the world model of {world_model} sees {', '.join(known)}; {', '.join(cameras)} were asked for; "
+                    "leave --camera out to take the cameras it knows"
+                )
             # The world model stands already: behaviour learns from the first update, the model never.
-            changes |= {"behaviour_from": 0, "model_until": 0} | _shape(header["config"])
+            changes |= {"behaviour_from": 0, "model_until": 0} | _shape(source.config)
             changes |= {"critics_until": 0} if critics else {}
         config = make_config(preset, method, **(changes | ({"updates": updates} if updates else {})))
         folder = run or Path("runs/train") / f"{preset}-{method}-s{seed}"

@@ -16,12 +16,37 @@ from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.store import ExperienceStore
 
 if TYPE_CHECKING:
+    from fosp_edge.agent.agent import Agent
     from fosp_edge.learning.learner import Learner
     from fosp_edge.learning.samplers import Sampler
     from fosp_edge.learning.trainer import Trainer
 
 Illustrators = Callable[[Any], Callable[[int], None] | None]
 """Given the TensorBoard writer, what draws pictures into it."""
+
+
+def starting_point(path: Path) -> tuple["Agent", list[str], dict[str, Any] | None, str]:
+    """An agent that is there already, of a run folder, a checkpoint file or a bundle.
+
+    Returns:
+        The agent on the CPU, its cameras, the learner's scalars if they are known, and a name.
+
+    Raises:
+        CheckpointError, BundleError: it cannot be used.
+    """
+    import torch
+
+    from fosp_edge.learning.checkpoint import load_agent
+
+    if not (path / "manifest.json").exists():
+        agent, header = load_agent(path, torch.device("cpu"))
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        return agent, list(header["notes"]["cameras"]), header["learner"], folder.name
+    from export.restore import agent_of_bundle
+    from fosp_edge.bundle.folder import load_bundle
+
+    bundle = load_bundle(path)
+    return agent_of_bundle(bundle), [item.name for item in bundle.manifest.cameras], None, bundle.manifest.name
 
 
 @contextmanager

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from export.restore import agent_of_bundle
+from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.store import ExperienceStore
 from tests.cli.tree import run_verb
 
 pytest.importorskip("mujoco")
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     f"--set={item}"
@@ -188,6 +191,20 @@ def test_fine_tuning_goes_on_from_a_run_and_keeps_the_offline_policy(data: Path,
         assert torch.equal(one, two)
     wrong = run_verb(*words, "--scope", "everything")
     assert wrong.exit_code == 1 and "unknown scope 'everything'; choose one of: full" in " ".join(wrong.output.split())
+
+
+def test_behaviour_is_learnt_on_the_world_model_of_a_bundle(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from safetensors.torch import load_file
+
+    learnt = train(data, tmp_path / "run", "--updates", "2", "--world-model", str(shipped_bundle()))
+    assert learnt.exit_code == 0, learnt.output
+    found = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    given = agent_of_bundle(load_bundle(shipped_bundle())).world_model.state_dict()
+    assert all(torch.equal(found[f"agent/world_model.{name}"], value) for name, value in given.items())
+    one = train(data, tmp_path / "one", "--updates", "2", "--world-model", str(shipped_bundle()), "--camera", "wrist")
+    assert one.exit_code == 1
+    assert "sees fixed, wrist; wrist were asked for; leave --camera out" in " ".join(one.output.split())
 
 
 def test_two_runs_are_compared_by_configuration_and_metrics(data: Path, tmp_path: Path) -> None:
