@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fosp_edge.agent.block_rssm import BlockRSSM
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.agent.features import Features
 from fosp_edge.agent.networks import Decoder, Encoder, Head
 from fosp_edge.agent.rssm import RSSM
 
@@ -94,7 +95,7 @@ class Policy(nn.Module):
         self.head = Head(config.feature_size, 2 * config.action_size, config)
         self._low, self._high = config.minimum_deviation, config.maximum_deviation
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, each [..., A]."""
         mean, deviation = self.head(features).chunk(2, -1)
         return torch.tanh(mean), self._low + (self._high - self._low) * torch.sigmoid(deviation + 2.0)

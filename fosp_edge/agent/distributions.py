@@ -22,13 +22,18 @@ def bin_centres(count: int, device: torch.device | None = None) -> Tensor:
 
 def two_hot(value: Tensor, count: int) -> Tensor:
     """Distribution over the two bins around symlog(value) whose mean it is; [...] -> [..., count]. NaN stays NaN."""
+    bins, shares = _two_bins(value, count)
+    return torch.zeros(*value.shape, count, device=value.device).scatter(-1, bins, shares)
+
+
+def _two_bins(value: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The bins around symlog(value) and the share of each, both [..., 2]."""
     position = (symlog(value).clamp(-20.0, 20.0) + 20.0) / 40.0 * (count - 1)
     # A NaN cannot be an index; it goes on through `share`, so that whoever looks at the loss hears of it.
     below = position.floor().nan_to_num(0.0).clamp(0, count - 2)
-    share = (position - below).unsqueeze(-1)
-    low = functional.one_hot(below.long(), count)
-    high = functional.one_hot(below.long() + 1, count)
-    return low * (1.0 - share) + high * share
+    share = position - below
+    bins = below.long().unsqueeze(-1) + torch.arange(2, device=value.device)
+    return bins, torch.stack([1.0 - share, share], -1)
 
 
 def two_hot_mean(logits: Tensor, spacing: str = "symlog") -> Tensor:
@@ -52,8 +57,8 @@ def symmetric_mean(probability: Tensor, values: Tensor) -> Tensor:
 
 def two_hot_loss(logits: Tensor, value: Tensor) -> Tensor:
     """Cross-entropy to the two-hot encoding of `value`; [..., count], [...] -> [...]."""
-    target = two_hot(value.detach(), logits.shape[-1])
-    return -(target * torch.log_softmax(logits.float(), -1)).sum(-1)
+    bins, shares = _two_bins(value.detach(), logits.shape[-1])
+    return -(shares * torch.log_softmax(logits.float(), -1).gather(-1, bins)).sum(-1)
 
 
 def mixed_logits(logits: Tensor, unimix: float) -> Tensor:
@@ -64,9 +69,11 @@ def mixed_logits(logits: Tensor, unimix: float) -> Tensor:
 
 def sample_straight_through(log_probability: Tensor, uniform: Tensor) -> Tensor:
     """One-hot sample (Gumbel-max) whose gradient is that of the probabilities; [..., classes]."""
-    gumbel = -torch.log(-torch.log(uniform))
-    index = (log_probability + gumbel).argmax(-1)
+    gumbel = torch.log(uniform).neg_().log_().neg_()
+    index = (log_probability.detach() + gumbel).argmax(-1)
     sample = functional.one_hot(index, log_probability.shape[-1]).to(log_probability.dtype)
+    if not log_probability.requires_grad:
+        return sample
     probability = log_probability.exp()
     return sample + probability - probability.detach()
 

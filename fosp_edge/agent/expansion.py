@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fosp_edge.agent.agent import Agent, Policy
 from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.agent.features import Features, beside, repeat
 
 
 def expansion_probabilities(
@@ -26,7 +27,7 @@ class Proposal:
     """Index into `Agent.policies`, [N]."""
 
 
-def sample_action(policy: Policy, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def sample_action(policy: Policy, features: Features, generator: torch.Generator | None = None) -> Tensor:
     """One action per state from one policy, [N, F] -> [N, A], within [-1, 1]."""
     mean, deviation = policy(features)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
@@ -36,7 +37,7 @@ def sample_action(policy: Policy, features: Tensor, generator: torch.Generator |
 
 @torch.no_grad()
 def propose(
-    agent: Agent, features: Tensor, generator: torch.Generator | None = None, *, means: bool = False
+    agent: Agent, features: Features, generator: torch.Generator | None = None, *, means: bool = False
 ) -> Proposal:
     """Let every policy propose and draw one action per state, each scored with itself.
 
@@ -50,9 +51,9 @@ def propose(
         policy(features)[0] if means else sample_action(policy, features, generator) for policy in agent.policies
     ]
     if len(candidates) == 1:
-        return Proposal(candidates[0], torch.zeros(len(features), dtype=torch.long, device=features.device))
+        return Proposal(candidates[0], torch.zeros(features.shape[0], dtype=torch.long, device=features.device))
     stacked = torch.stack(candidates, 1)
-    pair = torch.cat([features.unsqueeze(1).expand(-1, len(candidates), -1), stacked], -1)
+    pair = beside(repeat(features, len(candidates)), stacked)
     config, critics = agent.config, agent.critics
     probability = expansion_probabilities(
         two_hot_mean(critics.reward_action(pair)),
@@ -60,6 +61,6 @@ def propose(
         config.expansion_inverse_temperature,
         config.expansion_cost_weight,
     )
-    drawn = torch.rand((len(features), 1), generator=generator, device=features.device)
+    drawn = torch.rand((features.shape[0], 1), generator=generator, device=features.device)
     chosen = (drawn > probability.cumsum(-1)[:, :-1]).sum(-1)
-    return Proposal(stacked[torch.arange(len(features), device=features.device), chosen], chosen)
+    return Proposal(stacked[torch.arange(features.shape[0], device=features.device), chosen], chosen)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import symlog
+from fosp_edge.agent.features import Features, linear
 
 
 def norm(width: int, config: Config) -> nn.LayerNorm | nn.RMSNorm:
@@ -45,9 +46,13 @@ class Head(nn.Sequential):
             nn.init.zeros_(final.bias)
         super().__init__(*dense(inputs, width, layers, config), final)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """[..., inputs] -> [..., outputs], float32 even where products are not: losses and sigmoids need the digits."""
-        output: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        first, *others = self
+        assert isinstance(first, nn.Linear)
+        output = linear(first, features)
+        for layer in others:
+            output = layer(output)
         return output.float()
 
     @property
@@ -132,7 +137,7 @@ class Decoder(nn.Module):
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.state = Head(config.feature_size, config.state_size, config)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """[N, F] -> pictures [N, C, 64, 64], states [N, S]."""
-        start = self.dense(features).reshape(-1, self._start, 4, 4)
+        start = linear(self.dense, features).reshape(-1, self._start, 4, 4)
         return self.image(start), self.state(features)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import mixed_logits, open_uniform, sample_straight_through
+from fosp_edge.agent.features import Features, one_hot_linear, read
 from fosp_edge.agent.networks import dense, norm
 
 
@@ -27,6 +28,10 @@ class Latent:
     def features(self) -> Tensor:
         """h and s side by side, shape [..., D + groups * classes]."""
         return torch.cat([self.deterministic, self.stochastic.flatten(-2)], -1)
+
+    def read(self) -> Features:
+        """The same as heads read it: on a CPU without the zeros of s (`features.py`), on a GPU `features()`."""
+        return read(self.deterministic, self.stochastic)
 
     def detach(self) -> "Latent":
         """The same without gradients."""
@@ -76,7 +81,7 @@ class RSSM(nn.Module):
         return self._recur(latent, self.input_action(action))
 
     def _recur(self, latent: Latent, projected_action: Tensor) -> Tensor:
-        mixed = self.input_norm(self.input_stochastic(latent.stochastic.flatten(-2)) + projected_action)
+        mixed = self.input_norm(one_hot_linear(self.input_stochastic, latent.stochastic) + projected_action)
         hidden = nn.functional.silu(mixed)
         parts = self.gru_norm(self.gru(torch.cat([hidden, latent.deterministic], -1)))
         reset, candidate, update = parts.chunk(3, -1)

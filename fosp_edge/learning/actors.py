@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fosp_edge.agent.agent import Agent, log_density
 from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.agent.features import Features, beside
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning import parallel
 from fosp_edge.learning.batch import Batch
@@ -30,7 +31,7 @@ class Objective:
 def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metrics: Readings) -> Objective:
     """Imitate the data's actions by their weights: FOSP's policy, and with equal weights behaviour cloning."""
     config = agent.config
-    here, action = latents.features()[:, :-1], batch.action[:, :-1]
+    here, action = latents.read()[:, :-1], batch.action[:, :-1]
     mask = batch.has_successor.float()
     if config.imitates == "proven":
         mask = mask * batch.proven[:, :-1]
@@ -46,7 +47,7 @@ def regression(agent: Agent, batch: Batch, latents: Latent, scales: Scales, metr
     metrics["policy/squared_error"] = masked_mean((mean - action).square().mean(-1), mask).detach()
     constraint = None
     if config.safety and config.lagrangian:
-        cost_return = two_hot_mean(agent.critics.cost_action(torch.cat([here, mean], -1)))
+        cost_return = two_hot_mean(agent.critics.cost_action(beside(here, mean)))
         constraint = masked_mean((1.0 - _reach(agent, here)) * cost_return, mask) - config.cost_budget
     return Objective(imitation - config.entropy * entropy, constraint)
 
@@ -80,7 +81,7 @@ def through_imagination(agent: Agent, trajectory: Trajectory, scales: Scales, me
 
 
 @torch.no_grad()
-def _reach(agent: Agent, features: Tensor) -> Tensor:
+def _reach(agent: Agent, features: Features) -> Tensor:
     """p of each state; zero where the policy is not guided by reachability."""
     if not agent.config.reachability_guidance:
         return torch.zeros(features.shape[:-1], device=features.device)
@@ -88,9 +89,9 @@ def _reach(agent: Agent, features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _imitation_weights(agent: Agent, here: Tensor, action: Tensor, scales: Scales, metrics: Readings) -> Tensor:
+def _imitation_weights(agent: Agent, here: Features, action: Tensor, scales: Scales, metrics: Readings) -> Tensor:
     config, critics = agent.config, agent.critics
-    pair = torch.cat([here, action], -1)
+    pair = beside(here, action)
     gain = two_hot_mean(critics.reward_action(pair)) - two_hot_mean(critics.reward_state(here))
     scale = scales["reward"].update(gain)
     reward_advantage = config.inverse_temperature * gain / scale

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_loss, two_hot_mean
+from fosp_edge.agent.features import beside
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.imagination import Trajectory, imagined_return
@@ -20,9 +21,9 @@ def signals(agent: Agent) -> tuple[str, ...]:
 def in_sample_losses(agent: Agent, batch: Batch, latents: Latent, metrics: Readings) -> dict[str, Tensor]:
     """Q to one-step targets of the data's own actions, V to an expectile of Q over them; no other action is asked."""
     config, critics, slow = agent.config, agent.critics, agent.slow_critics
-    features = latents.features()
+    features = latents.read()
     here, after = features[:, :-1], features[:, 1:]
-    pair, mask = torch.cat([here, batch.action[:, :-1]], -1), batch.has_successor.float()
+    pair, mask = beside(here, batch.action[:, :-1]), batch.has_successor.float()
     discount = config.discount * (1.0 - batch.is_terminal[:, 1:].float())
     losses: dict[str, Tensor] = {}
     for name in signals(agent):
@@ -66,9 +67,9 @@ def imagined_losses(agent: Agent, trajectory: Trajectory) -> dict[str, Tensor]:
 def reachability_loss(agent: Agent, batch: Batch, latents: Latent, metrics: Readings) -> Tensor:
     """Action form: to `max(1[violation], gamma_p p(z'))`; state form: to a lower expectile of it over the data."""
     config, critics, slow = agent.config, agent.critics, agent.slow_critics
-    features = latents.features()
+    features = latents.read()
     here, after = features[:, :-1], features[:, 1:]
-    pair, mask = torch.cat([here, batch.action[:, :-1]], -1), batch.has_successor.float()
+    pair, mask = beside(here, batch.action[:, :-1]), batch.has_successor.float()
     with torch.no_grad():
         ahead = torch.sigmoid(slow.reach_state(after).squeeze(-1))
         violation = batch.violation

@@ -9,6 +9,7 @@ from torch import Tensor
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.expansion import propose
+from fosp_edge.agent.features import Features, beside, stack
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.objectives import lambda_return
@@ -21,11 +22,11 @@ Step = Callable[..., tuple[Tensor, Tensor]]
 class Trajectory:
     """H imagined steps from each of N start states."""
 
-    here: Tensor
+    here: Features
     """Features of the states in which the actions are taken, [H, N, F]."""
-    pair: Tensor
+    pair: Features
     """Those features with the action beside them, [H, N, F + A]."""
-    after: Tensor
+    after: Features
     """Features of the states that the actions lead to, [H, N, F]."""
     proceed: Tensor
     """Probability that the episode goes on from there, [H, N]."""
@@ -54,7 +55,7 @@ def imagine(agent: Agent, start: Latent, generator: torch.Generator, step: Step 
 def imagine_through(agent: Agent, start: Latent, generator: torch.Generator, step: Step | None = None) -> Trajectory:
     """Follow the learning policy so that gradients flow from every step to its actions, through the dynamics."""
 
-    def act(features: Tensor) -> Tensor:
+    def act(features: Features) -> Tensor:
         mean, deviation = agent.learning_policy(features.detach())
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         action: Tensor = mean + deviation * noise
@@ -65,21 +66,22 @@ def imagine_through(agent: Agent, start: Latent, generator: torch.Generator, ste
 
 
 def _follow(
-    agent: Agent, latent: Latent, act: Callable[[Tensor], Tensor], generator: torch.Generator, step: Step | None
+    agent: Agent, latent: Latent, act: Callable[[Features], Tensor], generator: torch.Generator, step: Step | None
 ) -> Trajectory:
     model = agent.world_model
     here, pairs, after = [], [], []
+    features = latent.read()
     for _ in range(agent.config.horizon):
-        features = latent.features()
         action = act(features)
         here.append(features)
-        pairs.append(torch.cat([features, action], -1))
+        pairs.append(beside(features, action))
         latent = model.rssm.imagine(latent, action, generator, step)
-        after.append(latent.features())
-    arrived = torch.stack(after)
+        features = latent.read()
+        after.append(features)
+    arrived = stack(after)
     proceed = torch.sigmoid(model.proceed(arrived).squeeze(-1))
     weight = torch.cat([torch.ones_like(proceed[:1]), proceed[:-1].cumprod(0)]).detach()
-    return Trajectory(torch.stack(here), torch.stack(pairs), arrived, proceed, weight)
+    return Trajectory(stack(here), stack(pairs), arrived, proceed, weight)
 
 
 def imagined_return(agent: Agent, trajectory: Trajectory, name: str) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fosp_edge.agent.agent import Agent, WorldModel
 from fosp_edge.agent.config import Config
 from fosp_edge.agent.distributions import categorical_kl, two_hot_loss
+from fosp_edge.agent.features import Features
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.learning import parallel
 from fosp_edge.learning.actors import regression, through_imagination
@@ -160,7 +161,7 @@ class Learner:
     def _update_heads(self, batch: Batch) -> tuple[Latent, Readings]:
         latents = self._follow(batch)
         with lowered(self.config.precision, self.device):
-            losses = self._head_losses(batch, latents.features().flatten(0, 1))
+            losses = self._head_losses(batch, latents.read().flatten(0, 1))
         loss = torch.stack(list(losses.values())).sum()
         norm = self._apply("model", loss, self._model_parameters, self.config.model_clip)
         metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
@@ -190,10 +191,10 @@ class Learner:
     def model_losses(self, batch: Batch, latents: Latent, posterior: Tensor, prior: Tensor) -> dict[str, Tensor]:
         """The terms of the world model's loss, each a scalar already weighted."""
         config, model = self.config, self.agent.world_model
-        features = latents.features().flatten(0, 1)
+        features = latents.read().flatten(0, 1)
         # Decoding is the dearest part: a random share of the frames gives the same gradient in expectation.
-        count = max(1, round(config.decoded_share * len(features)))
-        chosen = torch.rand(len(features), generator=self.generator, device=self.device).argsort()[:count]
+        count = max(1, round(config.decoded_share * features.shape[0]))
+        chosen = torch.rand(features.shape[0], generator=self.generator, device=self.device).argsort()[:count]
         pictures, states = model.decoder(features[chosen])
         target = batch.image.flatten(0, 1)[chosen].float() / 255.0 - 0.5
         normalised = batch.state.flatten(0, 1)[chosen] - model.encoder.state_mean
@@ -208,7 +209,7 @@ class Learner:
             "kl_representation": config.kl_representation * representation,
         }
 
-    def _head_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+    def _head_losses(self, batch: Batch, features: Features) -> dict[str, Tensor]:
         """Reward, cost and continuation of the states [B * T, F] of a batch."""
         model, violation = self.agent.world_model, batch.violation.flatten()
         weight = 1.0 + (self.config.violation_weight - 1.0) * (violation >= 1.0).float()
