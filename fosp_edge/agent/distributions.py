@@ -70,10 +70,10 @@ def mixed_logits(logits: Tensor, unimix: float) -> Tensor:
 def sample_straight_through(log_probability: Tensor, uniform: Tensor) -> Tensor:
     """One-hot sample (Gumbel-max) whose gradient is that of the probabilities; [..., classes]."""
     gumbel = torch.log(uniform).neg_().log_().neg_()
-    index = (log_probability.detach() + gumbel).argmax(-1)
+    best, index = (log_probability.detach() + gumbel).max(-1)
     sample = functional.one_hot(index, log_probability.shape[-1]).to(log_probability.dtype)
     if not log_probability.requires_grad:
-        return sample
+        return sample.add_((best - best).unsqueeze(-1))  # what is not a number stays none
     probability = log_probability.exp()
     return sample + probability - probability.detach()
 

@@ -81,7 +81,8 @@ def read(deterministic: Tensor, stochastic: Tensor) -> Features:
     if deterministic.device.type != "cpu":
         return torch.cat([deterministic, grid], -1)
     width = deterministic.shape[-1] + grid.shape[-1]
-    return SparseFeatures(deterministic, _counted(stochastic), grid if grid.requires_grad else None, width)
+    index, nothing = _counted(stochastic)
+    return SparseFeatures(deterministic + nothing, index, grid if grid.requires_grad else None, width)
 
 
 def beside(features: Features, action: Tensor) -> Features:
@@ -127,14 +128,17 @@ def one_hot_linear(layer: nn.Linear, stochastic: Tensor) -> Tensor:
     if grid.device.type != "cpu" or grid.shape[:-1].numel() < _WORTH_IT_ROWS:
         made: Tensor = layer(grid)
         return made
-    made = _looked_up(_counted(stochastic), grid if grid.requires_grad else None, layer.weight)
+    index, nothing = _counted(stochastic)
+    made = _looked_up(index, grid if grid.requires_grad else None, layer.weight) + nothing
     return made if layer.bias is None else made + layer.bias
 
 
-def _counted(stochastic: Tensor) -> Tensor:
-    """Places of the ones among all numbers of s."""
+def _counted(stochastic: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the ones among all numbers of s, [..., groups], and zero, [..., 1]: NaN where s has one, which a place
+    cannot say and a product would."""
     groups, classes = stochastic.shape[-2:]
-    return stochastic.detach().argmax(-1) + torch.arange(groups, device=stochastic.device) * classes
+    ones, index = stochastic.detach().max(-1)
+    return index + torch.arange(groups, device=stochastic.device) * classes, (ones - ones).sum(-1, keepdim=True)
 
 
 def _looked_up(index: Tensor, stochastic: Tensor | None, weight: Tensor) -> Tensor:

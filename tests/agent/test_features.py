@@ -94,6 +94,17 @@ def test_a_start_that_feels_nothing_is_stacked_with_what_does() -> None:
     assert found.any()
 
 
+def test_what_is_not_a_number_in_s_is_none_afterwards() -> None:
+    torch.manual_seed(0)
+    layer, alone = nn.Linear(D + GROUPS * CLASSES + A, OUT), nn.Linear(GROUPS * CLASSES, OUT)
+    deterministic, s, action = parts(1, felt=False)
+    s[1, 2, 0, 3] = float("nan")
+    found = linear(layer, sparse(deterministic, s, action)).isnan()
+    assert torch.equal(found, linear(layer, dense(deterministic, s, action)).isnan()) and found.any()
+    many = s[1].repeat(reading._WORTH_IT_ROWS, 1, 1)
+    assert torch.equal(one_hot_linear(alone, many).isnan(), alone(many.flatten(-2)).isnan())
+
+
 def test_elsewhere_than_on_a_cpu_they_are_plain_tensors() -> None:
     found = read(torch.zeros(2, D, device="meta"), torch.zeros(2, GROUPS, CLASSES, device="meta"))
     assert isinstance(found, Tensor) and found.shape == (2, D + GROUPS * CLASSES)

@@ -40,17 +40,15 @@ def test_every_preset_learns_what_it_needs(method: str) -> None:
 def test_gradients_through_imagination_find_the_better_action(actor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(actor=actor, policy_learning_rate=3e-2, entropy=0.0, safety=False, in_sample=False, horizon=2)
     learner = make_learner(config, CPU)
-    critics, model, width = learner.agent.critics, learner.agent.world_model, config.feature_size
+    critics, model = learner.agent.critics, learner.agent.world_model
 
     def spike(value: torch.Tensor) -> torch.Tensor:
         return torch.log(two_hot(value, config.bins) + 1e-12)
 
     # Q_r is the first action; the imagined reward is the change of h that only the action causes.
-    monkeypatch.setattr(critics.reward_action, "forward", lambda pair: spike(pair[..., width]))
+    monkeypatch.setattr(critics.reward_action, "forward", lambda pair: spike(pair.action[..., 0]))
     if actor == "imagined_return":
-        monkeypatch.setattr(
-            model.reward, "forward", lambda features: spike(features[..., : config.deterministic].sum(-1))
-        )
+        monkeypatch.setattr(model.reward, "forward", lambda features: spike(features.deterministic.sum(-1)))
     batch = make_batch(config)
     latents = learner.observe(batch)[0].detach()
 
