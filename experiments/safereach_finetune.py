@@ -147,11 +147,11 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     families = list(dict.fromkeys(cell["family"] for cell in cells))
     figure, axes = pyplot.subplots(1, len(families), figsize=(3.4 * len(families), 3.0), squeeze=False)
     for panel, family in zip(axes[0], families, strict=True):
-        for method in dict.fromkeys(cell["method"] for cell in cells):
+        for number, method in enumerate(dict.fromkeys(cell["method"] for cell in cells)):
             curves = [cell["cumulative_cost"] for cell in cells if (cell["family"], cell["method"]) == (family, method)]
             if curves:
-                panel.plot(range(1, len(curves[0]) + 1), np.mean(curves, 0), label=method)
-        panel.set(title=family, xlabel="episode of learning")
+                panel.plot(range(1, len(curves[0]) + 1), np.mean(curves, 0), color=f"C{number}", label=method)
+        panel.set(title=family, xlabel="episode of learning", yscale="symlog")
     axes[0][0].set_ylabel("cumulative cost")
     axes[0][0].legend(fontsize=7)
     figure.tight_layout()
