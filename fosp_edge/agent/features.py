@@ -76,7 +76,7 @@ Features: TypeAlias = Tensor | SparseFeatures
 
 
 def read(deterministic: Tensor, stochastic: Tensor) -> Features:
-    """Features of latent states, h [..., D] and s as one-hot rows [..., groups, classes]."""
+    """Features of latent states, h [..., D] and s as one-hot rows [..., groups, classes]; of others, NaN."""
     grid = stochastic.flatten(-2)
     if deterministic.device.type != "cpu":
         return torch.cat([deterministic, grid], -1)
@@ -134,11 +134,13 @@ def one_hot_linear(layer: nn.Linear, stochastic: Tensor) -> Tensor:
 
 
 def _counted(stochastic: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of the ones among all numbers of s, [..., groups], and zero, [..., 1]: NaN where s has one, which a place
-    cannot say and a product would."""
+    """Places of the ones among all numbers of s, [..., groups], and zero, [..., 1]; NaN where s is not one-hot (or not
+    a number), which places cannot say: whoever looks at the loss must hear of it."""
     groups, classes = stochastic.shape[-2:]
     ones, index = stochastic.detach().max(-1)
-    return index + torch.arange(groups, device=stochastic.device) * classes, (ones - ones).sum(-1, keepdim=True)
+    sound = ((ones - 1.0).abs() < 1e-3).all(-1, keepdim=True)
+    nothing = torch.zeros_like(sound, dtype=ones.dtype).masked_fill(~sound, torch.nan)
+    return index + torch.arange(groups, device=stochastic.device) * classes, nothing
 
 
 def _looked_up(index: Tensor, stochastic: Tensor | None, weight: Tensor) -> Tensor:

@@ -101,6 +101,8 @@ def test_what_is_not_a_number_in_s_is_none_afterwards() -> None:
     s[1, 2, 0, 3] = float("nan")
     found = linear(layer, sparse(deterministic, s, action)).isnan()
     assert torch.equal(found, linear(layer, dense(deterministic, s, action)).isnan()) and found.any()
+    empty = linear(layer, sparse(deterministic, torch.zeros_like(s), action))
+    assert empty.isnan().all()  # not one-hot: looking it up would have read the first class of each group
     many = s[1].repeat(reading._WORTH_IT_ROWS, 1, 1)
     assert torch.equal(one_hot_linear(alone, many).isnan(), alone(many.flatten(-2)).isnan())
 

@@ -36,7 +36,7 @@ def exact() -> tuple[dict[int, float], dict[tuple[int, int], float]]:
 
 
 def data(width: int, action_size: int) -> tuple[Batch, Latent]:
-    """Every transition once, as pairs of rows; the latent state is the place, one-hot."""
+    """Every transition once, as pairs of rows; the latent state is the place, one-hot; s never changes."""
     count = len(MOVES)
     places = torch.tensor([[place, following] for (place, _), following in MOVES.items()])
     action = torch.zeros(count, 2, action_size)
@@ -56,7 +56,7 @@ def data(width: int, action_size: int) -> tuple[Batch, Latent]:
         proven=torch.ones_like(first),
     )
     deterministic = torch.nn.functional.one_hot(places, width).float()
-    return batch, Latent(deterministic, torch.zeros(count, 2, 4, 4))
+    return batch, Latent(deterministic, torch.eye(4).expand(count, 2, 4, 4))
 
 
 def test_the_critics_find_the_unavoidable_set_and_the_values_of_exact_iteration() -> None:
