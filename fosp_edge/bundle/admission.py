@@ -45,6 +45,11 @@ class GateThresholds:
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the running policy's. A permuted or
     collapsed action shows here whatever the critics say."""
+    one_sided: float = 0.01
+    """Mean of any component of the action minus the running policy's, as share of its range. What is learnt is another
+    action here and there; the same push everywhere is a fault, and critics do not see it. On SafeReach a push of 2 % of
+    the range before squashing is one of 1.6 % here; of 26 candidates honestly learnt, 24 lay within 1 % on the robot's
+    own episodes, the others at 1.03 % (refused for its filter's alarms, too) and 1.4 %."""
     shadow_ticks: int = 200
     """Ticks beside the running bundle, ten seconds at 20 Hz."""
     shadow_interventions: float = 0.10
@@ -73,6 +78,16 @@ class Paired:
     scale: float
     """What the difference is measured against: the running bundle's mean, or the spread over states."""
     episodes: int
+
+
+def one_sided(differences: Sequence[npt.NDArray[np.floating[Any]]]) -> float:
+    """The largest mean of a component of the candidate's action minus the running bundle's, as share of its range.
+
+    Args:
+        differences: per episode [T, A], of actions from -1 to 1. Episodes count alike; NaN gives NaN.
+    """
+    means = np.mean([np.mean(episode, axis=0) for episode in differences], axis=0)
+    return float(np.max(np.abs(means))) / 2.0
 
 
 def paired(worse_by: Sequence[float], scale: float, *, seed: int = 0, resamples: int = 1000) -> Paired:
@@ -137,6 +152,8 @@ class Evidence:
     """Mean squared distance from proven actions."""
     running_imitation: float = 0.0
     proven_episodes: int = 0
+    one_sided: dict[str, float] = field(default_factory=dict)
+    """`one_sided` per origin."""
     shadow: Shadow | None = None
 
 
@@ -209,6 +226,7 @@ def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -
             f"running bundle has {evidence.running_imitation:.4f}, {allowed:.4f} allowed",
         )
     )
+    checks += _one_sided(evidence.one_sided, thresholds)
     return Verdict((*checks, *_shadow(evidence.shadow, thresholds)))
 
 
@@ -275,6 +293,21 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
     passed = any(-item.high > thresholds.benefit * item.scale for item in known.values())
     figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
     return Check("benefit", passed, f"{figures}; one of them must be better beyond its interval")
+
+
+def _one_sided(found: dict[str, float], thresholds: GateThresholds) -> list[Check]:
+    """Is the action the running bundle's, but for a push that is the same everywhere? NaN is one."""
+    if not found:
+        return [Check("one-sided", False, "not measured")]
+    return [
+        Check(
+            f"one-sided, {origin}",
+            share <= thresholds.one_sided,
+            f"a component of the action lies {share:.1%} of its range to one side of the running bundle's on average, "
+            f"{thresholds.one_sided:.0%} allowed",
+        )
+        for origin, share in found.items()
+    ]
 
 
 def _shadow(shadow: Shadow | None, thresholds: GateThresholds) -> list[Check]:

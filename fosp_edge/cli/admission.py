@@ -20,7 +20,7 @@ from export.restore import agent_of_bundle
 from export.thresholds import onset_score
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
-from fosp_edge.bundle.admission import Evidence, Paired, Shadow, paired
+from fosp_edge.bundle.admission import Evidence, Paired, Shadow, one_sided, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.familiarity import alertness
@@ -121,10 +121,12 @@ def measure(
     evidence = replace(evidence, missed=missed, running_missed=running_missed, known_violations=count)
     model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
     squared, running_squared = list[float](), list[float]()
+    aside = dict[str, float]()
     for origin, items in held_out.by_origin.items():
         for part, found in _model(agent, running_agent, [steps for _, steps in items], breathe).items():
             model[f"{origin} {part}"] = found
         worse_value, worse_cost, spread_value, spread_cost = [], [], [], []
+        apart = list[Float32Array]()
         for info, steps in items:
             breathe()
             try:
@@ -132,6 +134,7 @@ def measure(
             except NotFinite:
                 ours = np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
             theirs = _wishes(running_runtime, steps)
+            apart.append(ours - theirs)
             values = _valued(running_agent, steps, ours, theirs)
             worse_value.append(float(np.mean(values[1] - values[0])))
             worse_cost.append(float(np.mean(values[2] - values[3])))
@@ -141,6 +144,7 @@ def measure(
                 done = steps["action"][:-1].astype(np.float32)
                 squared.append(float(np.mean((ours - done) ** 2)))
                 running_squared.append(float(np.mean((theirs - done) ** 2)))
+        aside[origin] = one_sided(apart)
         value[origin] = paired(worse_value, float(np.mean(spread_value)))
         cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
     shadow, expected = shadow_run(bundle, running, newest, breathe, history)
@@ -148,7 +152,7 @@ def measure(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
         running_imitation=float(np.mean(running_squared)) if running_squared else 0.0,
-        proven_episodes=len(squared), shadow=shadow,
+        proven_episodes=len(squared), one_sided=aside, shadow=shadow,
     )  # fmt: skip
     return evidence, expected
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, paired
+from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, one_sided, paired
 
 SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
 BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20)
@@ -14,7 +14,7 @@ GOOD = Evidence(
     parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
     level=0.2, running_level=0.2, model={"own": SAME, "offline": SAME}, known_violations=40, missed=8,
     running_missed=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
-    imitation=0.1, running_imitation=0.1,
+    imitation=0.1, running_imitation=0.1, one_sided={"own": 0.005, "offline": 0.005},
     proven_episodes=20, shadow=SHADOW, gated=True, gate_level=0.05, running_gate_level=0.05, disturbed=30, noticed=29,
     running_noticed=30,
 )  # fmt: skip
@@ -48,6 +48,8 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("benefit", {"value": {"own": SAME}}),
         ("benefit", {"value": {"own": replace(BETTER, high=0.001)}}),
         ("proven actions", {"imitation": 0.2}),
+        ("one-sided, own", {"one_sided": {"own": 0.016, "offline": 0.005}}),
+        ("one-sided, offline", {"one_sided": {"own": 0.005, "offline": float("nan")}}),
         ("shadow", {"shadow": None}),
         ("shadow", {"shadow": replace(SHADOW, broken="candidates")}),
         ("shadow length", {"shadow": replace(SHADOW, ticks=10)}),
@@ -90,3 +92,12 @@ def test_every_threshold_says_why():
     for item in fields(GateThresholds):
         following = source.split(f"{item.name}:", 1)[1].split("\n", 1)[1].lstrip()
         assert following.startswith('"""'), item.name
+
+
+def test_a_push_that_is_the_same_everywhere_shows_and_what_differs_from_state_to_state_does_not():
+    random = np.random.default_rng(0)
+    learnt = [random.normal(0.0, 0.1, (30, 3)) for _ in range(40)]
+    assert one_sided(learnt) < 0.005
+    pushed = [episode + np.array([0.0, -0.04, 0.0]) for episode in learnt]
+    assert one_sided(pushed) == pytest.approx(0.02, abs=0.005)
+    assert np.isnan(one_sided([*learnt, np.full((30, 3), np.nan)]))

@@ -40,8 +40,8 @@ from tests.export.test_exporter import CONTRACT
 ROOT = Path(__file__).parents[2]
 ANYTHING = GateThresholds(
     benefit=-1e3, latency_share=10.0, latency_ratio=1e3, model_ratio=10.0, missed_more=1.0, noticed_less=1.0,
-    value_drop=1e3, cost_rise=1e3, imitation_ratio=1e3, shadow_ticks=1, shadow_interventions=1.0, shadow_chatter=1e3,
-    shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
+    value_drop=1e3, cost_rise=1e3, imitation_ratio=1e3, one_sided=1.0, shadow_ticks=1, shadow_interventions=1.0,
+    shadow_chatter=1e3, shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
 )  # fmt: skip
 """A gate that weighs nothing: the episodes here are noise."""
 QUICK = LearnSettings(
@@ -136,6 +136,7 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
     gate, running = candidate.manifest.gate, load_bundle(first).manifest.gate
     assert gate is not None and running is not None and gate.level == running.level
     assert gate.sample_size == 40 // OWN_HELD_OUT_EVERY and gate.graph_sha256 == candidate.manifest.files[GRAPH_FILE]
+    assert {"one-sided, own", "one-sided, offline"} <= {item["name"] for item in verdict["checks"]}
     line = next(item for item in verdict["checks"] if item["name"] == "out-of-distribution gate")
     count = len(DISTURBANCES) * 40 // OWN_HELD_OUT_EVERY
     seen = re.search(rf"notices (\d+) of {count} disturbed pictures, the running bundle (\d+)", line["figures"])
