@@ -1,11 +1,11 @@
 """Fine-tuning on SafeReach's unseen families: success and violations before, while learning, and after.
 
-Methods: `fosp` (expansion, offline data kept), `no-expansion` (the policy itself learns), `frozen` (nothing learns),
-and any further `--agent NAME=RUN`, e.g. `safedreamer`, which is fine-tuned by its own configuration. A robot that
-learns draws its actions; one that does not acts by the means, as it was shipped. Cells are (family, method, seed); each
-is written as soon as it is done, and a second start goes on with those that are missing. What cells share is done once:
-latents of the offline data (per process), and the evaluation before learning, which is of the same agent on the same
-layouts.
+Methods: `fosp` (expansion, offline data kept), `by-means` (the same, but it acts by the policies' means while it
+learns), `no-expansion` (the policy itself learns), `frozen` (nothing learns), and any further `--agent NAME=RUN`, e.g.
+`safedreamer`, which is fine-tuned by its own configuration. Robots that learn draw their actions, but for `by-means`;
+one that does not acts by the means, as it was shipped. Cells are (family, method, seed); each is written as soon as it
+is done, and a second start goes on with those that are missing. What cells share is done once: latents of the offline
+data (per process), and the evaluation before learning, which is of the same agent on the same layouts.
 
     python -m experiments.safereach_finetune --agent fosp=fosp_edge/shipped/* \
         --agent safedreamer=runs/train/nano-safedreamer-s0 --dataset data/careful --jobs 2 \
@@ -32,6 +32,8 @@ from fosp_edge.files import write_atomically
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count", "swapped-colours", "lighting")
+OF_FOSP = ("frozen", "by-means", "no-expansion")
+"""Methods that start from the agent `fosp`."""
 EVALUATION_SEED, ONLINE_SEED = 0, 50_000
 """Layouts of evaluation and of learning never meet, nor those of the offline data (100,000 and above)."""
 
@@ -86,7 +88,8 @@ def run_cell(options: argparse.Namespace, family: str, method: str, seed: int) -
     learner = begin_fine_tuning(shipped.agent, config, shipped.scalars)
     learning = method != "frozen"
     sampler = shipped.sampler(learner) if learning else None
-    actor = AgentActor(learner.agent if learning else shipped.agent, shipped.cameras, explore=learning)
+    explore = learning and method != "by-means"
+    actor = AgentActor(learner.agent if learning else shipped.agent, shipped.cameras, explore=explore)
     first = ONLINE_SEED + 1000 * seed
     lived = live_and_learn(
         actor, lambda actor, layout: live(actor, family, layout), range(first, first + options.episodes),
@@ -177,8 +180,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.png")
     options = parser.parse_args()
     options.agents = {name: Path(place) for name, _, place in (item.partition("=") for item in options.agent)}
-    methods = options.methods or ["frozen", "no-expansion", *options.agents]
-    unknown = [method for method in methods if method not in (*options.agents, "frozen", "no-expansion")]
+    methods = options.methods or [*OF_FOSP, *options.agents]
+    unknown = [method for method in methods if method not in (*options.agents, *OF_FOSP)]
     if "fosp" not in options.agents or unknown:
         parser.error(f"--agent fosp=PATH is needed, and one for each method of its own; without: {unknown or 'fosp'}")
     torch.set_num_threads(1)
