@@ -5,8 +5,10 @@
 A robot lives with the bundle (the shipped one if left out), in lockstep. Then, each from that same experience:
 
 - `swapped actions`: a candidate whose policy writes vx and vy into each other's place;
-- `worse by ...`: a candidate whose policy's action is pushed aside by a share of its range, quietly: everything else is
-  the running bundle. How much worse that is was measured over the same tables, without filter;
+- `aside by ...`, `slower by ...`, `disturbed by ...`: quietly worse, a candidate that is the running bundle but for its
+  policies, whose action is pushed aside by a share of its range, drawn towards zero by a share before the squashing, or
+  whose last layer's weights got so much noise, as a share of their size. How much worse that is was measured over the
+  same tables, without filter;
 - `diverging`: learning at a thousand times the rate;
 - `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
 - `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
@@ -51,8 +53,6 @@ from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
 
 SCENARIO = "standard"
 LEARNT_SEED, PROBATION_SEED, MARGIN_SEED = 3_000_000, 4_000_000, 5_000_000
-ASIDE = (0.02, 0.05, 0.1)
-"""Shares of the action's range."""
 
 
 def swapped(agent: Agent) -> None:
@@ -75,6 +75,41 @@ def pushed_aside(share: float) -> Callable[[Agent], None]:
                 policy.head.output.bias[0] += float(np.arctanh(min(0.99, 2.0 * share)))
 
     return change
+
+
+def slower(share: float) -> Callable[[Agent], None]:
+    """Every policy's mean is drawn towards zero, before the squashing."""
+
+    def change(agent: Agent) -> None:
+        with torch.no_grad():
+            for policy in agent.policies:
+                half = policy.head.output.out_features // 2
+                policy.head.output.weight[:half] *= 1.0 - share
+                policy.head.output.bias[:half] *= 1.0 - share
+
+    return change
+
+
+def disturbed(share: float) -> Callable[[Agent], None]:
+    """Every policy's last layer gets noise where it makes the mean, as a share of its weights' root mean square."""
+
+    def change(agent: Agent) -> None:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for policy in agent.policies:
+                weight = policy.head.output.weight[: policy.head.output.out_features // 2]
+                size = share * weight.square().mean().sqrt()
+                weight += size * torch.randn(weight.shape, generator=generator)
+
+    return change
+
+
+QUIETLY: dict[str, Callable[[Agent], None]] = {
+    **{f"aside by {share:g}": pushed_aside(share) for share in (0.02, 0.05, 0.1)},
+    **{f"slower by {share:g}": slower(share) for share in (0.1, 0.3)},
+    **{f"disturbed by {share:g}": disturbed(share) for share in (0.1, 0.3)},
+}
+"""Candidates that are worse by a stated margin."""
 
 
 def diverging(trainer: Any, learner: Any) -> None:
@@ -202,8 +237,8 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
     began_s = time.monotonic()
     if name == "swapped actions":
         found = made(home, first, options, swapped)
-    elif name.startswith("worse by"):
-        found = made(home, first, options, pushed_aside(float(name.split()[2])))
+    elif name in QUIETLY:
+        found = made(home, first, options, QUIETLY[name])
     else:
         found = learnt(home, first, options, diverging if name == "diverging" else None)
     result: dict[str, Any] = {
@@ -211,7 +246,7 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         "gate": found.get("sentence", found.get("event", "")),
         "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
     }  # fmt: skip
-    if name.startswith("worse by") and "candidate" in found:
+    if name in QUIETLY and "candidate" in found:
         path = home.versions(first).path_of(found["candidate"])
         result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
     if result["admitted"]:
@@ -222,8 +257,7 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
 
 
 NAMES = (
-    "honest", "swapped actions", *(f"worse by {share:g} of the range" for share in ASIDE), "diverging",
-    "poisoned reward", "corrupted frames",
+    "honest", "swapped actions", *QUIETLY, "diverging", "poisoned reward", "corrupted frames",
 )  # fmt: skip
 
 
