@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fosp_edge.agent.agent import Agent
-from fosp_edge.agent.distributions import open_uniform
+from fosp_edge.agent.distributions import open_uniform, sample_straight_through
 from fosp_edge.agent.expansion import propose
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.control.types import Observation
@@ -58,9 +58,7 @@ class AgentActor:
         deterministic = model.rssm.transition(self._latent or model.rssm.initial(1), self._action)
         posterior = model.rssm.posterior(deterministic, model.rssm.posterior_embedding(embedding))
         noise = open_uniform(tuple(posterior.shape), torch.device("cpu"), self._generator)
-        index = (posterior - torch.log(-torch.log(noise))).argmax(-1)
-        one_hot = torch.nn.functional.one_hot(index, self._agent.config.classes).float()
-        self._latent = Latent(deterministic, one_hot)
+        self._latent = Latent(deterministic, sample_straight_through(posterior, noise))
         return self._latent
 
     def take(self, action: np.ndarray) -> None:
