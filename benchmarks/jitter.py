@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.stolen import missed_while_stolen, stolen_s
 from benchmarks.tick import TickBench, describe, null_device
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.provenance import commit, versions
@@ -95,18 +96,6 @@ class Load:
         return read_metrics(self._log) if self._log is not None and self._log.exists() else []
 
 
-def stolen_s() -> float:
-    """How long the host of a virtual machine has given its processors to others, all together; 0 on bare metal."""
-    with Path("/proc/stat").open() as file:
-        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def _both_grew(missed: list[int], stolen: list[float]) -> int:
-    """Deadlines missed in ticks in which, or just before which, time was stolen: the kernel counts it in hundredths."""
-    grew = np.diff(stolen) > 0.0
-    return int(np.diff(missed)[grew | np.append(False, grew[:-1]) | np.append(grew[1:], False)].sum())
-
-
 def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, training: list[str]) -> dict[str, object]:
     """So many seconds at a rate beside the load."""
     realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
@@ -135,7 +124,7 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
         "updates per second": learnt,
         "measures": taken | {"learner SCHED_IDLE": isolated, "rehearsal": isolated},
         "missed": pacer.missed,
-        "missed while the host had taken the processor away": _both_grew(missed, stolen),
+        "missed while the host had taken the processor away": missed_while_stolen(missed, stolen),
         "seconds taken away by the host": round(stolen[-1] - stolen[0], 2),
         "began late": describe(np.array(late)),
         "deadline to command": describe(np.array(done)),

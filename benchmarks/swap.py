@@ -7,8 +7,9 @@ null device), with two bundles of one agent that take turns. The learner is `fos
 experience, and learns without a pause between candidates. The swapper's conditions for a safe moment are off: a null
 device shows no arm that could be slow.
 
-Reported: missed deadlines, latency from image to command of all ticks, of the tick in which a bundle takes over and of
-the ten around it; the same before the first swap; from the order to the take-over; resident memory after each tenth.
+Reported: missed deadlines, and how many of them while the host had taken the processor away; latency from image to
+command of all ticks, of the tick in which a bundle takes over and of the ten around it; the same before the first swap;
+from the order to the take-over; resident memory after each tenth.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.control_tick import null_device
+from benchmarks.stolen import missed_while_stolen, stolen_s
 from fosp_edge.bundle.folder import Bundle, load_bundle, read_files, write_bundle
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cameras.ring_camera import RingCamera
@@ -73,7 +75,8 @@ class Bench:
         bundle, _ = self.versions.start()
         controller = unheld(bundle)
         self.swapper = Swapper(self.versions, bundle.id, controller, unheld, settings=ALWAYS, judged=False)
-        self.latency_s, self.driver, self.late_ns = list[float](), list[str](), list[int]()
+        self.latency_s, self.driver = list[float](), list[str]()
+        self.missed, self.stolen_s = [0], [stolen_s()]
         cameras = [
             PolicyCamera(RingCamera(item.name, rings[item.name]), item.picture) for item in bundle.manifest.cameras
         ]
@@ -87,6 +90,8 @@ class Bench:
         if insight is not None:
             self.latency_s.append(record.latency_s)
             self.driver.append(record.bundle)
+        self.missed.append(self.loop.pacer.missed)
+        self.stolen_s.append(stolen_s())
         self.swapper.record(record, insight)
 
     def order(self, swaps: int, quiet_s: float) -> dict[str, Any]:
@@ -198,7 +203,11 @@ def figures(bench: Bench, ordered: dict[str, Any], summary: Any, options: argpar
     at[taken] = True
     return {
         "rate_hz": options.rate, "swaps": len(taken), "ticks": len(latency), "ended": summary.detail,
-        "missed_deadlines": {"before_the_first": ordered["missed_before"], "in_all": summary.missed_deadlines},
+        "missed_deadlines": {
+            "before_the_first": ordered["missed_before"], "in_all": summary.missed_deadlines,
+            "while_the_host_had_the_processor": missed_while_stolen(bench.missed, bench.stolen_s),
+        },
+        "seconds_taken_away_by_the_host": round(bench.stolen_s[-1] - bench.stolen_s[0], 2),
         "latency_ms": {
             "before_the_first": quantiles(latency[:start], 1e3),
             "from_then_on": quantiles(latency[start:], 1e3),
