@@ -32,6 +32,7 @@ from fosp_edge.files import write_atomically
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count", "swapped-colours", "lighting")
+GEOMETRIC = FAMILIES[:3]
 OF_FOSP = ("frozen", "by-means", "no-expansion")
 """Methods that start from the agent `fosp`."""
 EVALUATION_SEED, ONLINE_SEED = 0, 50_000
@@ -126,6 +127,31 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def against_frozen(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Per method: shares of the episodes while learning, on the geometric families, less those of the robot that did
+    not learn on the same tables; 95 % intervals over the robots that have such a twin."""
+
+    def rates(cell: dict[str, Any]) -> tuple[float, float]:
+        lived = cell["online"]
+        return float(np.mean([item["success"] for item in lived])), float(np.mean([item["cost"] > 0 for item in lived]))
+
+    own = [cell for cell in cells if cell["family"] in GEOMETRIC]
+    still = {(cell["family"], cell["seed"]): rates(cell) for cell in own if cell["method"] == "frozen"}
+    found = {}
+    for method in dict.fromkeys(cell["method"] for cell in own):
+        pairs = [
+            (rates(cell), still[cell["family"], cell["seed"]])
+            for cell in own
+            if cell["method"] == method and (cell["family"], cell["seed"]) in still
+        ]
+        if method == "frozen" or not pairs:
+            continue
+        gains = [[mine - other for mine, other in zip(*pair, strict=True)] for pair in pairs]
+        success, violation = ([[gain[index]] for gain in gains] for index in (0, 1))
+        found[method] = {"robots": len(pairs), "success": spread(success), "violation": spread(violation)}
+    return found
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, in per cent."""
     columns = [(key, phase) for phase in ("before", "while_learning", "after") for key in ("success", "violation")]
@@ -148,7 +174,8 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     families = list(dict.fromkeys(cell["family"] for cell in cells))
-    figure, axes = pyplot.subplots(1, len(families), figsize=(3.4 * len(families), 3.0), squeeze=False)
+    size = (3.4 * len(families), 3.3)
+    figure, axes = pyplot.subplots(1, len(families), figsize=size, squeeze=False, layout="constrained")
     for panel, family in zip(axes[0], families, strict=True):
         for number, method in enumerate(dict.fromkeys(cell["method"] for cell in cells)):
             curves = [cell["cumulative_cost"] for cell in cells if (cell["family"], cell["method"]) == (family, method)]
@@ -156,8 +183,7 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
                 panel.plot(range(1, len(curves[0]) + 1), np.mean(curves, 0), color=f"C{number}", label=method)
         panel.set(title=family, xlabel="episode of learning", yscale="symlog")
     axes[0][0].set_ylabel("cumulative cost")
-    axes[0][0].legend(fontsize=7)
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
@@ -210,9 +236,11 @@ def main() -> None:
         cell["after"] = cell["after"] or cell["before"]
         report["cells"] = sorted([*report["cells"], cell], key=place)
         report["summary"] = summarise(report["cells"])
+        report["against_frozen"] = against_frozen(report["cells"])
         write_atomically(file, (json.dumps(report) + "\n").encode())
         cost = cell["cumulative_cost"][-1]
         print(f"{cell['family']} {cell['method']} seed {cell['seed']}: cost while learning {cost:.0f}", flush=True)
+    print("beside the same robots that do not learn:", json.dumps(against_frozen(report["cells"])))
     draw(report["cells"], options.out.with_suffix(".png"))
     write_atomically(options.out.with_suffix(".md"), (table(report["summary"]) + "\n").encode())
 
