@@ -273,6 +273,10 @@ def main() -> None:
         experiment="safety_gym", task=options.task, options={name: getattr(options, name) for name in said}
     )
     about["command"] = f"python -m experiments.safety_gym {options.task}"
+    about["options"] |= {  # what is there, where it was given
+        "episodes": sum(row["episodes"] for row in data),
+        "model_updates": int(learning_curves(experiment.model)[-1]["update"]),
+    }
     there = {(cell["method"], cell["seed"]) for cell in cells}
     wanted = [(method, seed) for seed in options.seeds for method in options.methods]
     missing = [(options, *item) for item in wanted if item not in there]

@@ -17,12 +17,19 @@ _PACKAGES = ("numpy", "onnxruntime", "torch", "onnx", "mujoco")
 def provenance(**more: Any) -> dict[str, Any]:
     """Command, commit, time, versions and `more`, as JSON values."""
     return {
-        "command": shlex.join(["fosp-edge", *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "commit": commit(),
         "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
         **more,
     }
+
+
+def _program() -> list[str]:
+    """`fosp-edge`, or how an experiment or benchmark is started."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    module = "" if spec is None else spec.name
+    return ["python", "-m", module] if module.startswith(("experiments.", "benchmarks.")) else ["fosp-edge"]
 
 
 def versions() -> dict[str, str]:
