@@ -42,7 +42,7 @@ from export.summary import summarise
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import SIZES, make_config
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.provenance import command, provenance
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
@@ -254,7 +254,7 @@ def main() -> None:
     print_table(Console(width=130), report)
     measured = {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m benchmarks.export", *_arguments()]),
+        "command": command(_arguments()),
         "provenance": {key: value for key, value in provenance().items() if key != "command"},
         "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__},

@@ -192,7 +192,7 @@ def main() -> int:
     if arguments.sdk:
         sys.path.append(str(arguments.sdk))
     # The load says who else wanted the processor: above the number of cores, the tails below are theirs.
-    result: dict[str, Any] = {"origin": wire_origin("benchmarks.serial_roundtrip")}
+    result: dict[str, Any] = {"origin": wire_origin()}
     with far_end("controller") as port:
         result["emulated controller (Python)"] = measure_link(port, arguments.times)
     for kind in ("host", "qemu"):

@@ -235,10 +235,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.one_core:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    about = provenance(
-        command="python -m benchmarks.swap " + " ".join(sys.argv[1:]), cores=len(os.sched_getaffinity(0)),
-        processor=platform.processor() or platform.machine(),
-    )  # fmt: skip
+    about = provenance(cores=len(os.sched_getaffinity(0)), processor=platform.processor() or platform.machine())
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
     results = json.loads(options.out.read_text()) if options.out.exists() else {}

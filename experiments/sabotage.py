@@ -23,7 +23,6 @@ import copy
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -279,10 +278,7 @@ def main() -> None:
     if options.one_core:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     first = options.bundle or shipped_bundle()
-    origin = provenance(
-        command="python -m experiments.sabotage " + " ".join(sys.argv[1:]), bundle=first.name,
-        cores=len(os.sched_getaffinity(0)),
-    )  # fmt: skip
+    origin = provenance(bundle=first.name, cores=len(os.sched_getaffinity(0)))
     names, results = options.only or NAMES, []
     with tempfile.TemporaryDirectory() as place:
         folder, homes = Path(place), dict[str, Path]()

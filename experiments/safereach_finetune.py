@@ -104,6 +104,14 @@ def run_cell(options: argparse.Namespace, family: str, method: str, seed: int) -
     }  # fmt: skip
 
 
+def while_learning(cell: dict[str, Any]) -> dict[str, list[bool]]:
+    """Of every episode lived, whether it reached the target and whether it was in violation."""
+    return {
+        "success": [item["success"] for item in cell["online"]],
+        "violation": [item["cost"] > 0.0 for item in cell["online"]],
+    }
+
+
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per family and method. Before: one agent on one set of layouts, 95 % intervals over episodes. While
     learning and after: means over the seeds' robots, intervals over them (over episodes while there is one)."""
@@ -111,13 +119,7 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for family, method in dict.fromkeys((cell["family"], cell["method"]) for cell in cells):
         own = [cell for cell in cells if (cell["family"], cell["method"]) == (family, method)]
         row: dict[str, Any] = {"family": family, "method": method, "seeds": len(own)}
-        lived = [
-            {
-                "success": [item["success"] for item in cell["online"]],
-                "violation": [item["cost"] > 0.0 for item in cell["online"]],
-            }
-            for cell in own
-        ]
+        lived = [while_learning(cell) for cell in own]
         for key in ("success", "violation"):
             row[f"{key}_before"] = spread([own[0]["before"][key]])
             row[f"{key}_while_learning"] = spread([item[key] for item in lived])
@@ -130,25 +132,21 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def against_frozen(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Per method: shares of the episodes while learning, on the geometric families, less those of the robot that did
     not learn on the same tables; 95 % intervals over the robots that have such a twin."""
-
-    def rates(cell: dict[str, Any]) -> tuple[float, float]:
-        lived = cell["online"]
-        return float(np.mean([item["success"] for item in lived])), float(np.mean([item["cost"] > 0 for item in lived]))
-
     own = [cell for cell in cells if cell["family"] in GEOMETRIC]
-    still = {(cell["family"], cell["seed"]): rates(cell) for cell in own if cell["method"] == "frozen"}
-    found = {}
-    for method in dict.fromkeys(cell["method"] for cell in own):
+    still = {(cell["family"], cell["seed"]): while_learning(cell) for cell in own if cell["method"] == "frozen"}
+    found: dict[str, dict[str, Any]] = {}
+    for method in dict.fromkeys(cell["method"] for cell in own if cell["method"] != "frozen"):
         pairs = [
-            (rates(cell), still[cell["family"], cell["seed"]])
+            (while_learning(cell), still[cell["family"], cell["seed"]])
             for cell in own
             if cell["method"] == method and (cell["family"], cell["seed"]) in still
         ]
-        if method == "frozen" or not pairs:
-            continue
-        gains = [[mine - other for mine, other in zip(*pair, strict=True)] for pair in pairs]
-        success, violation = ([[gain[index]] for gain in gains] for index in (0, 1))
-        found[method] = {"robots": len(pairs), "success": spread(success), "violation": spread(violation)}
+        if pairs:
+            gains = {
+                key: spread([[np.mean(mine[key]) - np.mean(other[key])] for mine, other in pairs])
+                for key in ("success", "violation")
+            }
+            found[method] = {"robots": len(pairs)} | gains
     return found
 
 

@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     bundle = load_bundle(shipped_bundle())
-    result: dict[str, Any] = {"origin": wire_origin("experiments.servo_wires"), "bundle": bundle.path.name}
+    result: dict[str, Any] = {"origin": wire_origin(), "bundle": bundle.path.name}
     for wire in (CONTROLLER, *FAMILIES):
         result[wire] = measure(bundle, wire, arguments.episodes)
     text = json.dumps(result, indent=2) + "\n"

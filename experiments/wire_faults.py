@@ -243,7 +243,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    origin = wire_origin("experiments.wire_faults")
+    origin = wire_origin()
     from experiments.wire_processes import ProcessTrial, ServoTrial
     from tests.firmware_bridge.native import NativeController
 

@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = {
-        "origin": wire_origin("experiments.wire_fuzz"),
+        "origin": wire_origin(),
         "c_core": fuzz_c(arguments.c_inputs, arguments.seed),
         "python": fuzz_python(arguments.python_streams, arguments.seed),
         **{

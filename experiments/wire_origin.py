@@ -2,14 +2,13 @@
 
 import os
 import platform
-import shlex
 import sys
 from typing import Any
 
-from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.provenance import command, provenance
 
 
-def wire_origin(module: str) -> dict[str, Any]:
+def wire_origin() -> dict[str, Any]:
     """JSON values for a results file; call it before the work, so that the commit is the one that ran."""
     arguments = list(sys.argv[1:])
     for option in ("--json", "--sdk"):  # where things lie on this machine is nobody's business
@@ -17,7 +16,7 @@ def wire_origin(module: str) -> dict[str, Any]:
             at = arguments.index(option)
             del arguments[at : at + 2]
     return provenance(
-        command=shlex.join(["python", "-m", module, *arguments]),
+        command=command(arguments),
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
         load_average=round(os.getloadavg()[0], 1),
     )

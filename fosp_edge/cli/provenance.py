@@ -4,6 +4,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ _PACKAGES = ("numpy", "onnxruntime", "torch", "onnx", "mujoco")
 def provenance(**more: Any) -> dict[str, Any]:
     """Command, commit, time, versions and `more`, as JSON values."""
     return {
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": command(),
         "commit": commit(),
         "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
@@ -25,11 +26,16 @@ def provenance(**more: Any) -> dict[str, Any]:
     }
 
 
-def _program() -> list[str]:
-    """`fosp-edge`, or how an experiment or benchmark is started."""
+def command(arguments: Sequence[str] | None = None) -> str:
+    """What was typed: `fosp-edge ...`, or how an experiment or benchmark is started.
+
+    Args:
+        arguments: others than those given, for instance without what says where things lie on this machine.
+    """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     module = "" if spec is None else spec.name
-    return ["python", "-m", module] if module.startswith(("experiments.", "benchmarks.")) else ["fosp-edge"]
+    program = ["python", "-m", module] if module.startswith(("experiments.", "benchmarks.")) else ["fosp-edge"]
+    return shlex.join([*program, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def versions() -> dict[str, str]:

@@ -7,9 +7,8 @@ def test_a_miss_counts_as_stolen_only_beside_stolen_time() -> None:
     #          tick:  1  2  3  4  5  6  7
     missed = [0, 0, 2, 2, 2, 2, 3, 3]
     assert missed_while_stolen(missed, [0.0, 0.0, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04]) == 2
-    assert (
-        missed_while_stolen(missed, [0.0, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.02]) == 3
-    )  # in the tick before, and after
+    before_and_after = [0.0, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.02]
+    assert missed_while_stolen(missed, before_and_after) == 3
     assert missed_while_stolen(missed, [0.0] * 8) == 0
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fosp_edge.cli.provenance import provenance
+from fosp_edge.cli.provenance import command, provenance
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,4 @@ def test_the_command_is_the_one_that_was_given(
     monkeypatch.setattr(sys, "argv", ["/somewhere/file.py", "--out", "two words"])
     assert provenance(seed=1)["command"] == f"{program} --out 'two words'"
     assert provenance(seed=1)["seed"] == 1
+    assert command(["--seed", "2"]) == f"{program} --seed 2"
