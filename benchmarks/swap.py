@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -117,7 +118,7 @@ class Bench:
 
 def resident_mib(process: int) -> float:
     """Resident memory of a process."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * 4096 / 2**20
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def quantiles(values: Any, scale: float = 1.0) -> dict[str, float]:

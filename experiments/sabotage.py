@@ -109,6 +109,8 @@ QUIETLY: dict[str, Callable[[Agent], None]] = {
     **{f"disturbed by {share:g}": disturbed(share) for share in (0.1, 0.3)},
 }
 """Candidates that are worse by a stated margin."""
+CREEPING, CREEPING_STEPS = 0.01, 5
+"""A push of this share of the range, so many times: none of the steps is one that the gate sees as such."""
 
 
 def diverging(trainer: Any, learner: Any) -> None:
@@ -186,11 +188,26 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
             for store in stores:
                 store.close()
         newest = [(info, own.read(info.id)) for info in finished(own)[-20:]]
-        evidence, expected = measure(path, running, held_out, newest, history=finished(own)[-60:])
+        evidence, expected = measure(path, running, held_out, newest, chosen=process.chosen(running),
+                                     history=finished(own)[-60:])  # fmt: skip
     verdict = judge(evidence)
     if verdict.admitted:
         process.versions.propose(load_bundle(path), expected)
     return {"candidate": path.name} | verdict.to_dict() | {"sentence": verdict.sentence}
+
+
+def crept(home: Home, first: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Candidates that push the action aside by a little each, of which every one that is admitted counts as proven; the
+    last thing that the gate says, with how many it admitted."""
+    versions = home.versions(first)
+    steps = []
+    for _ in range(CREEPING_STEPS):
+        steps.append(made(home, first, options, pushed_aside(CREEPING)))
+        if not steps[-1]["admitted"]:
+            break
+        versions.adopt(steps[-1]["candidate"])
+        versions.confirm()
+    return steps[-1] | {"steps_admitted": sum(item["admitted"] for item in steps), "steps": steps}
 
 
 def margin(bundle: Bundle, path: Path, episodes: int) -> dict[str, Any]:
@@ -238,6 +255,8 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         found = made(home, first, options, swapped)
     elif name in QUIETLY:
         found = made(home, first, options, QUIETLY[name])
+    elif name == "creeping aside":
+        found = crept(home, first, options)
     else:
         found = learnt(home, first, options, diverging if name == "diverging" else None)
     result: dict[str, Any] = {
@@ -245,18 +264,22 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         "gate": found.get("sentence", found.get("event", "")),
         "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
     }  # fmt: skip
-    if name in QUIETLY and "candidate" in found:
+    if name == "creeping aside":
+        said = [item["sentence"] for item in found["steps"]]
+        result |= {"each_aside_by": CREEPING, "steps_admitted": found["steps_admitted"], "gate_at_each_step": said}
+    if (name in QUIETLY or name == "creeping aside") and "candidate" in found:
         path = home.versions(first).path_of(found["candidate"])
         result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
-    if result["admitted"]:
+    if result["admitted"] and name != "creeping aside":  # of its steps each was adopted
         result["probation"] = probation(home, first)
-    result["got_through"] = bool(result.get("probation", {}).get("passed")) and name != "honest"
+    passed = result.get("probation", {"passed": result["admitted"]})["passed"]
+    result["got_through"] = bool(passed) and name != "honest"
     result["seconds"] = round(time.monotonic() - began_s, 1)
     return result
 
 
 NAMES = (
-    "honest", "swapped actions", *QUIETLY, "diverging", "poisoned reward", "corrupted frames",
+    "honest", "swapped actions", *QUIETLY, "creeping aside", "diverging", "poisoned reward", "corrupted frames",
 )  # fmt: skip
 
 

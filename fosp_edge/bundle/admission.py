@@ -46,10 +46,12 @@ class GateThresholds:
     """Mean squared distance from actions that succeeded without violation, over the running policy's. A permuted or
     collapsed action shows here whatever the critics say."""
     one_sided: float = 0.01
-    """Mean of any component of the action minus the running policy's, as share of its range. What is learnt is another
-    action here and there; the same push everywhere is a fault, and critics do not see it. On SafeReach a push of 2 % of
-    the range before squashing is one of 1.6 % here; of 26 candidates honestly learnt, 24 lay within 1 % on the robot's
-    own episodes, the others at 1.03 % (refused for its filter's alarms, too) and 1.4 %."""
+    """Mean of any component of the action, minus that of the bundle which a person chose last or the robot began with,
+    as share of its range. What is learnt is another action here and there; the same push everywhere is a fault, and
+    critics do not see it. Not minus the running bundle's: five pushes of 1 %, each on top of the last, would all be
+    admitted. On SafeReach a push of 2 % of the range before squashing is one of 1.6 % here; of 26 candidates honestly
+    learnt, 24 lay within 1 % on the robot's own episodes, the others at 1.03 % (refused for its filter's alarms, too)
+    and 1.4 %."""
     shadow_ticks: int = 200
     """Ticks beside the running bundle, ten seconds at 20 Hz."""
     shadow_interventions: float = 0.10
@@ -81,7 +83,7 @@ class Paired:
 
 
 def one_sided(differences: Sequence[npt.NDArray[np.floating[Any]]]) -> float:
-    """The largest mean of a component of the candidate's action minus the running bundle's, as share of its range.
+    """The largest mean of a component of the candidate's action minus another bundle's, as share of its range.
 
     Args:
         differences: per episode [T, A], of actions from -1 to 1. Episodes count alike; NaN gives NaN.
@@ -153,7 +155,7 @@ class Evidence:
     running_imitation: float = 0.0
     proven_episodes: int = 0
     one_sided: dict[str, float] = field(default_factory=dict)
-    """`one_sided` per origin."""
+    """`one_sided` per origin, beside the bundle that a person chose last."""
     shadow: Shadow | None = None
 
 
@@ -296,15 +298,15 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
 
 
 def _one_sided(found: dict[str, float], thresholds: GateThresholds) -> list[Check]:
-    """Is the action the running bundle's, but for a push that is the same everywhere? NaN is one."""
+    """Is the action what it was, but for a push that is the same everywhere? NaN is one."""
     if not found:
         return [Check("one-sided", False, "not measured")]
     return [
         Check(
             f"one-sided, {origin}",
             share <= thresholds.one_sided,
-            f"a component of the action lies {share:.1%} of its range to one side of the running bundle's on average, "
-            f"{thresholds.one_sided:.0%} allowed",
+            f"a component of the action lies {share:.1%} of its range to one side on average, beside the bundle that a "
+            f"person chose last; {thresholds.one_sided:.0%} allowed (`fosp-edge bundles use` chooses another)",
         )
         for origin, share in found.items()
     ]

@@ -56,6 +56,8 @@ class State:
     """What the gate saw the proposed or current bundle do: probation compares with it."""
     pinned: str | None = None
     """A person wants this one and no other, until they say otherwise."""
+    chosen: str | None = None
+    """The one that a person chose last, or that the robot began with: small steps away from it must not add up."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -146,6 +148,8 @@ class Versions:
             self._keep(bundle)
             if name not in (state.pinned, state.current):
                 self._start_with(name)
+            elif state.chosen is None:  # a file from before this was kept
+                self._change(lambda before, name=name: replace(before, chosen=name))
             return bundle, complaints
         bundle = load_bundle(self.fallback)
         self._keep(bundle)
@@ -170,7 +174,12 @@ class Versions:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _start_with(self, name: str) -> None:
-        self._change(lambda before: replace(before, current=name, previous=None, probation=False, expected={}))
+        def change(before: State) -> State:
+            lost = before.chosen is None or before.chosen in before.refused
+            return replace(before, current=name, previous=None, probation=False, expected={},
+                           chosen=name if lost else before.chosen)  # fmt: skip
+
+        self._change(change)
 
     def is_refused(self, bundle: Bundle) -> Refusal | None:
         """Why this bundle, or one of the same weights, is not to be tried again; None if it may be."""
@@ -227,7 +236,11 @@ class Versions:
             after = replace(before, current=chosen, previous=None, probation=False, proposed=None, expected={})
             if refuse and before.current is not None:
                 after = replace(after, refused=before.refused | {before.current: self._refusal(before.current, reason)})
-            return replace(after, pinned=None if after.pinned == before.current else after.pinned)
+            return replace(
+                after,
+                pinned=None if after.pinned == before.current else after.pinned,
+                chosen=chosen if after.chosen == before.current else after.chosen,
+            )
 
         self._change(change)
         return chosen
@@ -245,15 +258,16 @@ class Versions:
         self._change(change)
 
     def use(self, bundle_id: str) -> None:
-        """A person's choice: it runs from now on, on probation; an earlier refusal of it is forgotten."""
+        """A person's choice: it runs from now on, on probation unless it ran already; an earlier refusal of it is
+        forgotten, and what is learnt is held against it."""
         bundle = self.load(bundle_id)
 
         def change(before: State) -> State:
             refused = {name: item for name, item in before.refused.items() if name != bundle.id}
             if before.current == bundle.id:
-                return replace(before, refused=refused)
+                return replace(before, refused=refused, chosen=bundle.id)
             return replace(before, current=bundle.id, previous=before.current or self.fallback.name, probation=True,
-                           proposed=None, expected={}, refused=refused)  # fmt: skip
+                           proposed=None, expected={}, refused=refused, chosen=bundle.id)  # fmt: skip
 
         self._change(change)
 
@@ -267,7 +281,9 @@ class Versions:
         """Delete the oldest bundles that nothing refers to, down to `keep`; returns their ids."""
         with locked(self.folder / LOCK_FILE):
             state = self.state
-            named = {state.current, state.previous, state.proposed, state.pinned, self.fallback.name}
+            named = {
+                state.current, state.previous, state.proposed, state.pinned, state.chosen, self.fallback.name
+            }  # fmt: skip
             loose = [name for name in self.ids() if name not in named]
             loose.sort(key=lambda name: (self.folder / name).stat().st_mtime_ns)
             removed = loose[: max(0, len(loose) - keep)]
@@ -299,7 +315,7 @@ def _from_json(text: str) -> State:
         raise ValueError(f"schema {raw.get('schema_version')!r}, this version reads {SCHEMA_VERSION}")
     if unknown := raw.keys() - {item.name for item in fields(State)}:
         raise ValueError(f"unknown entries {', '.join(sorted(unknown))}")
-    names = ("current", "previous", "proposed", "pinned")
+    names = ("current", "previous", "proposed", "pinned", "chosen")
     if bad := [name for name in names if raw.get(name) is not None and not SHA256.fullmatch(raw[name])]:
         raise ValueError(f"{bad[0]} is not the id of a bundle")
     refused = {str(name): Refusal(**item) for name, item in raw.get("refused", {}).items()}

@@ -71,6 +71,7 @@ def measure(
     held_out: HeldOut,
     newest: Episodes,
     *,
+    chosen: Bundle | None = None,
     history: Sequence[EpisodeInfo] = (),
     refused: Callable[[Bundle], str | None] = lambda bundle: None,
     breathe: Callable[[], None] = lambda: None,
@@ -82,6 +83,7 @@ def measure(
         running: the bundle it wants to replace.
         held_out: for comparisons.
         newest: the robot's newest episodes, for the shadow run.
+        chosen: the bundle that a person chose last, of the same contract; the running one if left out.
         history: its newest episodes as far back as they tell how it does; those of the shadow run if left out.
         refused: why a bundle must not be tried again; None if it may.
         breathe: called often; gives way to the control loop.
@@ -122,6 +124,7 @@ def measure(
     model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
     squared, running_squared = list[float](), list[float]()
     aside = dict[str, float]()
+    chosen_runtime = None if chosen is None or chosen.id == running.id else PolicyRuntime(chosen)
     for origin, items in held_out.by_origin.items():
         for part, found in _model(agent, running_agent, [steps for _, steps in items], breathe).items():
             model[f"{origin} {part}"] = found
@@ -134,7 +137,7 @@ def measure(
             except NotFinite:
                 ours = np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
             theirs = _wishes(running_runtime, steps)
-            apart.append(ours - theirs)
+            apart.append(ours - (theirs if chosen_runtime is None else _wishes(chosen_runtime, steps)))
             values = _valued(running_agent, steps, ours, theirs)
             worse_value.append(float(np.mean(values[1] - values[0])))
             worse_cost.append(float(np.mean(values[2] - values[3])))

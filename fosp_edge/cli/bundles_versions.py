@@ -16,10 +16,17 @@ Name = Annotated[str, typer.Argument(help="Beginning of the bundle's id, or `cur
 
 
 def use(bundle: Name, home: HomePath = DEFAULT_HOME) -> None:
-    """Run this bundle from now on, on probation; a run that is under way takes it over at a safe moment."""
+    """Run this bundle from now on, on probation; a run that is under way takes it over at a safe moment.
+
+    What is learnt from then on may not move the action to one side of this bundle's. `use current` says so of the one
+    that runs.
+    """
     versions = _existing(home).versions()
-    name = versions.find(bundle)
+    name, running = versions.find(bundle), versions.find("current")
     versions.use(name)
+    if name == running:
+        typer.echo(f"{name[:12]} is the current bundle already; what is learnt from now on is held against it")
+        return
     typer.echo(
         f"{name[:12]} is the current bundle, on probation; before it was {(versions.state.previous or '-')[:12]}"
     )
@@ -64,7 +71,8 @@ def versions(home: HomePath = DEFAULT_HOME) -> None:
     for name in kept.ids():
         roles = [
             role for role, holder in (("current", current), ("previous", state.previous),
-                                      ("proposed", state.proposed), ("pinned", state.pinned)) if holder == name
+                                      ("proposed", state.proposed), ("pinned", state.pinned),
+                                      ("chosen", state.chosen)) if holder == name
         ]  # fmt: skip
         if name == current and state.probation:
             roles.append("on probation")

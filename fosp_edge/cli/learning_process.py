@@ -4,6 +4,7 @@ It shares nothing with the control loop but files: the experience store (read), 
 status (written) and the loop's pulse (read). Killed at any moment it goes on from its last checkpoint.
 """
 
+import resource
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
@@ -20,6 +21,7 @@ from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.admission import Episodes, HeldOut, measure
 from fosp_edge.cli.candidate import NoCandidate, make_candidate
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
+from fosp_edge.control.swap import contract_differences
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out, share_of
@@ -154,6 +156,25 @@ class LearnerProcess:
         state = self.versions.state
         return self.versions.load(state.current or self.versions.fallback.name)
 
+    def chosen(self, running: Bundle) -> Bundle:
+        """The bundle that a person chose last.
+
+        Raises:
+            NoCandidate: nothing can be held against it.
+        """
+        name = self.versions.state.chosen or running.id
+        try:
+            bundle = self.versions.load(name)
+            problems = contract_differences(bundle.manifest, running.manifest)
+        except BundleError as error:
+            problems = [str(error)]
+        if problems:
+            raise NoCandidate(
+                f"it would be held against bundle {name[:12]}, which a person chose last: {'; '.join(problems)}; "
+                "`fosp-edge bundles use current` chooses the running one"
+            )
+        return bundle
+
     def _wait_for_experience(self) -> bool:
         while not self._stopped():
             try:
@@ -277,6 +298,7 @@ class LearnerProcess:
         self.candidates += 1
         verdict: dict[str, Any] = {"unix_s": round(time.time(), 1), "update": trainer.update, "running": running.id}
         try:
+            chosen = self.chosen(running)
             path = make_candidate(
                 learner.agent, running, held_out, self.lived(own), self.versions.folder,
                 scratch_folder=self.home.learner, update=trainer.update,
@@ -293,6 +315,7 @@ class LearnerProcess:
             running,
             held_out,
             newest,
+            chosen=chosen,
             history=finished(own)[-_HISTORY:],
             refused=self._reason_to_refuse,
             breathe=self._breathe,
@@ -414,7 +437,7 @@ class LearnerProcess:
 
     def _check_memory(self) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        used = pages * 4096
+        used = pages * resource.getpagesize()  # 64 KiB on some aarch64 kernels
         self._status["memory_mib"] = used >> 20
         if used > self.settings.memory_bytes:
             raise MemoryExceeded(

@@ -50,6 +50,7 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("proven actions", {"imitation": 0.2}),
         ("one-sided, own", {"one_sided": {"own": 0.016, "offline": 0.005}}),
         ("one-sided, offline", {"one_sided": {"own": 0.005, "offline": float("nan")}}),
+        ("one-sided", {"one_sided": {}}),
         ("shadow", {"shadow": None}),
         ("shadow", {"shadow": replace(SHADOW, broken="candidates")}),
         ("shadow length", {"shadow": replace(SHADOW, ticks=10)}),

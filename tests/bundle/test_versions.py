@@ -1,5 +1,6 @@
 """Which bundle runs: chosen, taken back, remembered, and there after a power cut at any moment."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -76,6 +77,45 @@ def test_the_same_weights_under_another_name_are_refused_too(versions):
     assert versions.state.current == first and first not in versions.state.refused
 
 
+def test_what_a_person_chose_is_remembered_while_what_was_learnt_takes_over_and_gives_back(versions):
+    first = versions.start()[0].id
+    assert versions.state.chosen == first
+    learnt, wanted = make(versions.folder, 1), make(versions.folder, 2)
+    versions.propose(versions.load(learnt), {})
+    versions.adopt(learnt)
+    versions.confirm()
+    assert versions.start()[0].id == learnt and versions.state.chosen == first
+    versions.use(learnt)  # runs already: a person says that it is good
+    assert versions.state.chosen == learnt and not versions.state.probation
+    versions.use(wanted)
+    assert versions.state.chosen == wanted
+    versions.roll_back("a person erred")
+    assert versions.state.chosen == versions.state.current == learnt
+
+
+def test_small_steps_are_counted_from_now_on_where_nobody_kept_what_was_chosen(versions):
+    versions.start()
+    learnt = make(versions.folder, 1)
+    versions.adopt(learnt)
+    path = versions.folder / STATE_FILE
+    older = json.loads(path.read_text())
+    del older["chosen"]
+    path.write_text(json.dumps(older))
+    assert versions.state.chosen is None
+    versions.start()
+    assert versions.state.chosen == learnt
+
+
+def test_what_was_chosen_and_does_not_start_is_chosen_no_longer(versions):
+    versions.start()
+    good, bad = make(versions.folder, 1), make(versions.folder, 2)
+    versions.adopt(good)
+    versions.confirm()
+    versions.use(bad)
+    (versions.folder / bad / "step.onnx").write_bytes(b"other bytes")
+    assert versions.start()[0].id == versions.state.chosen == good
+
+
 def test_a_pinned_bundle_stays(versions):
     versions.start()
     pinned, other = make(versions.folder, 1), make(versions.folder, 2)
@@ -115,13 +155,14 @@ def test_names_may_be_short_and_have_aliases(versions):
 
 def test_pruning_spares_what_is_named(versions):
     versions.start()
-    names = [make(versions.folder, mark) for mark in range(5)]
-    versions.adopt(names[0])
-    versions.confirm()
-    versions.adopt(names[1])
+    names = [make(versions.folder, mark) for mark in range(6)]
+    versions.use(names[5])
+    for name in names[:2]:
+        versions.confirm()
+        versions.adopt(name)
     removed = versions.prune(1)
-    assert set(removed) < set(names[2:]) and len(removed) == 2
-    assert {names[0], names[1]} <= set(versions.ids())
+    assert set(removed) < set(names[2:5]) and len(removed) == 2
+    assert {names[0], names[1], names[5]} <= set(versions.ids())
 
 
 def test_a_damaged_state_file_says_what_to_do(versions):
@@ -219,6 +260,7 @@ class Shelf(RuleBasedStateMachine):
         state = self.versions.state
         assert state.current is not None and self.versions.load(state.current)
         assert state.current != state.previous
+        assert state.chosen is not None and self.versions.load(state.chosen)
         assert state.proposed is None or state.proposed not in state.refused
 
     def teardown(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
+import torch
+
 from export.exporter import export_bundle
 from export.restore import agent_of_bundle
 from fosp_edge.agent.config import Config
@@ -22,6 +25,7 @@ from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, GateThreshold
 from fosp_edge.cli.calibrate_filter import calibrate_gate
+from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
 from fosp_edge.cli.learning_process import OWN_HELD_OUT_EVERY, LearnerProcess, LearnSettings, own_held_out
@@ -32,6 +36,7 @@ from fosp_edge.control.recorder import REASONS, recording_of
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
+from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.store import ExperienceStore
 from tests.bundle.test_versions import make
 from tests.export.agents import make_agent, make_episode
@@ -40,8 +45,8 @@ from tests.export.test_exporter import CONTRACT
 ROOT = Path(__file__).parents[2]
 ANYTHING = GateThresholds(
     benefit=-1e3, latency_share=10.0, latency_ratio=1e3, model_ratio=10.0, missed_more=1.0, noticed_less=1.0,
-    value_drop=1e3, cost_rise=1e3, imitation_ratio=1e3, one_sided=1.0, shadow_ticks=1, shadow_interventions=1.0,
-    shadow_chatter=1e3, shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
+    value_drop=1e3, cost_rise=1e3, imitation_ratio=1e3, one_sided=1.0, shadow_ticks=1,
+    shadow_interventions=1.0, shadow_chatter=1e3, shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
 )  # fmt: skip
 """A gate that weighs nothing: the episodes here are noise."""
 QUICK = LearnSettings(
@@ -163,6 +168,48 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
     verdict = until_a_verdict(home, first, thresholds=ANYTHING)
     assert "the gate needs at least 4 normal episodes" in str(verdict["sentence"])
     assert home.versions(first).state.proposed is None
+
+
+def test_small_pushes_add_up_to_one_that_a_person_has_to_choose(home: Home, first: Path) -> None:
+    """The running bundle lies aside of the one that was chosen: a candidate that is like it, too."""
+    process = learner(home, first)
+    running, versions = process.running(), process.versions
+    agent = agent_of_bundle(running)
+    with torch.no_grad():
+        for policy in agent.policies:
+            policy.head.output.bias[0] += 0.3
+    names = [camera.name for camera in running.manifest.cameras]
+    with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:
+        own = CameraSelection(lived, names)
+        held_out = process.held_out([CameraSelection(data, names)], own)
+        pushed = make_candidate(agent, running, held_out, process.lived(own), versions.folder,
+                                scratch_folder=home.learner, update=0)  # fmt: skip
+    versions.adopt(pushed.name)
+    versions.confirm()
+    watchful = replace(ANYTHING, one_sided=0.05)
+    verdict = until_a_verdict(home, first, thresholds=watchful)
+    assert {item["name"] for item in verdict["checks"] if not item["passed"]} == {
+        "one-sided, own",
+        "one-sided, offline",
+    }
+    home.verdicts.unlink()
+    shutil.rmtree(home.learner)  # it would wait for further episodes
+    home.make()
+    versions.use(pushed.name)
+    verdict = until_a_verdict(home, first, settings=replace(QUICK, seed=1), thresholds=watchful)
+    assert verdict["admitted"], verdict["sentence"]
+
+
+def test_what_cannot_be_held_against_the_chosen_bundle_is_no_candidate(home: Home, first: Path) -> None:
+    versions = home.versions(first)
+    other = make(versions.folder, 1)  # of another robot
+    versions.use(other)
+    versions.adopt(first.name)
+    versions.confirm()
+    assert versions.state.chosen == other
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    assert not verdict["admitted"] and f"held against bundle {other[:12]}" in str(verdict["sentence"])
+    assert "`fosp-edge bundles use current`" in str(verdict["sentence"])
 
 
 def test_a_learner_that_explodes_begins_again_from_what_the_robot_runs(home: Home, first: Path) -> None:
