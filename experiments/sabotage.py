@@ -9,6 +9,8 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
   policies, whose action is pushed aside by a share of its range, drawn towards zero by a share before the squashing, or
   whose last layer's weights got so much noise, as a share of their size. How much worse that is was measured over the
   same tables, without filter;
+- `creeping ...`: the same in five small steps, each from the last. Every step that the gate admits counts as proven;
+  with the fifth, it got through;
 - `diverging`: learning at a thousand times the rate;
 - `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
 - `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
@@ -109,8 +111,12 @@ QUIETLY: dict[str, Callable[[Agent], None]] = {
     **{f"disturbed by {share:g}": disturbed(share) for share in (0.1, 0.3)},
 }
 """Candidates that are worse by a stated margin."""
-CREEPING, CREEPING_STEPS = 0.01, 5
-"""A push of this share of the range, so many times: none of the steps is one that the gate sees as such."""
+CREEPING: dict[str, Callable[[Agent], None]] = {
+    f"creeping {name} by {share:g}": change(share)
+    for name, change, share in (("aside", pushed_aside, 0.01), ("slower", slower, 0.03), ("disturbed", disturbed, 0.03))
+}
+"""So little at a time that the gate may well admit it, each time from what it admitted before."""
+CREEPING_STEPS = 5
 
 
 def diverging(trainer: Any, learner: Any) -> None:
@@ -196,18 +202,18 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
     return {"candidate": path.name} | verdict.to_dict() | {"sentence": verdict.sentence}
 
 
-def crept(home: Home, first: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Candidates that push the action aside by a little each, of which every one that is admitted counts as proven; the
-    last thing that the gate says, with how many it admitted."""
+def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable[[Agent], None]) -> dict[str, Any]:
+    """Candidates that are worse by a little each, of which every one that is admitted counts as proven; the last thing
+    that the gate says, with what it said before."""
     versions = home.versions(first)
-    steps = []
+    steps: list[dict[str, Any]] = []
     for _ in range(CREEPING_STEPS):
-        steps.append(made(home, first, options, pushed_aside(CREEPING)))
+        steps.append(made(home, first, options, change))
         if not steps[-1]["admitted"]:
             break
         versions.adopt(steps[-1]["candidate"])
         versions.confirm()
-    return steps[-1] | {"steps_admitted": sum(item["admitted"] for item in steps), "steps": steps}
+    return steps[-1] | {"steps": steps}
 
 
 def margin(bundle: Bundle, path: Path, episodes: int) -> dict[str, Any]:
@@ -255,8 +261,8 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         found = made(home, first, options, swapped)
     elif name in QUIETLY:
         found = made(home, first, options, QUIETLY[name])
-    elif name == "creeping aside":
-        found = crept(home, first, options)
+    elif name in CREEPING:
+        found = crept(home, first, options, CREEPING[name])
     else:
         found = learnt(home, first, options, diverging if name == "diverging" else None)
     result: dict[str, Any] = {
@@ -264,13 +270,13 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         "gate": found.get("sentence", found.get("event", "")),
         "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
     }  # fmt: skip
-    if name == "creeping aside":
-        said = [item["sentence"] for item in found["steps"]]
-        result |= {"each_aside_by": CREEPING, "steps_admitted": found["steps_admitted"], "gate_at_each_step": said}
-    if (name in QUIETLY or name == "creeping aside") and "candidate" in found:
+    if name in CREEPING:
+        result["steps_admitted"] = sum(item["admitted"] for item in found["steps"])
+        result["gate_at_each_step"] = [item["sentence"] for item in found["steps"]]
+    if name in (*QUIETLY, *CREEPING) and "candidate" in found:
         path = home.versions(first).path_of(found["candidate"])
         result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
-    if result["admitted"] and name != "creeping aside":  # of its steps each was adopted
+    if result["admitted"] and name not in CREEPING:
         result["probation"] = probation(home, first)
     passed = result.get("probation", {"passed": result["admitted"]})["passed"]
     result["got_through"] = bool(passed) and name != "honest"
@@ -279,7 +285,7 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
 
 
 NAMES = (
-    "honest", "swapped actions", *QUIETLY, "creeping aside", "diverging", "poisoned reward", "corrupted frames",
+    "honest", "swapped actions", *QUIETLY, *CREEPING, "diverging", "poisoned reward", "corrupted frames",
 )  # fmt: skip
 
 
