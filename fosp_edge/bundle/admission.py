@@ -1,7 +1,8 @@
 """The gate: may a candidate bundle take the running one's place on the robot? A pure judgement of what was measured.
 
 Whoever measures (`fosp_edge.cli.admission`) hands over `Evidence`; every check says what it saw, passed or not. All
-thresholds stand in `GateThresholds`, each with its reason.
+thresholds stand in `GateThresholds`, each with its reason. What a candidate may be worse by counts from the running
+bundle *and* from the one that a person chose last: what each generation may lose must not add up.
 """
 
 from collections.abc import Sequence
@@ -28,11 +29,11 @@ class GateThresholds:
     level_slack: float = 1e-9
     """The filter's level is kept, not renegotiated by a learner."""
     missed_more: float = 0.05
-    """Share of the known violations that the candidate's filter may miss beyond the running one's: one in twenty is
+    """Share of the known violations that the candidate's filter may miss beyond those before: one in twenty is
     the smallest step that a few dozen violations can show."""
     noticed_less: float = 0.05
     """Share of disturbed pictures (lens covered, colours swapped) that the candidate's out-of-distribution gate may
-    overlook beyond the running one's: its threshold is new, its eyes must not be weaker."""
+    overlook beyond those before: its threshold is new, its eyes must not be weaker."""
     value_drop: float = 0.05
     """The policy's value under the running critics may drop by this share of their spread over states; beyond it, or
     if the drop is significant, the policy is worse by the only judge that the learner did not train."""
@@ -43,7 +44,7 @@ class GateThresholds:
     end of the interval. Not to be worse is not enough: every swap costs a probation, and of candidates that are like
     the running bundle as many are a little worse as are a little better."""
     imitation_ratio: float = 1.25
-    """Mean squared distance from actions that succeeded without violation, over the running policy's. A permuted or
+    """Mean squared distance from actions that succeeded without violation, over the policies' before. A permuted or
     collapsed action shows here whatever the critics say."""
     one_sided: float = 0.01
     """Mean of any component of the action, minus that of the bundle which a person chose last or the robot began with,
@@ -67,6 +68,7 @@ class GateThresholds:
 
 
 DEFAULT_THRESHOLDS = GateThresholds()
+_BEFORE = "the better of the running bundle and the chosen one"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ class Evidence:
     """World-model loss per origin of the held-out episodes: `own`, `offline`."""
     known_violations: int = 0
     missed: int = 0
-    running_missed: int = 0
+    missed_before: int = 0
+    """By the running bundle or the one that a person chose last, whichever misses fewer; so below."""
     gated: bool = False
     """Whether the running bundle has an out-of-distribution gate, which the candidate then has too."""
     gate_level: float = 1.0
@@ -147,12 +150,12 @@ class Evidence:
     disturbed: int = 0
     """Pictures shown to both gates."""
     noticed: int = 0
-    running_noticed: int = 0
+    noticed_before: int = 0
     value: dict[str, Paired] = field(default_factory=dict)
     cost: dict[str, Paired] = field(default_factory=dict)
     imitation: float = float("inf")
     """Mean squared distance from proven actions."""
-    running_imitation: float = 0.0
+    imitation_before: float = 0.0
     proven_episodes: int = 0
     one_sided: dict[str, float] = field(default_factory=dict)
     """`one_sided` per origin, beside the bundle that a person chose last."""
@@ -219,13 +222,13 @@ def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -
     checks += _compared("value", "value", evidence.value, thresholds.value_drop, thresholds)
     checks += _compared("cost", "expected cost", evidence.cost, thresholds.cost_rise, thresholds)
     checks.append(_benefit(evidence, thresholds))
-    allowed = thresholds.imitation_ratio * evidence.running_imitation
+    allowed = thresholds.imitation_ratio * evidence.imitation_before
     checks.append(
         Check(
             "proven actions",
             evidence.proven_episodes >= thresholds.least_episodes and evidence.imitation <= allowed + 1e-6,
-            f"mean squared distance {evidence.imitation:.4f} from {evidence.proven_episodes} successful episodes, the "
-            f"running bundle has {evidence.running_imitation:.4f}, {allowed:.4f} allowed",
+            f"mean squared distance {evidence.imitation:.4f} from {evidence.proven_episodes} successful episodes, "
+            f"{_BEFORE} has {evidence.imitation_before:.4f}, {allowed:.4f} allowed",
         )
     )
     checks += _one_sided(evidence.one_sided, thresholds)
@@ -246,23 +249,23 @@ def _latency(evidence: Evidence, thresholds: GateThresholds) -> Check:
 
 def _alarms(evidence: Evidence, thresholds: GateThresholds) -> Check:
     count = max(1, evidence.known_violations)
-    share, running = evidence.missed / count, evidence.running_missed / count
+    more = (evidence.missed - evidence.missed_before) / count
     figures = (
-        f"{evidence.missed} of {evidence.known_violations} known violations without a timely alarm, the running bundle "
-        f"misses {evidence.running_missed}"
+        f"{evidence.missed} of {evidence.known_violations} known violations without a timely alarm, {_BEFORE} misses "
+        f"{evidence.missed_before}"
     )
     enough = evidence.known_violations >= thresholds.least_episodes
-    return Check("known violations", enough and share <= running + thresholds.missed_more, figures)
+    return Check("known violations", enough and more <= thresholds.missed_more, figures)
 
 
 def _familiarity(evidence: Evidence, thresholds: GateThresholds) -> Check:
     count = max(1, evidence.disturbed)
     enough = evidence.disturbed >= thresholds.least_episodes
     kept = abs(evidence.gate_level - evidence.running_gate_level) <= thresholds.level_slack
-    less = (evidence.running_noticed - evidence.noticed) / count
+    less = (evidence.noticed_before - evidence.noticed) / count
     figures = (
         f"level {evidence.gate_level:g}, the running bundle's is {evidence.running_gate_level:g}; notices "
-        f"{evidence.noticed} of {evidence.disturbed} disturbed pictures, the running bundle {evidence.running_noticed}"
+        f"{evidence.noticed} of {evidence.disturbed} disturbed pictures, {_BEFORE} {evidence.noticed_before}"
     )
     return Check("out-of-distribution gate", enough and kept and less <= thresholds.noticed_less, figures)
 

@@ -83,7 +83,7 @@ def measure(
         running: the bundle it wants to replace.
         held_out: for comparisons.
         newest: the robot's newest episodes, for the shadow run.
-        chosen: the bundle that a person chose last, of the same contract; the running one if left out.
+        chosen: the bundle that a person chose last, of the running one's contract; that one if left out.
         history: its newest episodes as far back as they tell how it does; those of the shadow run if left out.
         refused: why a bundle must not be tried again; None if it may.
         breathe: called often; gives way to the control loop.
@@ -94,7 +94,8 @@ def measure(
             raise BundleError(f"it was refused before: {reason}")
         agent, running_agent = agent_of_bundle(bundle), agent_of_bundle(running)
         runtime, running_runtime = PolicyRuntime(bundle), PolicyRuntime(running)
-        alert = alertness(bundle, running, held_out.own)
+        before = [running] if chosen is None or chosen.id == running.id else [running, chosen]
+        alerts = [alertness(bundle, item, held_out.own) for item in before]
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
     if differences := contract_differences(bundle.manifest, running.manifest):
@@ -104,11 +105,12 @@ def measure(
         period_s=1.0 / running.manifest.rate_hz,
         level=bundle.manifest.filter.level,
         running_level=running.manifest.filter.level,
-        gated=alert is not None,
+        gated=alerts[0] is not None,
     )
-    if alert is not None:
+    if (alert := alerts[0]) is not None:
         evidence = replace(
-            evidence, disturbed=alert.disturbed, noticed=alert.noticed, running_noticed=alert.running_noticed,
+            evidence, disturbed=alert.disturbed, noticed=alert.noticed,
+            noticed_before=max(item.running_noticed for item in alerts if item is not None),
             gate_level=alert.level, running_gate_level=alert.running_level,
         )  # fmt: skip
     try:
@@ -119,12 +121,13 @@ def measure(
     breathe()
     latency_s, running_latency_s = _latencies(runtime, running_runtime, episodes[0])
     evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
-    missed, running_missed, count = _missed(agent, bundle, running_agent, running, episodes, breathe)
-    evidence = replace(evidence, missed=missed, running_missed=running_missed, known_violations=count)
+    filters = [(agent, bundle), (running_agent, running), *((agent_of_bundle(item), item) for item in before[1:])]
+    (missed, *missed_before), count = _missed(filters, episodes, breathe)
+    evidence = replace(evidence, missed=missed, missed_before=min(missed_before), known_violations=count)
     model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
-    squared, running_squared = list[float](), list[float]()
+    squared, squared_before = list[float](), [list[float]() for _ in before]
     aside = dict[str, float]()
-    chosen_runtime = None if chosen is None or chosen.id == running.id else PolicyRuntime(chosen)
+    runtimes = [running_runtime, *(PolicyRuntime(item) for item in before[1:])]
     for origin, items in held_out.by_origin.items():
         for part, found in _model(agent, running_agent, [steps for _, steps in items], breathe).items():
             model[f"{origin} {part}"] = found
@@ -136,8 +139,9 @@ def measure(
                 ours = _wishes(runtime, steps)
             except NotFinite:
                 ours = np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
-            theirs = _wishes(running_runtime, steps)
-            apart.append(ours - (theirs if chosen_runtime is None else _wishes(chosen_runtime, steps)))
+            wished = [_wishes(item, steps) for item in runtimes]
+            theirs, chosen_ones = wished[0], wished[-1]
+            apart.append(ours - chosen_ones)
             values = _valued(running_agent, steps, ours, theirs)
             worse_value.append(float(np.mean(values[1] - values[0])))
             worse_cost.append(float(np.mean(values[2] - values[3])))
@@ -146,7 +150,8 @@ def measure(
             if info.summary.success and not info.summary.violations:
                 done = steps["action"][:-1].astype(np.float32)
                 squared.append(float(np.mean((ours - done) ** 2)))
-                running_squared.append(float(np.mean((theirs - done) ** 2)))
+                for kept, wishes in zip(squared_before, wished, strict=True):
+                    kept.append(float(np.mean((wishes - done) ** 2)))
         aside[origin] = one_sided(apart)
         value[origin] = paired(worse_value, float(np.mean(spread_value)))
         cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
@@ -154,7 +159,7 @@ def measure(
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
-        running_imitation=float(np.mean(running_squared)) if running_squared else 0.0,
+        imitation_before=min(float(np.mean(item)) for item in squared_before) if squared else 0.0,
         proven_episodes=len(squared), one_sided=aside, shadow=shadow,
     )  # fmt: skip
     return evidence, expected
@@ -313,25 +318,25 @@ def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Calla
 
 
 def _missed(
-    ours: Agent, bundle: Bundle, theirs: Agent, running: Bundle, episodes: Sequence[Steps], breathe: Callable[[], None]
-) -> tuple[int, int, int]:
+    filters: Sequence[tuple[Agent, Bundle]], episodes: Sequence[Steps], breathe: Callable[[], None]
+) -> tuple[list[int], int]:
     """Known violations without a timely alarm of each filter, and how many there are."""
-    missed = running_missed = count = 0
+    missed, count = [0] * len(filters), 0
     for steps in episodes:
         violation = steps["violation"].astype(np.float32)
         if not violation.any():
             continue
         breathe()
         scores = []
-        for agent in (ours, theirs):
+        for agent, _ in filters:
             generator = torch.Generator().manual_seed(0)
             scores.append(onset_score(recorded_reachability(agent, steps, generator), violation))
-        if scores[0] is None or scores[1] is None:
+        if any(score is None for score in scores):
             continue
         count += 1
-        missed += not scores[0] > bundle.manifest.filter.feasible_reachability
-        running_missed += not scores[1] > running.manifest.filter.feasible_reachability
-    return missed, running_missed, count
+        for place, (score, (_, bundle)) in enumerate(zip(scores, filters, strict=True)):
+            missed[place] += not (score is not None and score > bundle.manifest.filter.feasible_reachability)
+    return missed, count
 
 
 def _batch(agent: Agent, steps: Steps) -> Batch:

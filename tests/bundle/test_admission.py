@@ -13,10 +13,10 @@ SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
 GOOD = Evidence(
     parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
     level=0.2, running_level=0.2, model={"own": SAME, "offline": SAME}, known_violations=40, missed=8,
-    running_missed=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
-    imitation=0.1, running_imitation=0.1, one_sided={"own": 0.005, "offline": 0.005},
+    missed_before=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
+    imitation=0.1, imitation_before=0.1, one_sided={"own": 0.005, "offline": 0.005},
     proven_episodes=20, shadow=SHADOW, gated=True, gate_level=0.05, running_gate_level=0.05, disturbed=30, noticed=29,
-    running_noticed=30,
+    noticed_before=30,
 )  # fmt: skip
 
 
@@ -35,10 +35,10 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("latency", {"latency_s": 0.0101, "running_latency_s": 0.001}),
         ("filter level", {"level": 0.3}),
         ("known violations", {"missed": 12}),
-        ("known violations", {"known_violations": 3, "missed": 0, "running_missed": 0}),
+        ("known violations", {"known_violations": 3, "missed": 0, "missed_before": 0}),
         ("out-of-distribution gate", {"noticed": 20}),
         ("out-of-distribution gate", {"gate_level": 0.2}),
-        ("out-of-distribution gate", {"disturbed": 0, "noticed": 0, "running_noticed": 0}),
+        ("out-of-distribution gate", {"disturbed": 0, "noticed": 0, "noticed_before": 0}),
         ("world model, own", {"model": {"own": replace(SAME, mean=0.1), "offline": SAME}}),
         ("world model, offline", {"model": {"own": SAME, "offline": replace(SAME, mean=0.04, low=0.03)}}),
         ("value, offline", {"value": {"own": BETTER, "offline": paired([0.2] * 20, 1.0)}}),
