@@ -18,8 +18,7 @@ Name = Annotated[str, typer.Argument(help="Beginning of the bundle's id, or `cur
 def use(bundle: Name, home: HomePath = DEFAULT_HOME) -> None:
     """Run this bundle from now on, on probation; a run that is under way takes it over at a safe moment.
 
-    What is learnt from then on may not move the action to one side of this bundle's. `use current` says so of the one
-    that runs.
+    From then on the gate also holds candidates against this bundle. `use current` chooses the one that runs already.
     """
     versions = _existing(home).versions()
     name, running = versions.find(bundle), versions.find("current")
