@@ -1,5 +1,6 @@
 """The tree of verbs, in which every leaf is imported only when it is called."""
 
+import inspect
 import os
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,6 +42,8 @@ class LazyCommand(TyperCommand):
             target._add_completion = False
         command = get_command(target)
         command.name = self.name
+        for item in (command, *getattr(command, "commands", {}).values()):
+            item.help = _flowing(item.help)
         if "Example" not in (command.help or ""):
             command.epilog = command.epilog or f"Example: {self._verb.example}"
         return command
@@ -92,6 +95,18 @@ def _group(name: str) -> TyperGroup:
     group.name, group.help = name, GROUPS[name]
     group.epilog = f"Example: {next(verb.example for path, verb in VERBS.items() if path.startswith(name + ' '))}"
     return group
+
+
+def _flowing(text: str | None) -> str | None:
+    """Paragraphs as one line each, for the terminal to break: its columns are not those of the source. Indented lines
+    and lists stay as they are."""
+    if text is None:
+        return None
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        item if any(line.startswith((" ", "- ", "\b")) for line in item.splitlines()) else " ".join(item.splitlines())
+        for item in paragraphs
+    )
 
 
 def _roof() -> None:

@@ -84,6 +84,26 @@ def test_every_verb_that_is_there_loads_and_its_help_has_an_example():
         assert "Example" in result.output
 
 
+def explained() -> None:
+    """Explain at length.
+
+    This paragraph was broken at the columns of the source, which are more than a terminal has, and the terminal has
+    to break it anew.
+
+    - a list
+    - stays one
+    """
+
+
+def test_help_is_broken_at_the_columns_of_the_terminal(monkeypatch):
+    monkeypatch.setattr(verbs, "explained", explained, raising=False)
+    monkeypatch.setitem(application.VERBS, "explained", Verb("fosp_edge.cli.verbs:explained", "Explain.", "fosp-edge"))
+    shown = [line.strip() for line in run_verb("explained", "--help", columns=80).output.splitlines()]
+    begin = next(index for index, line in enumerate(shown) if line.startswith("This paragraph"))
+    assert shown[begin + 1 : begin + 3] == ["terminal has, and the terminal has to break it anew.", ""]
+    assert "- a list" in shown and "- stays one" in shown
+
+
 def fail_with(monkeypatch, error):
     def verb():
         raise error

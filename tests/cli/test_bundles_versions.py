@@ -25,6 +25,8 @@ def test_use_pin_rollback_and_what_is_shown(home, capsys):
     verbs.pin(None, home.folder)
     assert versions.state.pinned == name
     verbs.pin(None, home.folder, off=True)
+    verbs.use("current", home.folder)
+    assert "the current bundle already" in capsys.readouterr().out and versions.state.chosen == name
     verbs.rollback(home.folder, "it shook")
     assert versions.state.current == versions.fallback.name
     capsys.readouterr()
