@@ -138,7 +138,8 @@ class Evidence:
     level: float = 1.0
     running_level: float = 0.0
     model: dict[str, Paired] = field(default_factory=dict)
-    """World-model loss per origin of the held-out episodes: `own`, `offline`."""
+    """World-model loss per origin of the held-out episodes, `own` and `offline`, and the same beside the bundle that a
+    person chose last, if another one is running; so are value and cost, each by the critics of that bundle."""
     known_violations: int = 0
     missed: int = 0
     missed_before: int = 0

@@ -1,10 +1,10 @@
 """What the gate judges by, measured: a candidate beside the running bundle, on held-out episodes and the newest ticks.
 
 The candidate's own critics are never asked how good it is: who poisons the reward poisons them. Its actions are
-weighed by the running bundle's critics, in the running bundle's latent states.
+weighed by the running bundle's critics, in the running bundle's latent states. Where that one was learnt on the robot
+itself, the bundle that a person chose last is a second judge, which no learner has touched since.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,29 +20,28 @@ from export.restore import agent_of_bundle
 from export.thresholds import onset_score
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
-from fosp_edge.bundle.admission import Evidence, Paired, Shadow, one_sided, paired
+from fosp_edge.bundle.admission import Evidence, Paired, one_sided, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.familiarity import alertness
-from fosp_edge.control.controller import Controller
+from fosp_edge.cli.familiarity import Episodes, alertness
+from fosp_edge.cli.shadow import shadow_run
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
-from fosp_edge.control.swap import alarmed, contract_differences
-from fosp_edge.control.types import Float32Array, Observation, StepScores
+from fosp_edge.control.swap import contract_differences
+from fosp_edge.control.types import Float32Array, Observation
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.schema import Steps
 from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.learner import Learner
 
 _TIMED_TICKS = 200
-_KNOWN_AFTER = 20
-"""Episodes from which on a bundle's own rates count."""
 _LOSSES = {
     "pictures": ("image", "state", "kl_dynamics", "kl_representation"),
     "outcomes": ("reward", "cost", "proceed"),
 }
 """Two sums, because pictures weigh a hundred times as much as rewards: in one a poisoned reward would drown."""
-Episodes = Sequence[tuple[EpisodeInfo, Steps]]
+SINCE_CHOSEN = " since chosen"
+"""Follows the origin where the comparison is with the bundle that a person chose last."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,19 @@ class HeldOut:
     def by_origin(self) -> dict[str, Episodes]:
         """Those origins that have any; own ones come with the first days on the robot."""
         return {name: item for name, item in (("own", self.own), ("offline", self.offline)) if item}
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A bundle in both of its forms."""
+
+    bundle: Bundle
+    agent: Agent
+    runtime: PolicyRuntime
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "_Opened":
+        return cls(bundle, agent_of_bundle(bundle), PolicyRuntime(bundle))
 
 
 def measure(
@@ -92,10 +104,10 @@ def measure(
         bundle = load_bundle(candidate)
         if (reason := refused(bundle)) is not None:
             raise BundleError(f"it was refused before: {reason}")
-        agent, running_agent = agent_of_bundle(bundle), agent_of_bundle(running)
-        runtime, running_runtime = PolicyRuntime(bundle), PolicyRuntime(running)
-        before = [running] if chosen is None or chosen.id == running.id else [running, chosen]
-        alerts = [alertness(bundle, item, held_out.own) for item in before]
+        ours, before = _Opened.of(bundle), [_Opened.of(running)]
+        if chosen is not None and chosen.id != running.id:
+            before.append(_Opened.of(chosen))
+        alerts = [alertness(bundle, other.bundle, held_out.own) for other in before]
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
     if differences := contract_differences(bundle.manifest, running.manifest):
@@ -114,48 +126,38 @@ def measure(
             gate_level=alert.level, running_gate_level=alert.running_level,
         )  # fmt: skip
     try:
-        parity = check_parity(agent, bundle.graph_bytes, episodes[:3])
+        parity = check_parity(ours.agent, bundle.graph_bytes, episodes[:3])
         evidence = replace(evidence, parity_action=parity.action_error, parity_reachability=parity.reachability_error)
     except ParityError:
         pass  # stays infinite: the check says by how much it is allowed to differ
     breathe()
-    latency_s, running_latency_s = _latencies(runtime, running_runtime, episodes[0])
+    latency_s, running_latency_s = _latencies(ours.runtime, before[0].runtime, episodes[0])
     evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
-    filters = [(agent, bundle), (running_agent, running), *((agent_of_bundle(item), item) for item in before[1:])]
-    (missed, *missed_before), count = _missed(filters, episodes, breathe)
+    (missed, *missed_before), count = _missed([ours, *before], episodes, breathe)
     evidence = replace(evidence, missed=missed, missed_before=min(missed_before), known_violations=count)
-    model, value, cost = dict[str, Paired](), dict[str, Paired](), dict[str, Paired]()
+    model, value, cost, aside = dict[str, Paired](), dict[str, Paired](), dict[str, Paired](), dict[str, float]()
     squared, squared_before = list[float](), [list[float]() for _ in before]
-    aside = dict[str, float]()
-    runtimes = [running_runtime, *(PolicyRuntime(item) for item in before[1:])]
     for origin, items in held_out.by_origin.items():
-        for part, found in _model(agent, running_agent, [steps for _, steps in items], breathe).items():
-            model[f"{origin} {part}"] = found
-        worse_value, worse_cost, spread_value, spread_cost = [], [], [], []
-        apart = list[Float32Array]()
-        for info, steps in items:
-            breathe()
-            try:
-                ours = _wishes(runtime, steps)
-            except NotFinite:
-                ours = np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
-            wished = [_wishes(item, steps) for item in runtimes]
-            theirs, chosen_ones = wished[0], wished[-1]
-            apart.append(ours - chosen_ones)
-            values = _valued(running_agent, steps, ours, theirs)
-            worse_value.append(float(np.mean(values[1] - values[0])))
-            worse_cost.append(float(np.mean(values[2] - values[3])))
-            spread_value.append(float(np.std(values[1])))
-            spread_cost.append(float(np.std(values[3])))
-            if info.summary.success and not info.summary.violations:
-                done = steps["action"][:-1].astype(np.float32)
-                squared.append(float(np.mean((ours - done) ** 2)))
-                for kept, wishes in zip(squared_before, wished, strict=True):
-                    kept.append(float(np.mean((wishes - done) ** 2)))
-        aside[origin] = one_sided(apart)
-        value[origin] = paired(worse_value, float(np.mean(spread_value)))
-        cost[origin] = paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
+        wishes = [_wishes(ours.runtime, steps, breathe) for _, steps in items]
+        proven = [info.summary.success and not info.summary.violations for info, _ in items]
+        squared += _squared(wishes, items, proven)
+        for other, since, kept in zip(before, ("", SINCE_CHOSEN), squared_before, strict=False):
+            theirs = [_wishes(other.runtime, steps, breathe) for _, steps in items]
+            kept += _squared(theirs, items, proven)
+            value[origin + since], cost[origin + since] = _worth(other.agent, items, wishes, theirs, breathe)
+            for part, found in _model(ours.agent, other.agent, [steps for _, steps in items], breathe).items():
+                model[f"{origin} {part}{since}"] = found
+            # Of the two the chosen one comes last, and is what counts: the running one may lie to the other side.
+            aside[origin] = one_sided([mine - other for mine, other in zip(wishes, theirs, strict=True)])
     shadow, expected = shadow_run(bundle, running, newest, breathe, history)
+    for other in before[1:]:
+        was, _ = shadow_run(other.bundle, running, newest, breathe)
+        shadow = replace(
+            shadow,
+            running_intervention_share=min(shadow.running_intervention_share, was.intervention_share),
+            running_chatter=min(shadow.running_chatter, was.chatter),
+            running_surprise=min(shadow.running_surprise, was.surprise),
+        )
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
@@ -163,98 +165,6 @@ def measure(
         proven_episodes=len(squared), one_sided=aside, shadow=shadow,
     )  # fmt: skip
     return evidence, expected
-
-
-def shadow_run(
-    candidate: Bundle,
-    running: Bundle,
-    newest: Episodes,
-    breathe: Callable[[], None] = lambda: None,
-    history: Sequence[EpisodeInfo] = (),
-) -> tuple[Shadow, dict[str, float]]:
-    """Both bundles decide over the same ticks, neither moves anything; also what probation may expect."""
-    ours, theirs = Controller(candidate), Controller(running)
-    ticks = stepped = running_stepped = 0
-    change, running_change, surprise, running_surprise, apart = 0.0, 0.0, 0.0, 0.0, 0.0
-    shares, surprises = list[float](), list[float]()
-    for info, steps in newest:
-        breathe()
-        for controller in (ours, theirs):
-            controller.reset(info.header.seed)
-        before = np.zeros(steps["action"].shape[1], np.float32)
-        last = running_last = before
-        episode_stepped, episode_surprise, rows = 0, 0.0, len(steps["reward"]) - 1
-        for row in range(rows):
-            observation = Observation(steps["image"][row].astype(np.uint8), steps["state"][row].astype(np.float32))
-            try:
-                decided, scores = _decide(ours, observation, before)
-                running_decided, running_scores = _decide(theirs, observation, before)
-            except (NotFinite, ValueError) as error:
-                return Shadow(ticks, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, broken=str(error)), {}
-            ticks += 1
-            stepped += ours.insight.advice.intervened
-            running_stepped += theirs.insight.advice.intervened
-            episode_stepped += alarmed(scores, candidate.manifest.filter, ours.insight.judged.gate)
-            surprise += scores.surprise
-            episode_surprise += scores.surprise
-            running_surprise += running_scores.surprise
-            change += float(np.mean(np.abs(decided - last))) if row else 0.0
-            running_change += float(np.mean(np.abs(running_decided - running_last))) if row else 0.0
-            apart += float(np.mean(np.abs(decided - running_decided))) / 2.0
-            last, running_last = decided, running_decided
-            before = steps["action"][row].astype(np.float32)
-        if rows:
-            shares.append(episode_stepped / rows)
-            surprises.append(episode_surprise / rows)
-    n = max(1, ticks)
-    shadow = Shadow(
-        ticks, stepped / n, running_stepped / n, change / n, running_change / n, surprise / n, running_surprise / n,
-        apart / n,
-    )  # fmt: skip
-    if not shares:
-        return shadow, {}
-    expected = best_rates(history or [info for info, _ in newest]) | {
-        # Where it drives itself it comes into other states than those it was compared on.
-        "intervention_limit": min(1.0, _exceeded_by_a_tenth(shares) + 0.10),
-        "surprise_limit": 1.1 * _exceeded_by_a_tenth(surprises),
-    }
-    return shadow, expected
-
-
-def best_rates(infos: Sequence[EpisodeInfo]) -> dict[str, float]:
-    """Shares of episodes in violation and failed that a new bundle is held against: those of the best bundle so far.
-
-    Not those of the one that it replaces: each may be worse by what a probation cannot see, and after ten of them the
-    robot would be worse by ten times as much without any having been worse than its predecessor.
-    """
-    by_bundle: dict[str | None, list[EpisodeInfo]] = {}
-    for info in infos:
-        by_bundle.setdefault(info.header.bundle, []).append(info)
-    known = [group for group in by_bundle.values() if len(group) >= _KNOWN_AFTER] or [list(infos)]
-
-    def best(bad: Callable[[EpisodeInfo], bool]) -> float:
-        # Laplace's rule: of few episodes none in violation does not mean never.
-        return min((sum(map(bad, group)) + 1) / (len(group) + 2) for group in known)
-
-    return {
-        "violation": best(lambda info: info.summary.total_cost > 0),
-        "failure": best(lambda info: not info.summary.success),
-    }
-
-
-def _exceeded_by_a_tenth(values: Sequence[float]) -> float:
-    """What a further value exceeds with probability at most a tenth: the ceil(0.9 (n + 1))-th smallest of n, which of
-    twelve is the largest. The 90 % quantile of so few is exceeded twice as often."""
-    return sorted(values)[min(len(values), math.ceil(0.9 * (len(values) + 1))) - 1]
-
-
-def _decide(
-    controller: Controller, observation: Observation, executed: Float32Array
-) -> tuple[Float32Array, StepScores]:
-    """What a controller wants when the robot did `executed` before, and its scores."""
-    controller.told(executed)
-    decision, scores = controller.decide(observation)
-    return decision.nominal, scores
 
 
 def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tuple[float, float]:
@@ -279,9 +189,42 @@ def _latencies(ours: PolicyRuntime, theirs: PolicyRuntime, steps: Steps) -> tupl
     return float(np.quantile(durations[0], 0.99)), float(np.quantile(durations[1], 0.99))
 
 
-def _wishes(runtime: PolicyRuntime, steps: Steps) -> Float32Array:
-    """What the policy wants along a recorded episode, [T - 1, A]."""
-    return np.stack([scores.candidates[0] for _, scores in follow(runtime, steps, seed=0)])
+def _wishes(runtime: PolicyRuntime, steps: Steps, breathe: Callable[[], None] = lambda: None) -> Float32Array:
+    """What the policy wants along a recorded episode, [T - 1, A]; NaN if something in it is not finite."""
+    breathe()
+    try:
+        return np.stack([scores.candidates[0] for _, scores in follow(runtime, steps, seed=0)])
+    except NotFinite:
+        return np.full((len(steps["reward"]) - 1, steps["action"].shape[1]), np.nan, np.float32)
+
+
+def _squared(wishes: Sequence[Float32Array], items: Episodes, proven: Sequence[bool]) -> list[float]:
+    """Mean squared distance from what was done, per proven episode."""
+    return [
+        float(np.mean((wished - steps["action"][:-1].astype(np.float32)) ** 2))
+        for wished, (_, steps), counts in zip(wishes, items, proven, strict=True)
+        if counts
+    ]
+
+
+def _worth(
+    judge: Agent,
+    items: Episodes,
+    ours: Sequence[Float32Array],
+    theirs: Sequence[Float32Array],
+    breathe: Callable[[], None],
+) -> tuple[Paired, Paired]:
+    """By how much our wishes are worse than theirs in value and in expected cost, by the critics of one agent."""
+    worse_value, worse_cost, spread_value, spread_cost = [], [], [], []
+    for (_, steps), mine, other in zip(items, ours, theirs, strict=True):
+        breathe()
+        values = _valued(judge, steps, mine, other)
+        worse_value.append(float(np.mean(values[1] - values[0])))
+        worse_cost.append(float(np.mean(values[2] - values[3])))
+        spread_value.append(float(np.std(values[1])))
+        spread_cost.append(float(np.std(values[3])))
+    value = paired(worse_value, float(np.mean(spread_value)))
+    return value, paired(worse_cost, max(float(np.mean(spread_cost)), 0.05))
 
 
 @torch.no_grad()
@@ -317,25 +260,24 @@ def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Calla
     }
 
 
-def _missed(
-    filters: Sequence[tuple[Agent, Bundle]], episodes: Sequence[Steps], breathe: Callable[[], None]
-) -> tuple[list[int], int]:
+def _missed(opened: Sequence[_Opened], episodes: Sequence[Steps], breathe: Callable[[], None]) -> tuple[list[int], int]:
     """Known violations without a timely alarm of each filter, and how many there are."""
-    missed, count = [0] * len(filters), 0
+    missed, count = [0] * len(opened), 0
     for steps in episodes:
         violation = steps["violation"].astype(np.float32)
         if not violation.any():
             continue
         breathe()
-        scores = []
-        for agent, _ in filters:
-            generator = torch.Generator().manual_seed(0)
-            scores.append(onset_score(recorded_reachability(agent, steps, generator), violation))
-        if any(score is None for score in scores):
+        scores = list[float]()
+        for item in opened:
+            reachability = recorded_reachability(item.agent, steps, torch.Generator().manual_seed(0))
+            if (score := onset_score(reachability, violation)) is not None:
+                scores.append(score)
+        if len(scores) < len(opened):
             continue
         count += 1
-        for place, (score, (_, bundle)) in enumerate(zip(scores, filters, strict=True)):
-            missed[place] += not (score is not None and score > bundle.manifest.filter.feasible_reachability)
+        for place, (score, item) in enumerate(zip(scores, opened, strict=True)):
+            missed[place] += not score > item.bundle.manifest.filter.feasible_reachability
     return missed, count
 
 

@@ -12,8 +12,8 @@ from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import Episodes, HeldOut
-from fosp_edge.cli.familiarity import with_gate
+from fosp_edge.cli.admission import HeldOut
+from fosp_edge.cli.familiarity import Episodes, with_gate
 
 _PREFIX = "candidate."
 

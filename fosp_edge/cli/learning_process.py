@@ -18,8 +18,9 @@ from export.restore import agent_of_bundle
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds, judge
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import Episodes, HeldOut, measure
+from fosp_edge.cli.admission import HeldOut, measure
 from fosp_edge.cli.candidate import NoCandidate, make_candidate
+from fosp_edge.cli.familiarity import Episodes
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
 from fosp_edge.control.swap import contract_differences
 from fosp_edge.experience.episode import EpisodeInfo

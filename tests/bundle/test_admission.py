@@ -44,6 +44,7 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("value, offline", {"value": {"own": BETTER, "offline": paired([0.2] * 20, 1.0)}}),
         ("value, offline", {"value": {"own": BETTER, "offline": paired([float("nan")] + [0.0] * 20, 1.0)}}),
         ("value, own", {"value": {"own": paired([-0.1] * 3, 1.0)}}),
+        ("value, own since chosen", {"value": {"own": BETTER, "own since chosen": paired([0.02] * 20, 1.0)}}),
         ("cost, own", {"cost": {"own": replace(SAME, mean=0.06)}}),
         ("benefit", {"value": {"own": SAME}}),
         ("benefit", {"value": {"own": replace(BETTER, high=0.001)}}),

@@ -1,4 +1,4 @@
-"""What a candidate's gate has to notice, and what its probation may be measured by."""
+"""What a candidate's gate has to notice."""
 
 from dataclasses import replace
 
@@ -9,7 +9,6 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import GATE_FILE, BundleError
-from fosp_edge.cli.admission import _exceeded_by_a_tenth
 from fosp_edge.cli.familiarity import DISTURBANCES, alertness
 from fosp_edge.control.gate import GateParameters
 from tests.cli.test_learning_process import first, plain  # noqa: F401 - a fixture
@@ -37,10 +36,3 @@ def test_a_candidate_without_a_gate_does_not_follow_a_bundle_with_one(first, tmp
     with pytest.raises(BundleError, match="has no out-of-distribution gate"):
         alertness(bare, running, EPISODES)
     assert alertness(running, bare, EPISODES) is None
-
-
-def test_the_limit_of_few_episodes_is_exceeded_by_a_tenth_and_not_by_more() -> None:
-    random = np.random.default_rng(0)
-    for count in (12, 20, 40):
-        exceeded = [random.random() > _exceeded_by_a_tenth(list(random.random(count))) for _ in range(4000)]
-        assert 0.02 < np.mean(exceeded) < 0.11

@@ -192,6 +192,9 @@ def test_small_pushes_add_up_to_one_that_a_person_has_to_choose(home: Home, firs
         "one-sided, own",
         "one-sided, offline",
     }
+    judged = {item["name"] for item in verdict["checks"]}
+    for what in ("value", "cost", "world model"):  # by the chosen bundle's critics and model, too
+        assert any(name.startswith(f"{what}, own") and name.endswith("since chosen") for name in judged)
     home.verdicts.unlink()
     shutil.rmtree(home.learner)  # it would wait for further episodes
     home.make()

@@ -1,11 +1,11 @@
-"""What a new bundle is held against is the best one so far, not the one before it."""
+"""What a probation expects: of the best bundle so far, not of the one before; and limits that few episodes set."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-from fosp_edge.cli.admission import best_rates
+from fosp_edge.cli.shadow import _exceeded_by_a_tenth, best_rates
 from fosp_edge.experience.episode import EpisodeInfo, EpisodeSummary
 from tests.experience.episodes import make_header
 
@@ -33,3 +33,10 @@ def test_a_bundle_that_hardly_drove_says_nothing() -> None:
 def test_of_few_episodes_all_are_taken_together() -> None:
     lived = episodes("first", 10, violated=2, failed=0) + episodes("second", 10, violated=0, failed=1)
     assert best_rates(lived) == {"violation": pytest.approx(3 / 22), "failure": pytest.approx(2 / 22)}
+
+
+def test_the_limit_of_few_episodes_is_exceeded_by_a_tenth_and_not_by_more() -> None:
+    random = np.random.default_rng(0)
+    for count in (12, 20, 40):
+        exceeded = [random.random() > _exceeded_by_a_tenth(list(random.random(count))) for _ in range(4000)]
+        assert 0.02 < np.mean(exceeded) < 0.11
