@@ -277,12 +277,13 @@ class LearnerProcess:
             saved_s = time.monotonic()
             running = self.running()
             proposed = self._candidate(learner, running, offline, own, trainer)
-            last_update, last_episodes = trainer.update, seen
+            last_episodes = seen
+            if proposed is not None:  # what could not be judged yet may lack a few episodes, and is tried again then
+                last_update = trainer.update
+                self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
             note = read_json(self.home.learner / "base.json")
             progress = {"candidate_update": last_update, "candidate_episodes": last_episodes}
             write_json(self.home.learner / "base.json", note | progress)
-            if proposed is not None:  # what could not be judged yet says nothing of what was learnt
-                self._refused_in_a_row = 0 if proposed else self._refused_in_a_row + 1
             if self._refused_in_a_row >= _REFUSALS_BEFORE_ANEW:
                 self._refused_in_a_row = 0
                 self._give_up(trainer, f"{_REFUSALS_BEFORE_ANEW} candidates in a row were refused; beginning again")

@@ -89,18 +89,22 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fill(folder: Path, bundle: Path, count: int, source: str) -> Path:
+    with ExperienceStore(folder, "a") as store:
+        live(store, bundle, count, source)
+    return folder
+
+
+def live(store: ExperienceStore, bundle: Path, count: int, source: str) -> None:
     recording = recording_of(load_bundle(bundle).manifest)
     driver = bundle.name if source == "bundle" else None
-    with ExperienceStore(folder, "a") as store:
-        for seed in range(count):
-            header = EpisodeHeader(
-                recording, source, scenario="standard", seed=seed, bundle=driver, reasons=tuple(r.name for r in REASONS)
-            )
-            steps = plain(1000 + seed, onset=8 if seed % 3 == 0 else None)
-            steps["reason"] = np.full(12, REASONS.index(Reason.POLICY), np.uint8)
-            steps["is_terminal"][-1] = seed % 3 != 0
-            store.add(header, steps, "success" if seed % 3 else "time out")
-    return folder
+    for seed in range(count):
+        header = EpisodeHeader(
+            recording, source, scenario="standard", seed=seed, bundle=driver, reasons=tuple(r.name for r in REASONS)
+        )
+        steps = plain(1000 + seed, onset=8 if seed % 3 == 0 else None)
+        steps["reason"] = np.full(12, REASONS.index(Reason.POLICY), np.uint8)
+        steps["is_terminal"][-1] = seed % 3 != 0
+        store.add(header, steps, "success" if seed % 3 else "time out")
 
 
 @pytest.fixture
@@ -158,6 +162,7 @@ def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Hom
 
 
 def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Home, first: Path) -> None:
+    lines = lambda: home.verdicts.read_text().splitlines() if home.verdicts.exists() else []  # noqa: E731
     with ExperienceStore(home.experience, "a") as store:
         for info in store.episodes():
             steps = store.read(info.id)
@@ -165,9 +170,20 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
             assert not is_normal(info, steps)
             if own_held_out(info):
                 store.replace(info.id, steps, "success")
-    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
-    assert "the gate needs at least 4 normal episodes" in str(verdict["sentence"])
-    assert home.versions(first).state.proposed is None
+
+        def go_on_living(*_: object) -> None:
+            if len(lines()) == 1 and len(list(store.episodes())) == 40:
+                live(store, first, 16, "bundle")
+
+        settings = replace(QUICK, updates_per_candidate=20)
+        learner(
+            home, first, settings, stopped=lambda: len(lines()) > 1, thresholds=ANYTHING, before_update=go_on_living,
+            lived=store,
+        ).run()  # fmt: skip
+    without, after = map(json.loads, lines())
+    assert "the gate needs at least 4 normal episodes" in str(without["sentence"]) and not without["admitted"]
+    # It is tried again as soon as there are more episodes, not after as many updates once more.
+    assert after["admitted"] and after["update"] - without["update"] < 20, after["sentence"]
 
 
 def test_small_pushes_add_up_to_one_that_a_person_has_to_choose(home: Home, first: Path) -> None:
