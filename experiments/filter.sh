@@ -25,6 +25,11 @@ fosp data collect "$work/filtered" --bundle "$calibrated" --with-filter --seed 6
     --filtered "$work/filtered" --out "$results/filter_conformal"
 "$python" -m experiments.gate_faults --bundle "$calibrated" --own "$work/own" --out "$results/gate_faults.json"
 "$python" -m experiments.filter_lookahead --bundle "$bundle" --own "$work/own" --out "$results/filter_lookahead.json"
+rm -rf "$work/ahead"
+fosp calibrate-filter "$bundle" --dataset "$work/own" --miss-rate "${MISS_RATE:-0.05}" --look-ahead --out "$work/ahead"
+fosp eval --bundle "$calibrated" --bundle "$(ls -d "$work"/ahead/*)" --scenario standard --scenario obstacle-shape \
+    --scenario goal-shape --scenario obstacle-count --episodes 150 --seed 4000 --out "$results/filter_lookahead_closed"
+rm -f "$results/filter_lookahead_closed.png"
 fosp eval-filter --bundle "$calibrated" --episodes "$episodes" --ensemble-dataset "$work/scripted" \
     --out "$results/filter_families"
 rm -f "$results"/ensemble-*.safetensors
