@@ -35,8 +35,9 @@ class GateThresholds:
     """Share of disturbed pictures (lens covered, colours swapped) that the candidate's out-of-distribution gate may
     overlook beyond those before: its threshold is new, its eyes must not be weaker."""
     value_drop: float = 0.05
-    """The policy's value under the running critics may drop by this share of their spread over states; beyond it, or
-    if the drop is significant, the policy is worse by the only judge that the learner did not train."""
+    """The policy's value under the critics of the running bundle, and under those of the chosen one, may drop by this
+    share of their spread over states; beyond it, or if the drop is significant, the policy is worse by a judge that did
+    not learn with it."""
     cost_rise: float = 0.05
     """The same for cost."""
     benefit: float = 0.0
