@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -46,6 +45,7 @@ from fosp_edge.control.session import AutomaticOperator, Plan, Session
 from fosp_edge.control.swap import Swapper, SwapSettings
 from fosp_edge.control.types import TickRecord
 from fosp_edge.files import write_atomically
+from fosp_edge.learning.pace import resident_bytes
 from fosp_edge.robots.serial_arm import SerialArm
 
 AROUND = 5
@@ -108,17 +108,12 @@ class Bench:
                 time.sleep(0.002)
             waited.append(time.monotonic() - ordered_s)
             if number % max(1, swaps // 10) == 0 or number == swaps - 1:
-                memory.append({"swaps": number + 1, "resident_mib": round(resident_mib(os.getpid()), 1)})
+                memory.append({"swaps": number + 1, "resident_mib": round(resident_bytes() / 2**20, 1)})
         self.loop.request_stop("all swaps are done")
         return {
             "ticks_before": before[0], "missed_before": before[1], "memory": memory,
             "order_to_take_over_s": quantiles(waited),
         }  # fmt: skip
-
-
-def resident_mib(process: int) -> float:
-    """Resident memory of a process."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def quantiles(values: Any, scale: float = 1.0) -> dict[str, float]:

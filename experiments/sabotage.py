@@ -276,10 +276,11 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
     if name in (*QUIETLY, *CREEPING) and "candidate" in found:
         path = home.versions(first).path_of(found["candidate"])
         result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
+    passed = result["admitted"]  # of what creeps, each admitted step counts as proven
     if result["admitted"] and name not in CREEPING:
         result["probation"] = probation(home, first)
-    passed = result.get("probation", {"passed": result["admitted"]})["passed"]
-    result["got_through"] = bool(passed) and name != "honest"
+        passed = result["probation"]["passed"]
+    result["got_through"] = passed and name != "honest"
     result["seconds"] = round(time.monotonic() - began_s, 1)
     return result
 

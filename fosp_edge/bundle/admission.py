@@ -108,17 +108,18 @@ def paired(worse_by: Sequence[float], scale: float, *, seed: int = 0, resamples:
 
 @dataclass(frozen=True)
 class Shadow:
-    """What the candidate would have done beside the running bundle, over the newest ticks of the robot."""
+    """What the candidate would have done beside those before, over the newest ticks of the robot."""
 
     ticks: int
     intervention_share: float
-    running_intervention_share: float
+    intervention_share_before: float
+    """Of the running bundle or the one that a person chose last, whichever has less; so below."""
     chatter: float
-    running_chatter: float
+    chatter_before: float
     surprise: float
-    running_surprise: float
+    surprise_before: float
     difference: float
-    """Mean distance of the two actions, as share of their range."""
+    """Mean distance of the action from the running bundle's, as share of its range."""
     broken: str = ""
     """What was not a finite number, if anything was not."""
 
@@ -329,20 +330,20 @@ def _shadow(shadow: Shadow | None, thresholds: GateThresholds) -> list[Check]:
         ),
         Check(
             "shadow interventions",
-            shadow.intervention_share <= shadow.running_intervention_share + thresholds.shadow_interventions,
-            f"{shadow.intervention_share:.1%} of the ticks, {shadow.running_intervention_share:.1%} with the running "
-            f"bundle, {thresholds.shadow_interventions:.0%} more allowed",
+            shadow.intervention_share <= shadow.intervention_share_before + thresholds.shadow_interventions,
+            f"{shadow.intervention_share:.1%} of the ticks, {shadow.intervention_share_before:.1%} with {_BEFORE}, "
+            f"{thresholds.shadow_interventions:.0%} more allowed",
         ),
         Check(
             "shadow chatter",
-            shadow.chatter <= thresholds.shadow_chatter * shadow.running_chatter + 0.01,
-            f"the action changes by {shadow.chatter:.3f} per tick, {shadow.running_chatter:.3f} with the running "
-            f"bundle, {thresholds.shadow_chatter:g} times that allowed",
+            shadow.chatter <= thresholds.shadow_chatter * shadow.chatter_before + 0.01,
+            f"the action changes by {shadow.chatter:.3f} per tick, {shadow.chatter_before:.3f} with {_BEFORE}, "
+            f"{thresholds.shadow_chatter:g} times that allowed",
         ),
         Check(
             "shadow surprise",
-            shadow.surprise <= thresholds.shadow_surprise * shadow.running_surprise + 0.1,
-            f"{shadow.surprise:.2f} nats per tick, {shadow.running_surprise:.2f} with the running bundle, "
+            shadow.surprise <= thresholds.shadow_surprise * shadow.surprise_before + 0.1,
+            f"{shadow.surprise:.2f} nats per tick, {shadow.surprise_before:.2f} with {_BEFORE}, "
             f"{thresholds.shadow_surprise:g} times that allowed",
         ),
         Check(

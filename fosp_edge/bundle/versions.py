@@ -226,24 +226,24 @@ class Versions:
         Returns:
             The id of the bundle that runs from now on.
         """
-        chosen = self.fallback.name
+        back = self.fallback.name
 
         def change(before: State) -> State:
-            nonlocal chosen
-            chosen = before.previous or self.fallback.name
-            if before.current is not None and chosen == before.current:
+            nonlocal back
+            back = before.previous or self.fallback.name
+            if before.current is not None and back == before.current:
                 raise BundleError("there is no other bundle to return to")
-            after = replace(before, current=chosen, previous=None, probation=False, proposed=None, expected={})
+            after = replace(before, current=back, previous=None, probation=False, proposed=None, expected={})
             if refuse and before.current is not None:
                 after = replace(after, refused=before.refused | {before.current: self._refusal(before.current, reason)})
             return replace(
                 after,
                 pinned=None if after.pinned == before.current else after.pinned,
-                chosen=chosen if after.chosen == before.current else after.chosen,
+                chosen=back if after.chosen == before.current else after.chosen,
             )
 
         self._change(change)
-        return chosen
+        return back
 
     def refuse(self, bundle_id: str, reason: str) -> None:
         """Remember not to try a bundle again; if it was proposed, it is no longer."""

@@ -40,7 +40,7 @@ _LOSSES = {
     "outcomes": ("reward", "cost", "proceed"),
 }
 """Two sums, because pictures weigh a hundred times as much as rewards: in one a poisoned reward would drown."""
-SINCE_CHOSEN = " since chosen"
+_SINCE_CHOSEN = " since chosen"
 """Follows the origin where the comparison is with the bundle that a person chose last."""
 
 
@@ -107,7 +107,7 @@ def measure(
         ours, before = _Opened.of(bundle), [_Opened.of(running)]
         if chosen is not None and chosen.id != running.id:
             before.append(_Opened.of(chosen))
-        alerts = [alertness(bundle, other.bundle, held_out.own) for other in before]
+        alert = alertness(bundle, [other.bundle for other in before], held_out.own)
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
     if differences := contract_differences(bundle.manifest, running.manifest):
@@ -117,12 +117,11 @@ def measure(
         period_s=1.0 / running.manifest.rate_hz,
         level=bundle.manifest.filter.level,
         running_level=running.manifest.filter.level,
-        gated=alerts[0] is not None,
+        gated=alert is not None,
     )
-    if (alert := alerts[0]) is not None:
+    if alert is not None:
         evidence = replace(
-            evidence, disturbed=alert.disturbed, noticed=alert.noticed,
-            noticed_before=max(item.running_noticed for item in alerts if item is not None),
+            evidence, disturbed=alert.disturbed, noticed=alert.noticed, noticed_before=alert.noticed_before,
             gate_level=alert.level, running_gate_level=alert.running_level,
         )  # fmt: skip
     try:
@@ -141,23 +140,15 @@ def measure(
         wishes = [_wishes(ours.runtime, steps, breathe) for _, steps in items]
         proven = [info.summary.success and not info.summary.violations for info, _ in items]
         squared += _squared(wishes, items, proven)
-        for other, since, kept in zip(before, ("", SINCE_CHOSEN), squared_before, strict=False):
+        for other, since, kept in zip(before, ("", _SINCE_CHOSEN), squared_before, strict=False):
             theirs = [_wishes(other.runtime, steps, breathe) for _, steps in items]
             kept += _squared(theirs, items, proven)
             value[origin + since], cost[origin + since] = _worth(other.agent, items, wishes, theirs, breathe)
             for part, found in _model(ours.agent, other.agent, [steps for _, steps in items], breathe).items():
                 model[f"{origin} {part}{since}"] = found
             # Of the two the chosen one comes last, and is what counts: the running one may lie to the other side.
-            aside[origin] = one_sided([mine - other for mine, other in zip(wishes, theirs, strict=True)])
-    shadow, expected = shadow_run(bundle, running, newest, breathe, history)
-    for other in before[1:]:
-        was, _ = shadow_run(other.bundle, running, newest, breathe)
-        shadow = replace(
-            shadow,
-            running_intervention_share=min(shadow.running_intervention_share, was.intervention_share),
-            running_chatter=min(shadow.running_chatter, was.chatter),
-            running_surprise=min(shadow.running_surprise, was.surprise),
-        )
+            aside[origin] = one_sided([mine - their for mine, their in zip(wishes, theirs, strict=True)])
+    shadow, expected = shadow_run(bundle, [other.bundle for other in before], newest, breathe, history)
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),

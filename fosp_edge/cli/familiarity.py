@@ -138,27 +138,30 @@ DISTURBANCES: dict[str, Callable[[Image], Image]] = {
 
 @dataclass(frozen=True)
 class Alertness:
-    """How many disturbed pictures two gates notice."""
+    """How many disturbed pictures a gate notices, and the best of those before."""
 
     disturbed: int
     noticed: int
-    running_noticed: int
+    noticed_before: int
     level: float
     running_level: float
 
 
-def alertness(candidate: Bundle, running: Bundle, held_out: Episodes) -> Alertness | None:
-    """Both gates before the same disturbed pictures, one of each kind per episode; None if the running bundle has none.
+def alertness(candidate: Bundle, before: Sequence[Bundle], held_out: Episodes) -> Alertness | None:
+    """All gates before the same disturbed pictures, one of each kind per episode; None if the running bundle, which is
+    the first of those before, has none.
 
     Raises:
         BundleError: the running bundle has a gate and the candidate has none.
     """
+    running = before[0]
     if running.manifest.gate is None:
         return None
     if candidate.manifest.gate is None:
         raise BundleError("it has no out-of-distribution gate, the running bundle has one")
-    gates = [OodGate(bundle.manifest, bundle.gate_bytes or b"") for bundle in (candidate, running)]
-    noticed = [0, 0]
+    gated = [bundle for bundle in (candidate, *before) if bundle.manifest.gate is not None]
+    gates = [OodGate(bundle.manifest, bundle.gate_bytes or b"") for bundle in gated]
+    noticed = [0] * len(gates)
     for _, steps in held_out:
         row = (len(steps["reward"]) - 1) // 2
         image, state = steps["image"][row].astype(np.uint8), steps["state"][row].astype(np.float32)
@@ -167,4 +170,4 @@ def alertness(candidate: Bundle, running: Bundle, held_out: Episodes) -> Alertne
                 gate.reset()
                 noticed[place] += max(gate.observe(Observation(disturb(image), state), 0.0)) > 1.0
     count = len(held_out) * len(DISTURBANCES)
-    return Alertness(count, noticed[0], noticed[1], candidate.manifest.gate.level, running.manifest.gate.level)
+    return Alertness(count, noticed[0], max(noticed[1:]), candidate.manifest.gate.level, running.manifest.gate.level)

@@ -4,7 +4,6 @@ It shares nothing with the control loop but files: the experience store (read), 
 status (written) and the loop's pulse (read). Killed at any moment it goes on from its last checkpoint.
 """
 
-import resource
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
@@ -29,7 +28,7 @@ from fosp_edge.experience.split import is_held_out, share_of
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.checkpoint import CheckpointError
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
-from fosp_edge.learning.pace import MODES, Throttle, choose_mode
+from fosp_edge.learning.pace import MODES, Throttle, choose_mode, resident_bytes
 from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
 SOURCE = "bundle"
@@ -164,6 +163,8 @@ class LearnerProcess:
             NoCandidate: nothing can be held against it.
         """
         name = self.versions.state.chosen or running.id
+        if name == running.id:
+            return running
         try:
             bundle = self.versions.load(name)
             problems = contract_differences(bundle.manifest, running.manifest)
@@ -438,8 +439,7 @@ class LearnerProcess:
         return len(finished(own))
 
     def _check_memory(self) -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        used = pages * resource.getpagesize()  # 64 KiB on some aarch64 kernels
+        used = resident_bytes()
         self._status["memory_mib"] = used >> 20
         if used > self.settings.memory_bytes:
             raise MemoryExceeded(

@@ -18,50 +18,77 @@ _KNOWN_AFTER = 20
 """Episodes from which on a bundle's own rates count."""
 
 
+class _Course:
+    """What one bundle would have done along the ticks."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.controller = Controller(bundle)
+        self.stepped, self.change, self.surprise = 0, 0.0, 0.0
+        self.action: Float32Array | None = None
+
+    def begin(self, seed: int) -> None:
+        """The next episode."""
+        self.controller.reset(seed)
+        self.action = None
+
+    def decide(self, observation: Observation, executed: Float32Array) -> StepScores:
+        """One tick, after the robot did `executed`; the scores, and in `action` what is wanted."""
+        self.controller.told(executed)
+        decision, scores = self.controller.decide(observation)
+        self.stepped += self.controller.insight.advice.intervened
+        self.surprise += scores.surprise
+        if self.action is not None:
+            self.change += float(np.mean(np.abs(decision.nominal - self.action)))
+        self.action = decision.nominal
+        return scores
+
+
 def shadow_run(
     candidate: Bundle,
-    running: Bundle,
+    before: Sequence[Bundle],
     newest: Episodes,
     breathe: Callable[[], None] = lambda: None,
     history: Sequence[EpisodeInfo] = (),
 ) -> tuple[Shadow, dict[str, float]]:
-    """Both bundles decide over the same ticks, neither moves anything; also what probation may expect."""
-    ours, theirs = Controller(candidate), Controller(running)
-    ticks = stepped = running_stepped = 0
-    change, running_change, surprise, running_surprise, apart = 0.0, 0.0, 0.0, 0.0, 0.0
+    """All decide over the same ticks, none moves anything; also what probation may expect.
+
+    Args:
+        candidate: what is asked about.
+        before: what it is compared with; the running bundle first.
+        newest: episodes of the robot.
+        breathe: called often.
+        history: as far back as episodes tell how the robot does; the newest if left out.
+    """
+    ours, others = _Course(candidate), [_Course(bundle) for bundle in before]
+    ticks, apart = 0, 0.0
     shares, surprises = list[float](), list[float]()
     for info, steps in newest:
         breathe()
-        for controller in (ours, theirs):
-            controller.reset(info.header.seed)
-        before = np.zeros(steps["action"].shape[1], np.float32)
-        last = running_last = before
+        for course in (ours, *others):
+            course.begin(info.header.seed)
+        executed = np.zeros(steps["action"].shape[1], np.float32)
         episode_stepped, episode_surprise, rows = 0, 0.0, len(steps["reward"]) - 1
         for row in range(rows):
             observation = Observation(steps["image"][row].astype(np.uint8), steps["state"][row].astype(np.float32))
             try:
-                decided, scores = _decide(ours, observation, before)
-                running_decided, running_scores = _decide(theirs, observation, before)
+                scores, *_ = [course.decide(observation, executed) for course in (ours, *others)]
             except (NotFinite, ValueError) as error:
                 return Shadow(ticks, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, broken=str(error)), {}
             ticks += 1
-            stepped += ours.insight.advice.intervened
-            running_stepped += theirs.insight.advice.intervened
-            episode_stepped += alarmed(scores, candidate.manifest.filter, ours.insight.judged.gate)
-            surprise += scores.surprise
+            episode_stepped += alarmed(scores, candidate.manifest.filter, ours.controller.insight.judged.gate)
             episode_surprise += scores.surprise
-            running_surprise += running_scores.surprise
-            change += float(np.mean(np.abs(decided - last))) if row else 0.0
-            running_change += float(np.mean(np.abs(running_decided - running_last))) if row else 0.0
-            apart += float(np.mean(np.abs(decided - running_decided))) / 2.0
-            last, running_last = decided, running_decided
-            before = steps["action"][row].astype(np.float32)
+            assert ours.action is not None and others[0].action is not None
+            apart += float(np.mean(np.abs(ours.action - others[0].action))) / 2.0
+            executed = steps["action"][row].astype(np.float32)
         if rows:
             shares.append(episode_stepped / rows)
             surprises.append(episode_surprise / rows)
     n = max(1, ticks)
     shadow = Shadow(
-        ticks, stepped / n, running_stepped / n, change / n, running_change / n, surprise / n, running_surprise / n,
+        ticks,
+        ours.stepped / n, min(course.stepped for course in others) / n,
+        ours.change / n, min(course.change for course in others) / n,
+        ours.surprise / n, min(course.surprise for course in others) / n,
         apart / n,
     )  # fmt: skip
     if not shares:
@@ -99,12 +126,3 @@ def _exceeded_by_a_tenth(values: Sequence[float]) -> float:
     """What a further value exceeds with probability at most a tenth: the ceil(0.9 (n + 1))-th smallest of n, which of
     twelve is the largest. The 90 % quantile of so few is exceeded twice as often."""
     return sorted(values)[min(len(values), math.ceil(0.9 * (len(values) + 1))) - 1]
-
-
-def _decide(
-    controller: Controller, observation: Observation, executed: Float32Array
-) -> tuple[Float32Array, StepScores]:
-    """What a controller wants when the robot did `executed` before, and its scores."""
-    controller.told(executed)
-    decision, scores = controller.decide(observation)
-    return decision.nominal, scores

@@ -1,9 +1,11 @@
 """How much a learner may take of a computer that also controls a robot: which work, which cores, which pauses."""
 
 import os
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MODES: dict[str, str] = {"light": "behaviour", "heads": "heads", "full": "full"}
@@ -18,6 +20,11 @@ steps of the robot at 20 Hz, which is FOSP's training ratio of half an update pe
 def choose_mode(full_update_s: float) -> str:
     """The mode for a machine on which one update of everything takes so long."""
     return "full" if full_update_s <= FULL_BELOW_S else "heads" if full_update_s <= HEADS_BELOW_S else "light"
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process (proc(5), statm); pages are 64 KiB on some aarch64 kernels."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def yield_to_control(cores: int | None = None) -> tuple[str, int]:
