@@ -12,7 +12,7 @@ import torch
 
 from export.candidates import Candidates
 from export.compact import compact
-from export.companions import DecoderModule, ImaginationModule, InitialModule, export_companion
+from export.companions import HORIZON, DecoderModule, ImaginationModule, InitialModule, export_companion
 from export.conversion import Yardstick, choose_storage, enough
 from export.drift import Steps
 from export.finishing import Driver, Exported, now, with_precision
@@ -73,6 +73,7 @@ def export_bundle(
     precision: Precision | None = "float32",
     closed_loop: Driver | None = None,
     look_ahead: bool = False,
+    judged_ahead: bool = False,
     decoder: bool = False,
     search: bool = False,
 ) -> Exported:
@@ -91,12 +92,17 @@ def export_bundle(
         precision: of the step graph; None takes the fastest on this device within bounds (`export.trial`).
         closed_loop: drives a bundle that is not yet written; None if there is no simulator.
         look_ahead: add the imagination graph.
+        judged_ahead: the filter goes by it, and is calibrated so; in float32 only.
         decoder: add the decoder graph.
         search: add the candidate `least-harm` (`export.candidates`).
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
+        ValueError: a filter that looks ahead, in another precision.
     """
+    if judged_ahead and precision != "float32":
+        raise ValueError(f"a filter that looks ahead needs a step graph in float32, asked was {precision or 'any'}")
+    look_ahead = look_ahead or judged_ahead
     if not held_out:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
     _refuse_other_shapes(agent, contract)
@@ -107,7 +113,16 @@ def export_bundle(
     metadata = metadata_of(name, contract, agent, rows)
     plain = export_step(StepModule(agent, rows), metadata)
     graph = compact(plain)
-    calibration = UNCALIBRATED if REACHABILITY in unknown else _calibrated(agent, held_out, miss_rate)
+    calibration = UNCALIBRATED
+    if REACHABILITY not in unknown:
+        calibration = _calibrated(agent, held_out, miss_rate, HORIZON if judged_ahead else 0)
+    files = {GRAPH_FILE: graph}
+    if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
+        files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
+    if look_ahead:
+        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent, rows=rows), metadata))
+    if decoder:
+        files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
     parity = check_parity(agent, graph, held_out[:PARITY_EPISODES], rows=rows)
     date = now()
     manifest = Manifest(
@@ -128,6 +143,7 @@ def export_bundle(
             date,
             data_sha256,
             hashlib.sha256(graph).hexdigest(),
+            look_ahead_sha256=hashlib.sha256(files[IMAGINATION_FILE]).hexdigest() if judged_ahead else None,
         ),
         parity=parity,
         created_utc=date,
@@ -138,13 +154,7 @@ def export_bundle(
     )
     # The slow copies are made anew from the critics when learning goes on.
     weights = {key: value for key, value in agent.state_dict().items() if not key.startswith("slow_")}
-    files = {GRAPH_FILE: graph, WEIGHTS_FILE: pack(weights, kept_as)}
-    if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
-        files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
-    if look_ahead:
-        files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent, rows=rows), metadata))
-    if decoder:
-        files[DECODER_FILE] = compact(export_companion(DecoderModule(agent), metadata))
+    files[WEIGHTS_FILE] = pack(weights, kept_as)
     if precision != "float32":
         return with_precision(
             manifest, files, plain, Yardstick(agent, enough(held_out)), held_out, precision, closed_loop, parent_folder
@@ -153,12 +163,11 @@ def export_bundle(
     return Exported(path, manifest, calibration)
 
 
-def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float) -> Calibration:
+def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float, horizon: int) -> Calibration:
     generator = torch.Generator().manual_seed(0)
-    return calibrate(
-        [(recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)) for steps in held_out],
-        miss_rate,
-    )
+    scores = [recorded_reachability(agent, steps, generator, horizon) for steps in held_out]
+    violations = [steps["violation"].astype(np.float32) for steps in held_out]
+    return calibrate(zip(scores, violations, strict=True), miss_rate)
 
 
 _LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}

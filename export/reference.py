@@ -11,7 +11,7 @@ from torch import Tensor
 from export.candidates import SEARCH_DEVIATION, Candidates, policies_of
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.agent import reachability as probability
-from fosp_edge.agent.distributions import categorical_kl, two_hot_mean
+from fosp_edge.agent.distributions import categorical_kl, open_uniform, two_hot_mean
 from fosp_edge.agent.rssm import Latent
 
 FloatArray = npt.NDArray[np.float32]
@@ -108,16 +108,33 @@ class ReferencePolicy:
 
 @torch.no_grad()
 def recorded_reachability(
-    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator
+    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator, horizon: int = 0
 ) -> FloatArray:
-    """Reachability of the recorded actions along one episode, shape [T]; `steps` as in the experience schema."""
+    """Reachability of the recorded actions along one episode, shape [T].
+
+    Args:
+        agent: whose world model follows, and whose critics judge.
+        steps: as in the experience schema.
+        generator: of the latent states' noise.
+        horizon: imagined steps behind each action, the largest reachability of which counts as well: what a filter that
+            looks ahead goes by (`fosp_edge.control.look_ahead`). 0 imagines nothing.
+    """
     images, states = torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"])
     actions = torch.from_numpy(steps["action"])
     embedding = agent.world_model.encoder(images, states)[None]
     previous = torch.cat([torch.zeros_like(actions[:1]), actions[:-1]])[None]
-    latents, _, _ = agent.world_model.rssm.observe(
-        embedding, previous, torch.from_numpy(steps["is_first"])[None], generator
-    )
+    rssm = agent.world_model.rssm
+    latents, _, _ = rssm.observe(embedding, previous, torch.from_numpy(steps["is_first"])[None], generator)
     pair = torch.cat([latents.features()[0], actions], -1)
-    result: FloatArray = probability(agent.critics.reach_action(pair), agent.config).numpy()
+    largest = probability(agent.critics.reach_action(pair), agent.config)
+    # As the imagination graph has it: the action, then the policy, and of each state that it comes to the reachability.
+    policy = list(policies_of(agent).values())[-1]
+    here, action = Latent(latents.deterministic[0], latents.stochastic[0]), actions
+    for _ in range(horizon):
+        noise = open_uniform(tuple(here.stochastic.shape), here.stochastic.device, generator)
+        here = Latent(*rssm.imagine_step(here.deterministic, here.stochastic, action, noise))
+        features = here.features()
+        largest = torch.maximum(largest, probability(agent.critics.reach_state(features), agent.config))
+        action = policy(features)[0]
+    result: FloatArray = largest.numpy()
     return result

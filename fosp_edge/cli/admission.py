@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from export.companions import HORIZON
 from export.parity import ParityError, check_parity
 from export.reference import recorded_reachability
 from export.restore import agent_of_bundle
@@ -27,6 +28,7 @@ from fosp_edge.cli.familiarity import Episodes, alertness
 from fosp_edge.cli.shadow import shadow_run
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
+from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.swap import contract_differences
 from fosp_edge.control.types import Float32Array, Observation
 from fosp_edge.experience.episode import EpisodeInfo
@@ -71,6 +73,7 @@ class _Opened:
     bundle: Bundle
     agent: Agent
     runtime: PolicyRuntime
+    """For what it wants; a filter that looks ahead asks for no other action, only later."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> "_Opened":
@@ -130,7 +133,7 @@ def measure(
     except ParityError:
         pass  # stays infinite: the check says by how much it is allowed to differ
     breathe()
-    latency_s, running_latency_s = _latencies(ours.runtime, before[0].runtime, episodes[0])
+    latency_s, running_latency_s = _latencies(open_runtime(bundle), open_runtime(running), episodes[0])
     evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
     (missed, *missed_before), count = _missed([ours, *before], episodes, breathe)
     evidence = replace(evidence, missed=missed, missed_before=min(missed_before), known_violations=count)
@@ -261,7 +264,8 @@ def _missed(opened: Sequence[_Opened], episodes: Sequence[Steps], breathe: Calla
         breathe()
         scores = list[float]()
         for item in opened:
-            reachability = recorded_reachability(item.agent, steps, torch.Generator().manual_seed(0))
+            horizon = HORIZON if item.bundle.manifest.filter.look_ahead_sha256 is not None else 0
+            reachability = recorded_reachability(item.agent, steps, torch.Generator().manual_seed(0), horizon)
             if (score := onset_score(reachability, violation)) is not None:
                 scores.append(score)
         if len(scores) < len(opened):

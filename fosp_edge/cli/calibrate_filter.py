@@ -185,8 +185,6 @@ def calibrate_filter(
             "with --no-filter"
         )
     files = {name: data for name, data in read_files(opened).items() if name != GATE_FILE}
-    if look_ahead and recorded:
-        raise ValueError("recorded actions cannot be looked ahead from: give --look-ahead or --recorded")
     opened = _looking_ahead(opened, files) if look_ahead else _not_looking_ahead(opened)
     with ExperienceStore(dataset) as store, console.status("following the recorded episodes"):
         fingerprint = store.fingerprint()
@@ -247,9 +245,11 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     require("export")
     import torch
 
+    from export.companions import HORIZON
     from export.reference import recorded_reachability
     from export.restore import agent_of_bundle
 
+    horizon = HORIZON if bundle.manifest.filter.look_ahead_sha256 is not None else 0
     agent, generator = agent_of_bundle(bundle), torch.Generator().manual_seed(0)
     source = CameraSelection(store, [camera.name for camera in bundle.manifest.cameras])
     # Data that were learnt from say too little of what is new; others are new as a whole.
@@ -261,7 +261,8 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     measured = []
     for info in chosen:
         steps = source.read(info.id)
-        measured.append((recorded_reachability(agent, steps, generator), steps["violation"].astype(np.float32)))
+        reachability = recorded_reachability(agent, steps, generator, horizon)
+        measured.append((reachability, steps["violation"].astype(np.float32)))
     return calibrate(measured, miss_rate)
 
 

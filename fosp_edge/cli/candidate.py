@@ -49,11 +49,6 @@ def make_candidate(
         NoCandidate: with a sentence; nothing was written.
     """
     manifest = running.manifest
-    if manifest.filter.look_ahead_sha256 is not None:
-        raise NoCandidate(
-            "the running bundle's filter looks ahead, which cannot be calibrated on recorded actions; let the robot "
-            "learn from a bundle that does not (fosp-edge calibrate-filter without --look-ahead)"
-        )
     contract = Contract.of(manifest)
     for left in scratch_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -67,6 +62,7 @@ def make_candidate(
                 provenance={"learnt_from": running.id, "update": update},
                 parent_folder=Path(folder),
                 storage=_storage_of(running),
+                judged_ahead=manifest.filter.look_ahead_sha256 is not None,
                 search="least-harm" in manifest.candidates,
             )  # fmt: skip
             breathe()

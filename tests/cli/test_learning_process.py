@@ -23,15 +23,18 @@ from export.restore import agent_of_bundle
 from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
-from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, GateThreshold
-from fosp_edge.cli.calibrate_filter import calibrate_gate
+from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, IMAGINATION_FILE, GateThreshold
+from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
 from fosp_edge.cli.learning_process import OWN_HELD_OUT_EVERY, LearnerProcess, LearnSettings, own_held_out
+from fosp_edge.control.arming import refusals
+from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
 from fosp_edge.control.gate import Trace, Tracer
 from fosp_edge.control.inference import PolicyRuntime
+from fosp_edge.control.look_ahead import LookAheadRuntime
 from fosp_edge.control.recorder import REASONS, recording_of
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader
@@ -153,6 +156,22 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
     assert seen is not None and seen[1] == seen[2] and int(seen[1]) >= count // 2
     assert candidate.manifest.filter.level == load_bundle(first).manifest.filter.level
     assert not list(home.learner.glob("candidate.*"))
+
+
+def test_where_the_filter_looks_ahead_that_of_the_candidate_does(home: Home, first: Path, tmp_path: Path) -> None:
+    versions = home.versions(first)
+    before = {item.name for item in versions.folder.iterdir()}
+    calibrate_filter(first, tmp_path / "data", miss_rate=0.4, recorded=True, look_ahead=True, out=versions.folder)
+    (ahead,) = (item for item in versions.folder.iterdir() if item.is_dir() and item.name not in before)
+    versions.use(ahead.name)
+    versions.confirm()
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    assert verdict["admitted"], verdict["sentence"]
+    candidate = versions.load(str(verdict["candidate"]))
+    limits = candidate.manifest.filter
+    assert limits.look_ahead_sha256 == candidate.manifest.files[IMAGINATION_FILE]
+    assert limits.level == 0.4 and refusals(candidate.manifest, candidate.manifest.files[GRAPH_FILE]) == []
+    assert isinstance(Controller(candidate).runtime, LookAheadRuntime)
 
 
 def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Home, first: Path) -> None:

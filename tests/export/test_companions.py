@@ -8,9 +8,10 @@ import torch.nn.functional as functional
 
 from export.candidates import Candidates
 from export.companions import DecoderModule, ImaginationModule, InitialModule, export_companion
-from fosp_edge.agent.distributions import two_hot_mean
+from export.reference import recorded_reachability
+from fosp_edge.agent.distributions import open_uniform, two_hot_mean
 from fosp_edge.agent.rssm import Latent
-from tests.export.agents import make_agent
+from tests.export.agents import make_agent, make_episode
 
 AGENT = make_agent()
 CONFIG = AGENT.config
@@ -88,3 +89,31 @@ def test_the_first_imagined_action_is_the_candidate_s_own(imagined):
     assert found["max_reachability"].shape == (len(feeds["candidates"]),)
     np.testing.assert_array_equal(found["max_reachability"], found["reachability"].max(0))
     assert len({float(value) for value in found["reachability"][0]}) > 1
+
+
+def test_recorded_actions_are_looked_ahead_from_as_the_imagination_graph_does():
+    steps, rows, horizon = make_episode(4), len(Candidates.of(AGENT).names), 3
+    now = recorded_reachability(AGENT, steps, torch.Generator().manual_seed(0))
+    found = recorded_reachability(AGENT, steps, torch.Generator().manual_seed(0), horizon)
+    # The same latent states once more, and then the same noise.
+    generator, count = torch.Generator().manual_seed(0), len(steps["reward"])
+    actions = torch.from_numpy(steps["action"])
+    with torch.no_grad():
+        embedding = AGENT.world_model.encoder(torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"]))
+        previous = torch.cat([torch.zeros_like(actions[:1]), actions[:-1]])[None]
+        first = torch.from_numpy(steps["is_first"])[None]
+        latents, _, _ = AGENT.world_model.rssm.observe(embedding[None], previous, first, generator)
+    noise = torch.stack(
+        [open_uniform((count, CONFIG.groups, CONFIG.classes), torch.device("cpu"), generator) for _ in range(horizon)]
+    ).numpy()
+    session = onnxruntime.InferenceSession(export_companion(ImaginationModule(AGENT, horizon=horizon)))
+    for row in range(count):
+        feeds = {
+            "deterministic": latents.deterministic[0, row : row + 1].numpy(),
+            "stochastic": latents.stochastic[0, row : row + 1].argmax(-1).numpy(),
+            "candidates": np.repeat(steps["action"][row : row + 1], rows, 0),
+            "latent_noise": np.repeat(noise[:, row : row + 1], rows, 1),
+        }
+        (largest,) = session.run(["max_reachability"], feeds)
+        assert found[row] == pytest.approx(max(now[row], largest[0]), abs=1e-4)
+    assert np.any(found > now + 1e-3) and np.all(found >= now)

@@ -17,8 +17,9 @@ from export.storage import rounded, unpack
 from export.thresholds import TooLittleDataError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.bundle.manifest import WEIGHTS_FILE, BundleError, CameraContract, Channel
+from fosp_edge.bundle.manifest import IMAGINATION_FILE, WEIGHTS_FILE, BundleError, CameraContract, Channel
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.look_ahead import LookAheadRuntime
 from fosp_edge.control.types import Observation
 from tests.export.agents import make_agent, make_episode
 
@@ -80,6 +81,17 @@ def test_every_graph_of_a_bundle_opens_and_says_whose_it_is(exported: Exported) 
         said = session.get_modelmeta().custom_metadata_map
         assert said["fosp_edge.bundle_name"] == "tiny" and said["fosp_edge.robot"] == "test-arm"
         assert said["fosp_edge.latent"] == "deterministic 16, stochastic 4 x 4"
+
+
+def test_a_filter_that_looks_ahead_is_calibrated_with_what_it_goes_by(tmp_path: Path) -> None:
+    made = export(tmp_path, storage="float32", judged_ahead=True)
+    bundle = load_bundle(made.path)
+    assert bundle.manifest.filter.look_ahead_sha256 == bundle.manifest.files[IMAGINATION_FILE]
+    assert isinstance(Controller(bundle).runtime, LookAheadRuntime)
+    plain = export(tmp_path, storage="float32").calibration
+    assert made.calibration.feasible_reachability > plain.feasible_reachability  # what is imagined can only raise it
+    with pytest.raises(ValueError, match=r"needs a step graph in float32, asked was any"):
+        export(tmp_path, precision=None, judged_ahead=True)
 
 
 def test_too_little_data_for_the_level_writes_nothing(tmp_path: Path) -> None:
