@@ -15,6 +15,7 @@ import torch
 
 from export.restore import agent_of_bundle
 from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds, judge
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import BundleError
@@ -90,6 +91,25 @@ class LearnSettings:
 def own_held_out(info: EpisodeInfo) -> bool:
     """Whether an episode is kept from learning."""
     return int(info.id) % OWN_HELD_OUT_EVERY == 0 if info.header.source == SOURCE else is_held_out(info)
+
+
+def is_learnt_from(info: EpisodeInfo, share: float) -> bool:
+    """Whether an episode is learnt from, where memory takes this share of the offline ones."""
+    if own_held_out(info):
+        return False
+    # Held-out episodes have the low shares; of the others, so many as the memory takes.
+    return info.header.source == SOURCE or share_of(info) >= 1.0 - 0.9 * share
+
+
+def config_of(agent: Config, mode: str, settings: LearnSettings) -> Config:
+    """How a robot's learner goes on from an agent of this configuration."""
+    return fine_tuning_config(
+        agent, scope=MODES[mode], updates=_ENDLESS, seed=settings.seed, safety=agent.safety, imitates="proven",
+        feasible_cost_weight=settings.cost_emphasis * agent.feasible_cost_weight,
+        # Which policy's action is taken is judged as the actions to imitate are: with the paper's 0.1, an agent whose
+        # policy was weighted by cost would let costs decide hardly anything.
+        expansion_cost_weight=max(agent.expansion_cost_weight, agent.feasible_cost_weight),
+    )  # fmt: skip
 
 
 class LearnerProcess:
@@ -200,28 +220,13 @@ class LearnerProcess:
         mode = self._mode(running, offline, own)
         folder, resumed = self._place(running, mode)
         agent = agent_of_bundle(running if not resumed else self.versions.load(resumed))
-        config = fine_tuning_config(
-            agent.config, scope=MODES[mode], updates=_ENDLESS, seed=self.settings.seed, safety=agent.config.safety,
-            imitates="proven",
-            feasible_cost_weight=self.settings.cost_emphasis * agent.config.feasible_cost_weight,
-            # Which policy's action is taken is judged as the actions to imitate are: with the paper's 0.1, an agent
-            # whose policy was weighted by cost would let costs decide hardly anything.
-            expansion_cost_weight=max(agent.config.expansion_cost_weight, agent.config.feasible_cost_weight),
-        )  # fmt: skip
-        learner = begin_fine_tuning(agent, config)
+        learner = begin_fine_tuning(agent, config_of(agent.config, mode, self.settings))
         rows = sum(info.summary.rows for source in offline for info in source.episodes())
         share = min(1.0, self._offline_rows(mode, running) / max(1, rows))
-
-        def choose(info: EpisodeInfo) -> bool:
-            if own_held_out(info):
-                return False
-            # Held-out episodes have the low shares; of the others, so many as the memory takes.
-            return info.header.source == SOURCE or share_of(info) >= 1.0 - 0.9 * share
-
         self._tell(state=f"reads {share:.0%} of the offline data", mode=mode)
         sampler = fine_tuning_sampler(
-            learner, offline, own, choose=choose, memory_limit_bytes=self.settings.memory_bytes // 2,
-            progress=lambda done, total: self._breathe(),
+            learner, offline, own, choose=lambda info: is_learnt_from(info, share),
+            memory_limit_bytes=self.settings.memory_bytes // 2, progress=lambda done, total: self._breathe(),
         )  # fmt: skip
         sampler.own.refresh()
         notes = {"base": resumed or running.id, "mode": mode, "cameras": [c.name for c in running.manifest.cameras]}
