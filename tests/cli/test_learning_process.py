@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 import torch
+from safetensors.torch import load_file, save_file
 
 from export.exporter import export_bundle
 from export.restore import agent_of_bundle
@@ -41,6 +42,8 @@ from fosp_edge.experience.episode import EpisodeHeader
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.learning.average import AVERAGE_FILE
+from fosp_edge.learning.checkpoint import CHECKPOINT_FILE
 from tests.bundle.test_versions import make
 from tests.export.agents import make_agent, make_episode
 from tests.export.test_exporter import CONTRACT
@@ -156,6 +159,22 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
     assert seen is not None and seen[1] == seen[2] and int(seen[1]) >= count // 2
     assert candidate.manifest.filter.level == load_bundle(first).manifest.filter.level
     assert not list(home.learner.glob("candidate.*"))
+
+
+def test_a_candidate_is_the_average_of_what_was_learnt_also_after_a_new_start(home: Home, first: Path) -> None:
+    settings = replace(QUICK, average_rate=0.25, updates_per_candidate=3)
+    learner(home, first, replace(settings, updates=2)).run()
+    (folder,) = (item for item in home.learner.iterdir() if item.is_dir())
+    name = "online_policy.head.0.weight"
+    before, moved = load_file(folder / AVERAGE_FILE), load_file(folder / CHECKPOINT_FILE)[f"agent/{name}"]
+    assert not torch.equal(before[name], moved)
+    before[name] += 1.0
+    save_file(before, folder / AVERAGE_FILE)
+    verdict = until_a_verdict(home, first, settings=settings, thresholds=ANYTHING)
+    assert verdict["update"] == 3, "it began again instead of going on"
+    made = agent_of_bundle(home.versions(first).load(str(verdict["candidate"]))).state_dict()[name]
+    learnt = load_file(folder / CHECKPOINT_FILE)[f"agent/{name}"]
+    torch.testing.assert_close(made, 0.75 * before[name] + 0.25 * learnt)
 
 
 def test_where_the_filter_looks_ahead_that_of_the_candidate_does(home: Home, first: Path, tmp_path: Path) -> None:
