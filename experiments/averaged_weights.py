@@ -79,6 +79,30 @@ def gained(after: dict[str, list[bool]], before: dict[str, list[bool]]) -> dict[
     }
 
 
+def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Average, weights and shipped agent against each other: means over the updates, 95 % intervals over the tables."""
+    found = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        of: dict[str, dict[int, dict[str, list[bool]]]] = {}
+        for row in rows:
+            if row["scenario"] == scenario:
+                of.setdefault(row["of"], {})[row["update"]] = row["tables"]
+        for ours, theirs in (("average", "weights"), ("average", "shipped"), ("weights", "shipped")):
+            updates = sorted(of.get(ours, {}))
+            if theirs == "weights":
+                updates = [update for update in updates if update in of.get(theirs, {})]
+            if not updates:
+                continue
+            item: dict[str, Any] = {"scenario": scenario, "of": ours, "beside": theirs, "updates": updates}
+            for name in ("reached", "violated"):
+                before = [of[theirs][update if theirs == "weights" else 0][name] for update in updates]
+                after = [of[ours][update][name] for update in updates]
+                apart = np.mean(np.asarray(after, np.float64) - np.asarray(before, np.float64), axis=0)
+                item[name] = vars(bootstrap_interval(apart.tolist()))
+            found.append(item)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, action="append", required=True)
@@ -107,7 +131,8 @@ def main() -> None:
             )
             shares = {name: f"{np.mean(item):.1%}" for name, item in tables.items()}
             print(f"{scenario} {update} {kind}: {shares}", flush=True)
-            write_atomically(options.out, (json.dumps({"origin": about, "rows": rows}) + "\n").encode())
+            report = {"origin": about, "compared": compared(rows), "rows": rows}
+            write_atomically(options.out, (json.dumps(report) + "\n").encode())
 
 
 if __name__ == "__main__":
