@@ -78,8 +78,8 @@ class LearnSettings:
     trade expected cost for value: two percent more of it, by the critics of the bundle they began from."""
     average_rate: float = 0.002
     """A candidate is the average of the weights over the last 1 / rate updates. The weights themselves go on walking
-    about what was learnt: of one learner's candidates one reached four points more than the shipped agent, the next two
-    fewer (docs/keep-learning.md)."""
+    about what was learnt: driven by them, a robot was in violation more often than before, by their average not beyond
+    chance (docs/keep-learning.md)."""
     checkpoint_every_s: float = 60.0
     updates: int | None = None
     """End after so many; None goes on until stopped."""
