@@ -71,12 +71,13 @@ def driven(agent: Agent, cameras: list[str], scenario: str, episodes: int) -> di
     }
 
 
-def gained(after: dict[str, list[bool]], before: dict[str, list[bool]]) -> dict[str, Any]:
-    """Table by table, with 95 % intervals."""
-    return {
-        name: vars(bootstrap_interval([float(a) - float(b) for a, b in zip(after[name], before[name], strict=True)]))
-        for name in after
-    }
+def gained(pairs: list[tuple[dict[str, list[bool]], dict[str, list[bool]]]]) -> dict[str, Any]:
+    """After beside before, means over the pairs, 95 % intervals over the tables."""
+    found = {}
+    for name in ("reached", "violated"):
+        apart = [np.asarray(after[name], float) - np.asarray(before[name], float) for after, before in pairs]
+        found[name] = vars(bootstrap_interval(np.mean(apart, axis=0).tolist()))
+    return found
 
 
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,13 +94,8 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 updates = [update for update in updates if update in of.get(theirs, {})]
             if not updates:
                 continue
-            item: dict[str, Any] = {"scenario": scenario, "of": ours, "beside": theirs, "updates": updates}
-            for name in ("reached", "violated"):
-                before = [of[theirs][update if theirs == "weights" else 0][name] for update in updates]
-                after = [of[ours][update][name] for update in updates]
-                apart = np.mean(np.asarray(after, np.float64) - np.asarray(before, np.float64), axis=0)
-                item[name] = vars(bootstrap_interval(apart.tolist()))
-            found.append(item)
+            pairs = [(of[ours][update], of[theirs][update if theirs == "weights" else 0]) for update in updates]
+            found.append({"scenario": scenario, "of": ours, "beside": theirs, "updates": updates} | gained(pairs))
     return found
 
 
@@ -127,7 +123,13 @@ def main() -> None:
         for (update, kind), agent in reversed(found.items()):
             tables = driven(agent, cameras, scenario, options.episodes)
             rows.append(
-                {"scenario": scenario, "update": update, "of": kind, "gained": gained(tables, before), "tables": tables}
+                {
+                    "scenario": scenario,
+                    "update": update,
+                    "of": kind,
+                    "gained": gained([(tables, before)]),
+                    "tables": tables,
+                }
             )
             shares = {name: f"{np.mean(item):.1%}" for name, item in tables.items()}
             print(f"{scenario} {update} {kind}: {shares}", flush=True)

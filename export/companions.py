@@ -13,9 +13,15 @@ from export.graph import export_module
 from export.latent_step import LatentStep, TwoHotMean
 from export.layers import Dense, FirstLayers, GroupTable, laid_out, linear_weight
 from fosp_edge.agent.agent import Agent
+from fosp_edge.bundle.manifest import FilterThresholds
 
 HORIZON = 5
 """Imagined steps behind each candidate: a quarter of a second at 20 Hz."""
+
+
+def horizon_of(thresholds: FilterThresholds) -> int:
+    """Imagined steps that a filter goes by; 0 where it does not look ahead."""
+    return 0 if thresholds.look_ahead_sha256 is None else HORIZON
 
 
 class InitialModule(nn.Module):

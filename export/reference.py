@@ -128,13 +128,12 @@ def recorded_reachability(
     pair = torch.cat([latents.features()[0], actions], -1)
     largest = probability(agent.critics.reach_action(pair), agent.config)
     # As the imagination graph has it: the action, then the policy, and of each state that it comes to the reachability.
-    policy = list(policies_of(agent).values())[-1]
     here, action = Latent(latents.deterministic[0], latents.stochastic[0]), actions
     for _ in range(horizon):
         noise = open_uniform(tuple(here.stochastic.shape), here.stochastic.device, generator)
         here = Latent(*rssm.imagine_step(here.deterministic, here.stochastic, action, noise))
         features = here.features()
         largest = torch.maximum(largest, probability(agent.critics.reach_state(features), agent.config))
-        action = policy(features)[0]
+        action = agent.learning_policy(features)[0]
     result: FloatArray = largest.numpy()
     return result

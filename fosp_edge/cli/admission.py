@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from export.companions import HORIZON
+from export.companions import horizon_of
 from export.parity import ParityError, check_parity
 from export.reference import recorded_reachability
 from export.restore import agent_of_bundle
@@ -264,7 +264,7 @@ def _missed(opened: Sequence[_Opened], episodes: Sequence[Steps], breathe: Calla
         breathe()
         scores = list[float]()
         for item in opened:
-            horizon = HORIZON if item.bundle.manifest.filter.look_ahead_sha256 is not None else 0
+            horizon = horizon_of(item.bundle.manifest.filter)
             reachability = recorded_reachability(item.agent, steps, torch.Generator().manual_seed(0), horizon)
             if (score := onset_score(reachability, violation)) is not None:
                 scores.append(score)

@@ -245,11 +245,11 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     require("export")
     import torch
 
-    from export.companions import HORIZON
+    from export.companions import horizon_of
     from export.reference import recorded_reachability
     from export.restore import agent_of_bundle
 
-    horizon = HORIZON if bundle.manifest.filter.look_ahead_sha256 is not None else 0
+    horizon = horizon_of(bundle.manifest.filter)
     agent, generator = agent_of_bundle(bundle), torch.Generator().manual_seed(0)
     source = CameraSelection(store, [camera.name for camera in bundle.manifest.cameras])
     # Data that were learnt from say too little of what is new; others are new as a whole.

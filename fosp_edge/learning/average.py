@@ -5,15 +5,15 @@ step of the optimiser and the noise of a batch take it. The average does not (Po
 Valpola 2017).
 """
 
-import os
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fosp_edge.agent.agent import Agent
+from fosp_edge.files import write_atomically
+from fosp_edge.learning.checkpoint import CheckpointError, load_weights
 
 AVERAGE_FILE = "average.safetensors"
 
@@ -49,27 +49,15 @@ class MovingAverage:
         self._averaged.update_parameters(self._source)
 
     def save(self) -> None:
-        """Write it down, through a temporary name."""
-        temporary = self._path.with_name(f".{AVERAGE_FILE}.{os.getpid()}.tmp")
-        try:
-            save_file({name: value.contiguous() for name, value in self.agent.state_dict().items()}, temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write it down."""
+        write_atomically(
+            self._path, save({name: value.contiguous() for name, value in self.agent.state_dict().items()})
+        )
 
     def resume(self) -> bool:
         """Go on from what was written down; whether anything was that fits. Otherwise it begins with the agent."""
         try:
-            state = load_file(self._path)
-            own = self.agent.state_dict()
-            if {name: value.shape for name, value in state.items()} != {n: value.shape for n, value in own.items()}:
-                return False
-            if not all(bool(value.isfinite().all()) for value in state.values() if value.is_floating_point()):
-                return False
-        except (OSError, SafetensorError):
+            load_weights(self.agent, load_file(self._path), self._path)
+        except (OSError, SafetensorError, CheckpointError):
             return False
-        with torch.no_grad():
-            self.agent.load_state_dict(state)
         return True

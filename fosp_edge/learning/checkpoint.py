@@ -105,6 +105,12 @@ def resume(path: Path, learner: Learner) -> dict[str, Any]:
 
 def _load_agent(agent: Agent, tensors: Mapping[str, Tensor], path: Path) -> None:
     state = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
+    load_weights(agent, state, path)
+
+
+def load_weights(agent: Agent, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give an agent weights read from `path`. Raises CheckpointError, and leaves it as it was, if they do not fit or
+    are not all numbers."""
     own = agent.state_dict()
     wrong = [
         f"{name}: expected {tuple(own[name].shape) if name in own else 'nothing'}, "
