@@ -106,7 +106,6 @@ class ReferencePolicy:
         return logits.squeeze(-1)
 
 
-@torch.no_grad()
 def recorded_reachability(
     agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator, horizon: int = 0
 ) -> FloatArray:
@@ -119,21 +118,31 @@ def recorded_reachability(
         horizon: imagined steps behind each action, the largest reachability of which counts as well: what a filter that
             looks ahead goes by (`fosp_edge.control.look_ahead`). 0 imagines nothing.
     """
+    single: FloatArray = redrawn_reachability(agent, steps, generator, horizon, draws=1)[0]
+    return single
+
+
+@torch.no_grad()
+def redrawn_reachability(
+    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator, horizon: int, draws: int
+) -> FloatArray:
+    """The same for several independent draws of the latent states' noise, [draws, T]: how far it depends on them."""
     images, states = torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"])
-    actions = torch.from_numpy(steps["action"])
-    embedding = agent.world_model.encoder(images, states)[None]
-    previous = torch.cat([torch.zeros_like(actions[:1]), actions[:-1]])[None]
-    rssm = agent.world_model.rssm
-    latents, _, _ = rssm.observe(embedding, previous, torch.from_numpy(steps["is_first"])[None], generator)
-    pair = torch.cat([latents.features()[0], actions], -1)
-    largest = probability(agent.critics.reach_action(pair), agent.config)
+    actions = torch.from_numpy(steps["action"]).expand(draws, -1, -1)
+    embedding = agent.world_model.encoder(images, states).expand(draws, -1, -1)
+    previous = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, :-1]], 1)
+    rssm, first = agent.world_model.rssm, torch.from_numpy(steps["is_first"]).expand(draws, -1)
+    latents, _, _ = rssm.observe(embedding, previous, first, generator)
+    # Draws and ticks side by side from here on; one draw is computed as it always was, to the last bit.
+    actions = actions.flatten(0, 1)
+    here, action = Latent(latents.deterministic.flatten(0, 1), latents.stochastic.flatten(0, 1)), actions
+    largest = probability(agent.critics.reach_action(torch.cat([here.features(), actions], -1)), agent.config)
     # As the imagination graph has it: the action, then the policy, and of each state that it comes to the reachability.
-    here, action = Latent(latents.deterministic[0], latents.stochastic[0]), actions
     for _ in range(horizon):
         noise = open_uniform(tuple(here.stochastic.shape), here.stochastic.device, generator)
         here = Latent(*rssm.imagine_step(here.deterministic, here.stochastic, action, noise))
         features = here.features()
         largest = torch.maximum(largest, probability(agent.critics.reach_state(features), agent.config))
         action = agent.learning_policy(features)[0]
-    result: FloatArray = largest.numpy()
+    result: FloatArray = largest.reshape(draws, -1).numpy()
     return result

@@ -117,6 +117,9 @@ class Config:
     """Advantages are divided by their 5-95 percentile range, multiplied by this, and exponentiated."""
     feasible_cost_weight: float = 0.0
     """Share of the cost advantage that enters the weight of feasible actions too; the paper has none."""
+    cost_emphasis: float = 1.0
+    """Factor of that share while learning on the robot. A field of its own: going on from what was learnt there sets it
+    again and does not multiply once more."""
     weight_limit: float = 20.0
     """Largest exponentiated advantage."""
     imitates: str = "all"

@@ -105,7 +105,7 @@ def config_of(agent: Config, mode: str, settings: LearnSettings) -> Config:
     """How a robot's learner goes on from an agent of this configuration."""
     return fine_tuning_config(
         agent, scope=MODES[mode], updates=_ENDLESS, seed=settings.seed, safety=agent.safety, imitates="proven",
-        feasible_cost_weight=settings.cost_emphasis * agent.feasible_cost_weight,
+        cost_emphasis=settings.cost_emphasis,
         # Which policy's action is taken is judged as the actions to imitate are: with the paper's 0.1, an agent whose
         # policy was weighted by cost would let costs decide hardly anything.
         expansion_cost_weight=max(agent.expansion_cost_weight, agent.feasible_cost_weight),

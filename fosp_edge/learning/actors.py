@@ -106,5 +106,5 @@ def _imitation_weights(agent: Agent, here: Features, action: Tensor, scales: Sca
         feasible = torch.sigmoid(critics.reach_action(pair).squeeze(-1)) <= config.feasible_reachability
     metrics["policy/cost_advantage_scale"] = scale
     metrics["policy/feasible_share"] = feasible.float().mean()
-    reward_advantage = reward_advantage + config.feasible_cost_weight * cost_advantage
+    reward_advantage = reward_advantage + config.cost_emphasis * config.feasible_cost_weight * cost_advantage
     return imitation_weight(reward_advantage, cost_advantage, _reach(agent, here), feasible, config.weight_limit)

@@ -9,6 +9,7 @@ from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow,
 
 SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
 BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20)
+HARDLY = Paired(-0.004, -0.01, 0.001, 1.0, 20)
 SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
 GOOD = Evidence(
     parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
@@ -48,6 +49,9 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("cost, own", {"cost": {"own": replace(SAME, mean=0.06)}}),
         ("benefit", {"value": {"own": SAME}}),
         ("benefit", {"value": {"own": replace(BETTER, high=0.001)}}),
+        ("benefit", {"value": {"own": replace(HARDLY, mean=0.001), "own since chosen": BETTER}}),
+        ("benefit", {"value": {"own": HARDLY, "own since chosen": HARDLY}}),
+        ("benefit", {"value": {"own": HARDLY}, "cost": {"own since chosen": BETTER}}),
         ("proven actions", {"imitation": 0.2}),
         ("one-sided, own", {"one_sided": {"own": 0.016, "offline": 0.005}}),
         ("one-sided, offline", {"one_sided": {"own": 0.005, "offline": float("nan")}}),
@@ -70,6 +74,10 @@ def test_each_line_alone_refuses_with_its_figures(name, change):
 
 def test_less_cost_is_a_benefit_too():
     assert judge(replace(GOOD, value={"own": SAME}, cost={"own": BETTER})).admitted
+
+
+def test_a_small_gain_over_the_running_bundle_is_enough_where_the_one_over_the_chosen_is_shown():
+    assert judge(replace(GOOD, value={"own": HARDLY, "own since chosen": BETTER})).admitted
 
 
 def test_nothing_measured_admits_nothing():

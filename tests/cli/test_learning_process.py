@@ -20,16 +20,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export.exporter import export_bundle
+from export.reference import recorded_reachability
 from export.restore import agent_of_bundle
+from export.thresholds import onset_score
 from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, IMAGINATION_FILE, GateThreshold
+from fosp_edge.cli.admission import OpenedBundle, missed_violations
 from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
-from fosp_edge.cli.learning_process import OWN_HELD_OUT_EVERY, LearnerProcess, LearnSettings, own_held_out
+from fosp_edge.cli.learning_process import (
+    OWN_HELD_OUT_EVERY,
+    LearnerProcess,
+    LearnSettings,
+    config_of,
+    own_held_out,
+)
 from fosp_edge.control.arming import refusals
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
@@ -195,7 +204,7 @@ def test_where_the_filter_looks_ahead_that_of_the_candidate_does(home: Home, fir
 
 def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Home, first: Path) -> None:
     verdict = until_a_verdict(home, first)
-    assert not verdict["admitted"] and "2 of 10 known violations without a timely alarm" in str(verdict["sentence"])
+    assert not verdict["admitted"] and re.search(r"[\d.]+ of 10 known violations without", str(verdict["sentence"]))
     state = home.versions(first).state
     assert state.proposed is None and verdict["candidate"] in state.refused
 
@@ -224,6 +233,25 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
     assert "the gate needs at least 4 normal episodes" in str(without["sentence"]) and not without["admitted"]
     # It is tried again as soon as there are more episodes, not after as many updates once more.
     assert after["admitted"] and after["update"] - without["update"] < 20, after["sentence"]
+
+
+def test_a_known_violation_counts_as_missed_by_the_share_of_draws_that_miss_it(first: Path) -> None:
+    bundle, steps = load_bundle(first), plain(5, onset=8)
+    agent, violation = agent_of_bundle(bundle), steps["violation"].astype(np.float32)
+    scores = [
+        onset_score(recorded_reachability(agent, steps, torch.Generator().manual_seed(seed)), violation)
+        for seed in range(1, 101)
+    ]
+
+    def missed(threshold: float) -> tuple[list[float], int]:
+        thresholds = replace(bundle.manifest.filter, feasible_reachability=float(threshold), stop_reachability=1.0)
+        at = replace(bundle, manifest=replace(bundle.manifest, filter=thresholds))
+        return missed_violations([OpenedBundle.of(at)], [steps, plain(6), plain(7, onset=1)], lambda: None)
+
+    assert missed(0.0) == ([0.0], 1)  # of the others one has none, and one no time before it
+    assert missed(1.0) == ([1.0], 1)
+    (share,), _ = missed(np.median(scores))
+    assert 0.0 < share < 1.0
 
 
 def test_small_pushes_add_up_to_one_that_a_person_has_to_choose(home: Home, first: Path) -> None:
@@ -288,7 +316,10 @@ def test_costs_weigh_more_than_offline_and_decide_with_their_old_weight_who_acts
     learner(home, first, stopped=lambda: bool(seen), before_update=lambda _, it: seen.append(it.config)).run()
     offline = agent_of_bundle(load_bundle(first)).config
     assert offline.feasible_cost_weight > 0.0
-    assert seen[0].feasible_cost_weight == 4.0 * offline.feasible_cost_weight
+    assert seen[0].cost_emphasis == 4.0 and offline.cost_emphasis == 1.0
+    assert seen[0].feasible_cost_weight == offline.feasible_cost_weight
+    # Whoever begins anew from a bundle that was learnt so weighs costs as the first one did.
+    assert config_of(seen[0], "light", QUICK) == config_of(offline, "light", QUICK) == seen[0]
     assert seen[0].expansion_cost_weight == max(offline.expansion_cost_weight, offline.feasible_cost_weight)
 
 

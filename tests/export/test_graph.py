@@ -12,7 +12,7 @@ from export.drift import recorded_inputs
 from export.graph import export_step
 from export.graph_policy import GraphPolicy
 from export.parity import ParityError, check_parity
-from export.reference import Inputs, ReferencePolicy, recorded_reachability
+from export.reference import Inputs, ReferencePolicy, recorded_reachability, redrawn_reachability
 from export.step import INPUTS, OUTPUTS, StepModule
 from fosp_edge.agent.agent import Agent
 from tests.export.agents import make_agent, make_episode
@@ -153,6 +153,21 @@ def test_recorded_reachability_is_what_the_critic_says_along_the_episode() -> No
     later = steps | {"action": np.concatenate([steps["action"][:6], -steps["action"][6:]])}
     changed = recorded_reachability(agent, later, torch.Generator().manual_seed(0))
     assert np.allclose(found[:6], changed[:6], atol=1e-6) and not np.allclose(found[6:11], changed[6:11], atol=1e-6)
+
+
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_draws_side_by_side_are_like_draws_one_after_the_other(horizon: int) -> None:
+    agent, steps, count = make_agent(), make_episode(4), 300
+    together = redrawn_reachability(agent, steps, torch.Generator().manual_seed(0), horizon, draws=count)
+    alone = np.stack(
+        [recorded_reachability(agent, steps, torch.Generator().manual_seed(seed), horizon) for seed in range(1, count)]
+    )
+    assert together.shape == (count, 12)
+    error = np.sqrt(together.var(0) / count + alone.var(0) / count)
+    assert np.all(np.abs(together.mean(0) - alone.mean(0)) < 5.0 * error + 1e-6)
+    np.testing.assert_allclose(together.std(0), alone.std(0), rtol=0.5, atol=1e-4)
+    first = redrawn_reachability(agent, steps, torch.Generator().manual_seed(1), horizon, draws=1)
+    np.testing.assert_array_equal(first[0], alone[0])
 
 
 def make_expanded_agent() -> Agent:

@@ -99,6 +99,20 @@ def test_without_guidance_the_policy_does_not_hear_reachability() -> None:
     assert losses[True, -4.0] != losses[True, 4.0]
 
 
+def test_an_emphasis_of_cost_is_a_factor_of_its_weight() -> None:
+    losses = []
+    for changes in ({}, {"feasible_cost_weight": 2.0}, {"feasible_cost_weight": 0.5, "cost_emphasis": 4.0}):
+        config = tiny_config(**changes)
+        learner = make_learner(config, CPU)
+        torch.manual_seed(3)
+        with torch.no_grad():
+            learner.agent.critics.cost_action.output.weight.normal_()
+        batch = make_batch(config)
+        latents = learner.observe(batch)[0].detach()
+        losses.append(float(regression(learner.agent, batch, latents, learner.scales, {}).loss.detach()))
+    assert losses[1] == losses[2] != losses[0]
+
+
 def test_what_needs_imagination_says_so() -> None:
     with pytest.raises(ValueError, match="horizon of 1 or more"):
         tiny_config(horizon=0, in_sample=False)
