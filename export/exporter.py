@@ -19,7 +19,7 @@ from export.finishing import Driver, Exported, now, with_precision
 from export.graph import export_step
 from export.parity import ParityError, check_parity
 from export.precision import Precision
-from export.reference import recorded_reachability
+from export.reference import redrawn_reachability
 from export.step import StepModule
 from export.storage import Storage, pack
 from export.thresholds import UNCALIBRATED, Calibration, calibrate
@@ -165,7 +165,7 @@ def export_bundle(
 
 def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float, horizon: int) -> Calibration:
     generator = torch.Generator().manual_seed(0)
-    scores = [recorded_reachability(agent, steps, generator, horizon) for steps in held_out]
+    scores = [redrawn_reachability(agent, steps, generator, horizon) for steps in held_out]
     violations = [steps["violation"].astype(np.float32) for steps in held_out]
     return calibrate(zip(scores, violations, strict=True), miss_rate)
 

@@ -15,6 +15,8 @@ from fosp_edge.agent.distributions import categorical_kl, open_uniform, two_hot_
 from fosp_edge.agent.rssm import Latent
 
 FloatArray = npt.NDArray[np.float32]
+DRAWS = 8
+"""Of the latent states' noise, where a filter's threshold is sought or held against recorded violations."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,11 @@ def recorded_reachability(
 
 @torch.no_grad()
 def redrawn_reachability(
-    agent: Agent, steps: dict[str, npt.NDArray[np.generic]], generator: torch.Generator, horizon: int, draws: int
+    agent: Agent,
+    steps: dict[str, npt.NDArray[np.generic]],
+    generator: torch.Generator,
+    horizon: int = 0,
+    draws: int = DRAWS,
 ) -> FloatArray:
     """The same for several independent draws of the latent states' noise, [draws, T]: how far it depends on them."""
     images, states = torch.from_numpy(steps["image"]), torch.from_numpy(steps["state"])

@@ -3,6 +3,10 @@
 Vovk et al. 2005; Angelopoulos and Bates 2023. A violation is missed if the reachability of the actions shortly before
 it stays at or below the threshold. With n exchangeable episodes that run into a violation, the threshold below the
 k-th smallest of their scores, k = floor(level (n + 1)), is missed by a new one with probability at most `level`.
+
+Reachability also depends on the draw of the latent states' noise. Where several draws of each episode are at hand, the
+same share of all their scores, k of n + 1, lies below the threshold: of 28 violations at 5 %, k is 1, and the smallest
+of 28 scores would be a lottery.
 """
 
 import math
@@ -62,20 +66,22 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
     """Threshold at which at most a share `level` of violations goes without a timely alarm.
 
     Args:
-        episodes: (reachability [T], violation [T]) of held-out episodes.
+        episodes: (reachability [T] or [draws, T], violation [T]) of held-out episodes, all with as many draws.
         level: in (0, 1).
 
     Raises:
         TooLittleDataError: fewer episodes with a violation than the level needs.
         UninformativeScoreError: reachability is 0 where it should be highest.
     """
-    scores: list[float] = []
+    scores: list[list[float]] = []
     quiet: list[npt.NDArray[np.float32]] = []
     for reachability, violation in episodes:
-        if (score := onset_score(reachability, violation)) is not None:
-            scores.append(score)
+        drawn = np.atleast_2d(reachability)
+        found = [score for row in drawn if (score := onset_score(row, violation)) is not None]
+        if found:
+            scores.append(found)
         elif not np.any(violation > 0.5):
-            quiet.append(reachability[:-1])
+            quiet.append(drawn[:, :-1].ravel())
     rank = int(np.floor(level * (len(scores) + 1)))
     if rank < 1:
         needed = int(np.ceil(1.0 / level)) - 1
@@ -83,14 +89,16 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
             f"the filter needs at least {needed} held-out episodes that run into a violation for a miss rate of "
             f"{level:g}; found {len(scores)}. Collect more episodes, or accept a higher --miss-rate"
         )
-    ordered = np.sort(np.asarray(scores, np.float32))
-    if ordered[rank - 1] <= 0.0:
+    ordered = np.sort(np.asarray(scores, np.float32), axis=None)
+    draws = len(ordered) // len(scores)
+    lowest = ordered[draws * rank * len(scores) // (len(scores) + 1)]  # of a single draw: ordered[rank - 1]
+    if lowest <= 0.0:
         raise UninformativeScoreError(
-            f"the agent's reachability is 0 right up to {int(np.sum(ordered <= 0.0))} of {len(ordered)} recorded "
-            f"violations, so no threshold alarms before all but {level:g} of them: it does not predict violations, and "
-            "no filter can be built on it"
+            f"the agent's reachability is 0 right up to {int(np.sum(ordered <= 0.0)) // draws} of {len(scores)} "
+            f"recorded violations, so no threshold alarms before all but {level:g} of them: it does not predict "
+            "violations, and no filter can be built on it"
         )
-    threshold = float(np.nextafter(ordered[rank - 1], np.float32(0.0)))
+    threshold = float(np.nextafter(lowest, np.float32(0.0)))
     ticks = np.concatenate(quiet) if quiet else np.zeros(0, np.float32)
     # Above what half of the violations reach, moving on is no better than standing still.
     stop = max(threshold, float(np.median(ordered)))

@@ -37,8 +37,6 @@ from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.learner import Learner
 
 _TIMED_TICKS = 200
-_DRAWS = 8
-"""Of the latent states' noise, for each known violation."""
 _LOSSES = {
     "pictures": ("image", "state", "kl_dynamics", "kl_representation"),
     "outcomes": ("reward", "cost", "proceed"),
@@ -274,7 +272,7 @@ def missed_violations(
         count += 1
         for place, item in enumerate(opened):
             thresholds, generator = item.bundle.manifest.filter, torch.Generator().manual_seed(0)
-            drawn = redrawn_reachability(item.agent, steps, generator, horizon_of(thresholds), _DRAWS)
+            drawn = redrawn_reachability(item.agent, steps, generator, horizon_of(thresholds))
             scores = np.asarray([onset_score(reachability, violation) for reachability in drawn], np.float32)
             missed[place] += float(np.mean(~(scores > thresholds.feasible_reachability)))  # NaN is a miss
     return missed, count

@@ -246,7 +246,7 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     import torch
 
     from export.companions import horizon_of
-    from export.reference import recorded_reachability
+    from export.reference import redrawn_reachability
     from export.restore import agent_of_bundle
 
     horizon = horizon_of(bundle.manifest.filter)
@@ -261,7 +261,7 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     measured = []
     for info in chosen:
         steps = source.read(info.id)
-        reachability = recorded_reachability(agent, steps, generator, horizon)
+        reachability = redrawn_reachability(agent, steps, generator, horizon)
         measured.append((reachability, steps["violation"].astype(np.float32)))
     return calibrate(measured, miss_rate)
 

@@ -1,5 +1,7 @@
 """The filter's threshold keeps its promise over many simulated calibrations."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -23,6 +25,12 @@ def episode(score: float, onset: int = 20, length: int = 40) -> tuple[np.ndarray
     return reachability, violation
 
 
+def several(scores: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The same episode with several draws."""
+    drawn = [episode(float(score)) for score in scores]
+    return np.stack([reachability for reachability, _ in drawn]), drawn[0][1]
+
+
 @pytest.mark.parametrize("level", [0.1, 0.25])
 @pytest.mark.parametrize("count", [9, 39])
 def test_the_miss_rate_holds_whatever_the_scores_are(level: float, count: int) -> None:
@@ -34,6 +42,33 @@ def test_the_miss_rate_holds_whatever_the_scores_are(level: float, count: int) -
     # Expected: at most the level, and no less than it minus one rank; four standard deviations around that.
     spread = 4.0 * np.sqrt(level * (1 - level) / trials)
     assert level - 1.0 / (count + 1) - spread < misses / trials < level + spread
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.5])
+@pytest.mark.parametrize(("level", "count"), [(0.05, 28), (0.1, 39)])
+def test_the_miss_rate_holds_for_scores_that_depend_on_a_draw(level: float, count: int, noise: float) -> None:
+    """Several draws of each episode, of a new one a single draw: missed as often as promised, and never much more."""
+    random, rates = np.random.default_rng(1), {1: list[float](), 8: list[float]()}
+    for _ in range(400):
+        middles = random.normal(0.0, 1.0, count)
+        for draws, found in rates.items():
+            scores = 1.0 / (1.0 + np.exp(-middles - noise * random.normal(size=(draws, count))))
+            threshold = calibrate(map(several, scores.T), level).feasible_reachability
+            # Of all further episodes, exactly: middles and noise add up to a normal distribution.
+            edge = np.log(threshold / (1.0 - threshold)) / np.hypot(1.0, noise)
+            found.append(float(stats.norm.cdf(edge)))
+    for found in rates.values():
+        spread = 4.0 * np.std(found) / np.sqrt(len(found))
+        assert level - 1.0 / (count + 1) - spread < np.mean(found) < level + spread
+    assert np.std(rates[8]) < np.std(rates[1]) * (0.9 if noise > 0.1 else 1.1)
+
+
+def test_several_like_draws_are_as_good_as_one() -> None:
+    scores = np.random.default_rng(3).random(28)
+    for level in (0.05, 0.2, 0.5):
+        one = calibrate((several([score]) for score in scores), level)
+        many = calibrate((several([score] * 8) for score in scores), level)
+        assert one == many
 
 
 def test_the_threshold_lies_just_below_the_kth_smallest_score() -> None:
