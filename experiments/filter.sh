@@ -6,7 +6,7 @@
 set -eu
 bundle=$1
 work=${2:-runs/filter}
-episodes=${3:-30}
+episodes=${3:-120}
 python=${PYTHON:-python}
 results=${RESULTS:-experiments/results}
 images=${IMAGES:-docs/images}
