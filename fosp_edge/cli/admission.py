@@ -59,6 +59,13 @@ class HeldOut:
         return (*self.own, *self.offline, *self.violated)
 
     @property
+    def unprejudiced(self) -> Episodes:
+        """Those to calibrate a filter on: no own ones that ran into a violation. What the filter on duty foresaw it
+        averted, and only what it did not see was recorded: two such episodes of thirty would bring the threshold down
+        to where the next filter steps in everywhere."""
+        return (*(item for item in self.own if not item[0].summary.violations), *self.offline, *self.violated)
+
+    @property
     def by_origin(self) -> dict[str, Episodes]:
         """Those origins that have any; own ones come with the first days on the robot."""
         return {name: item for name, item in (("own", self.own), ("offline", self.offline)) if item}
@@ -262,6 +269,7 @@ def missed_violations(
     calibrated to miss none of 28 two could be counted as missed. So it is the mean over several.
     """
     missed, count = [0.0] * len(opened), 0
+    generators = [torch.Generator().manual_seed(1) for _ in opened]
     for steps in episodes:
         violation = steps["violation"].astype(np.float32)
         if not violation.any():
@@ -270,8 +278,8 @@ def missed_violations(
         if onset_score(violation, violation) is None:
             continue  # there was no time before it
         count += 1
-        for place, item in enumerate(opened):
-            thresholds, generator = item.bundle.manifest.filter, torch.Generator().manual_seed(0)
+        for place, (item, generator) in enumerate(zip(opened, generators, strict=True)):
+            thresholds = item.bundle.manifest.filter
             drawn = redrawn_reachability(item.agent, steps, generator, horizon_of(thresholds))
             scores = np.asarray([onset_score(reachability, violation) for reachability in drawn], np.float32)
             missed[place] += float(np.mean(~(scores > thresholds.feasible_reachability)))  # NaN is a miss

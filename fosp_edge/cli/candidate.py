@@ -55,7 +55,7 @@ def make_candidate(
     try:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
-                agent, contract, [steps for _, steps in held_out.everything],
+                agent, contract, [steps for _, steps in held_out.unprejudiced],
                 name=f"{manifest.name.partition('+')[0]}+{update}",
                 miss_rate=manifest.filter.level,
                 data_sha256=manifest.filter.data_sha256,

@@ -235,6 +235,19 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
     assert after["admitted"] and after["update"] - without["update"] < 20, after["sentence"]
 
 
+def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(home: Home, first: Path) -> None:
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    found = home.versions(first).load(verdict["candidate"]).manifest.filter
+    process = learner(home, first)
+    names = [camera.name for camera in process.running().manifest.cameras]
+    with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:
+        held_out = process.held_out([CameraSelection(data, names)], CameraSelection(lived, names))
+    own, offline = (sum(info.summary.violations > 0 for info, _ in items) for items in (held_out.own, held_out.offline))
+    assert own > 0 and offline > 0 and found.sample_size == offline
+    (known,) = (item["figures"] for item in verdict["checks"] if item["name"] == "known violations")
+    assert f" of {own + offline} known violations" in known  # but it is held against them
+
+
 def test_a_known_violation_counts_as_missed_by_the_share_of_draws_that_miss_it(first: Path) -> None:
     bundle, steps = load_bundle(first), plain(5, onset=8)
     agent, violation = agent_of_bundle(bundle), steps["violation"].astype(np.float32)
