@@ -76,6 +76,7 @@ def export_bundle(
     judged_ahead: bool = False,
     decoder: bool = False,
     search: bool = False,
+    most_missed: float | None = None,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -95,6 +96,8 @@ def export_bundle(
         judged_ahead: the filter goes by it, and is calibrated so; in float32 only.
         decoder: add the decoder graph.
         search: add the candidate `least-harm` (`export.candidates`).
+        most_missed: of the violations in `held_out` the filter's threshold misses at most so many (`calibrate`); in
+            float32 only.
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
@@ -115,7 +118,7 @@ def export_bundle(
     graph = compact(plain)
     calibration = UNCALIBRATED
     if REACHABILITY not in unknown:
-        calibration = _calibrated(agent, held_out, miss_rate, HORIZON if judged_ahead else 0)
+        calibration = _calibrated(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, most_missed)
     files = {GRAPH_FILE: graph}
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
         files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
@@ -163,11 +166,13 @@ def export_bundle(
     return Exported(path, manifest, calibration)
 
 
-def _calibrated(agent: Agent, held_out: Sequence[Steps], miss_rate: float, horizon: int) -> Calibration:
+def _calibrated(
+    agent: Agent, held_out: Sequence[Steps], miss_rate: float, horizon: int, most_missed: float | None
+) -> Calibration:
     generator = torch.Generator().manual_seed(0)
     scores = [redrawn_reachability(agent, steps, generator, horizon) for steps in held_out]
     violations = [steps["violation"].astype(np.float32) for steps in held_out]
-    return calibrate(zip(scores, violations, strict=True), miss_rate)
+    return calibrate(zip(scores, violations, strict=True), miss_rate, most_missed)
 
 
 _LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}

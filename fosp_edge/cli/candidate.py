@@ -12,7 +12,7 @@ from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import HeldOut
+from fosp_edge.cli.admission import HeldOut, OpenedBundle, missed_violations
 from fosp_edge.cli.familiarity import Episodes, with_gate
 
 _PREFIX = "candidate."
@@ -29,6 +29,7 @@ def make_candidate(
     lived: Episodes,
     parent_folder: Path,
     *,
+    chosen: Bundle | None = None,
     scratch_folder: Path,
     update: int,
     breathe: Callable[[], None] = lambda: None,
@@ -41,6 +42,8 @@ def make_candidate(
         held_out: episodes that were not learnt from.
         lived: own episodes that were.
         parent_folder: where bundles are kept.
+        chosen: the bundle that a person chose last, if it is another: the filter misses no more of the known violations
+            than the better of the two, whatever the level would allow.
         scratch_folder: where half-made ones are; what is found there was left behind by a learner that was killed.
         update: number of updates, for the name and the provenance.
         breathe: called often; gives way to the control loop.
@@ -53,11 +56,15 @@ def make_candidate(
     for left in scratch_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:
+        recorded = [steps for _, steps in held_out.unprejudiced]
+        before = [OpenedBundle.of(bundle) for bundle in (running, chosen) if bundle is not None]
+        missed, _ = missed_violations(before, recorded, breathe)
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
-                agent, contract, [steps for _, steps in held_out.unprejudiced],
+                agent, contract, recorded,
                 name=f"{manifest.name.partition('+')[0]}+{update}",
                 miss_rate=manifest.filter.level,
+                most_missed=min(missed),
                 data_sha256=manifest.filter.data_sha256,
                 provenance={"learnt_from": running.id, "update": update},
                 parent_folder=Path(folder),
