@@ -101,10 +101,12 @@ def export_bundle(
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
-        ValueError: a filter that looks ahead, in another precision.
+        ValueError: a filter that looks ahead, or a bound on what it misses, in another precision.
     """
     if judged_ahead and precision != "float32":
         raise ValueError(f"a filter that looks ahead needs a step graph in float32, asked was {precision or 'any'}")
+    if most_missed is not None and precision != "float32":
+        raise ValueError(f"a bound on missed violations needs a step graph in float32, asked was {precision or 'any'}")
     look_ahead = look_ahead or judged_ahead
     if not held_out:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")

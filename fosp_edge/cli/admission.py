@@ -23,7 +23,7 @@ from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.bundle.admission import SINCE_CHOSEN, Evidence, Paired, one_sided, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.bundle.manifest import BundleError, FilterThresholds
 from fosp_edge.cli.familiarity import Episodes, alertness
 from fosp_edge.cli.shadow import shadow_run
 from fosp_edge.control.follow import follow
@@ -72,7 +72,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class OpenedBundle:
+class _Opened:
     """A bundle in both of its forms."""
 
     bundle: Bundle
@@ -81,9 +81,13 @@ class OpenedBundle:
     """For what it wants; a filter that looks ahead asks for no other action, only later."""
 
     @classmethod
-    def of(cls, bundle: Bundle) -> "OpenedBundle":
-        """Raises BundleError where it cannot be opened."""
+    def of(cls, bundle: Bundle) -> "_Opened":
         return cls(bundle, agent_of_bundle(bundle), PolicyRuntime(bundle))
+
+    @property
+    def filter(self) -> tuple[Agent, FilterThresholds]:
+        """What alarms, and where."""
+        return self.agent, self.bundle.manifest.filter
 
 
 def measure(
@@ -113,9 +117,9 @@ def measure(
         bundle = load_bundle(candidate)
         if (reason := refused(bundle)) is not None:
             raise BundleError(f"it was refused before: {reason}")
-        ours, before = OpenedBundle.of(bundle), [OpenedBundle.of(running)]
+        ours, before = _Opened.of(bundle), [_Opened.of(running)]
         if chosen is not None and chosen.id != running.id:
-            before.append(OpenedBundle.of(chosen))
+            before.append(_Opened.of(chosen))
         alert = alertness(bundle, [other.bundle for other in before], held_out.own)
     except BundleError as error:
         return Evidence(integrity=str(error)), {}
@@ -141,7 +145,7 @@ def measure(
     breathe()
     latency_s, running_latency_s = _latencies(open_runtime(bundle), open_runtime(running), episodes[0])
     evidence = replace(evidence, latency_s=latency_s, running_latency_s=running_latency_s)
-    (missed, *missed_before), count = missed_violations([ours, *before], episodes, breathe)
+    (missed, *missed_before), count = missed_violations([item.filter for item in (ours, *before)], episodes, breathe)
     evidence = replace(evidence, missed=missed, missed_before=min(missed_before), known_violations=count)
     model, value, cost, aside = dict[str, Paired](), dict[str, Paired](), dict[str, Paired](), dict[str, float]()
     squared, squared_before = list[float](), [list[float]() for _ in before]
@@ -261,15 +265,15 @@ def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Calla
 
 
 def missed_violations(
-    opened: Sequence[OpenedBundle], episodes: Sequence[Steps], breathe: Callable[[], None]
+    filters: Sequence[tuple[Agent, FilterThresholds]], episodes: Sequence[Steps], breathe: Callable[[], None]
 ) -> tuple[list[float], int]:
-    """Known violations without a timely alarm of each filter, and how many there are.
+    """Known violations without a timely alarm of each filter, an agent with its thresholds, and how many there are.
 
     A filter's alarm depends on the draw of the latent states' noise: with a single one, of a candidate that was
     calibrated to miss none of 28 two could be counted as missed. So it is the mean over several.
     """
-    missed, count = [0.0] * len(opened), 0
-    generators = [torch.Generator().manual_seed(1) for _ in opened]
+    missed, count = [0.0] * len(filters), 0
+    generators = [torch.Generator().manual_seed(1) for _ in filters]
     for steps in episodes:
         violation = steps["violation"].astype(np.float32)
         if not violation.any():
@@ -278,9 +282,8 @@ def missed_violations(
         if onset_score(violation, violation) is None:
             continue  # there was no time before it
         count += 1
-        for place, (item, generator) in enumerate(zip(opened, generators, strict=True)):
-            thresholds = item.bundle.manifest.filter
-            drawn = redrawn_reachability(item.agent, steps, generator, horizon_of(thresholds))
+        for place, ((agent, thresholds), generator) in enumerate(zip(filters, generators, strict=True)):
+            drawn = redrawn_reachability(agent, steps, generator, horizon_of(thresholds))
             scores = np.asarray([onset_score(reachability, violation) for reachability in drawn], np.float32)
             missed[place] += float(np.mean(~(scores > thresholds.feasible_reachability)))  # NaN is a miss
     return missed, count

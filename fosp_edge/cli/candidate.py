@@ -7,12 +7,13 @@ from pathlib import Path
 
 from export.exporter import Contract, export_bundle
 from export.parity import ParityError
+from export.restore import agent_of_bundle
 from export.storage import Storage
 from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import HeldOut, OpenedBundle, missed_violations
+from fosp_edge.cli.admission import HeldOut, missed_violations
 from fosp_edge.cli.familiarity import Episodes, with_gate
 
 _PREFIX = "candidate."
@@ -57,8 +58,9 @@ def make_candidate(
         shutil.rmtree(left, ignore_errors=True)
     try:
         recorded = [steps for _, steps in held_out.unprejudiced]
-        before = [OpenedBundle.of(bundle) for bundle in (running, chosen) if bundle is not None]
-        missed, _ = missed_violations(before, recorded, breathe)
+        before = [bundle for bundle in (running, chosen) if bundle is not None]
+        filters = [(agent_of_bundle(bundle), bundle.manifest.filter) for bundle in before]
+        missed, _ = missed_violations(filters, recorded, breathe)
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
                 agent, contract, recorded,

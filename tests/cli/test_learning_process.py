@@ -27,7 +27,7 @@ from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
 from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, IMAGINATION_FILE, GateThreshold
-from fosp_edge.cli.admission import OpenedBundle, missed_violations
+from fosp_edge.cli.admission import missed_violations
 from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
@@ -53,6 +53,7 @@ from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.average import AVERAGE_FILE
 from fosp_edge.learning.checkpoint import CHECKPOINT_FILE
+from fosp_edge.learning.learner import Learner
 from tests.bundle.test_versions import make
 from tests.export.agents import make_agent, make_episode
 from tests.export.test_exporter import CONTRACT
@@ -202,9 +203,16 @@ def test_where_the_filter_looks_ahead_that_of_the_candidate_does(home: Home, fir
     assert isinstance(Controller(candidate).runtime, LookAheadRuntime)
 
 
-def test_the_gate_as_it_is_refuses_what_learnt_from_noise_and_says_why(home: Home, first: Path) -> None:
-    verdict = until_a_verdict(home, first)
-    assert not verdict["admitted"] and re.search(r"[\d.]+ of 10 known violations without", str(verdict["sentence"]))
+def test_the_gate_as_it_is_refuses_what_learnt_amiss_and_says_why(home: Home, first: Path) -> None:
+    def push(trainer: object, pushed: Learner) -> None:
+        with torch.no_grad():
+            for policy in pushed.agent.policies:
+                policy.head.output.bias[0] += 0.3
+
+    verdict = until_a_verdict(home, first, settings=replace(QUICK, average_rate=1.0), before_update=push)
+    assert not verdict["admitted"] and re.search(
+        r"one-sided, own: .* lies [\d.]+% of its range", str(verdict["sentence"])
+    )
     state = home.versions(first).state
     assert state.proposed is None and verdict["candidate"] in state.refused
 
@@ -268,7 +276,8 @@ def test_a_candidate_s_filter_misses_no_more_of_the_known_violations_than_the_ru
     # At a level of one half the middle one of the scores, or else the lowest.
     assert thresholds[1] < thresholds[0]
     recorded = [steps for _, steps in held_out.unprejudiced]
-    (missed,), count = missed_violations([OpenedBundle.of(load_bundle(path))], recorded, lambda: None)
+    bundle = load_bundle(path)
+    (missed,), count = missed_violations([(agent_of_bundle(bundle), bundle.manifest.filter)], recorded, lambda: None)
     assert count > 0 and missed <= 0.25 * count  # other draws
 
 
@@ -281,9 +290,8 @@ def test_a_known_violation_counts_as_missed_by_the_share_of_draws_that_miss_it(f
     ]
 
     def missed(threshold: float) -> tuple[list[float], int]:
-        thresholds = replace(bundle.manifest.filter, feasible_reachability=float(threshold), stop_reachability=1.0)
-        at = replace(bundle, manifest=replace(bundle.manifest, filter=thresholds))
-        return missed_violations([OpenedBundle.of(at)], [steps, plain(6), plain(7, onset=1)], lambda: None)
+        thresholds = replace(bundle.manifest.filter, feasible_reachability=float(threshold))
+        return missed_violations([(agent, thresholds)], [steps, plain(6), plain(7, onset=1)], lambda: None)
 
     assert missed(0.0) == ([0.0], 1)  # of the others one has none, and one no time before it
     assert missed(1.0) == ([1.0], 1)
