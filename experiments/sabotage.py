@@ -178,6 +178,7 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
     """What the gate says of the running bundle's agent, changed."""
     process = LearnerProcess(home, first, options.dataset, settings_of(options), stopped=lambda: False, say=print)
     running = process.running()
+    chosen = process.chosen(running)
     agent = copy.deepcopy(agent_of_bundle(running))
     change(agent)
     with ExperienceStore(home.experience) as lived:
@@ -187,14 +188,14 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
         held_out = process.held_out(offline, own)
         try:
             path = make_candidate(agent, running, held_out, process.lived(own), process.versions.folder,
-                                  scratch_folder=home.learner, update=0)  # fmt: skip
+                                  chosen=chosen, scratch_folder=home.learner, update=0)  # fmt: skip
         except NoCandidate as error:
             return {"admitted": False, "sentence": str(error)}
         finally:
             for store in stores:
                 store.close()
         newest = [(info, own.read(info.id)) for info in finished(own)[-20:]]
-        evidence, expected = measure(path, running, held_out, newest, chosen=process.chosen(running),
+        evidence, expected = measure(path, running, held_out, newest, chosen=chosen,
                                      history=finished(own)[-60:])  # fmt: skip
     verdict = judge(evidence)
     if verdict.admitted:

@@ -43,8 +43,8 @@ def make_candidate(
         held_out: episodes that were not learnt from.
         lived: own episodes that were.
         parent_folder: where bundles are kept.
-        chosen: the bundle that a person chose last, if it is another: the filter misses no more of the known violations
-            than the better of the two, whatever the level would allow.
+        chosen: the bundle that a person chose last; the running one if left out. The filter misses no more of the known
+            violations than the better of the two, whatever the level would allow.
         scratch_folder: where half-made ones are; what is found there was left behind by a learner that was killed.
         update: number of updates, for the name and the provenance.
         breathe: called often; gives way to the control loop.
@@ -58,8 +58,8 @@ def make_candidate(
         shutil.rmtree(left, ignore_errors=True)
     try:
         recorded = [steps for _, steps in held_out.unprejudiced]
-        before = [bundle for bundle in (running, chosen) if bundle is not None]
-        filters = [(agent_of_bundle(bundle), bundle.manifest.filter) for bundle in before]
+        before = {bundle.id: bundle for bundle in (running, chosen) if bundle is not None}
+        filters = [(agent_of_bundle(bundle), bundle.manifest.filter) for bundle in before.values()]
         missed, _ = missed_violations(filters, recorded, breathe)
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
