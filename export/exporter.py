@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def export_bundle(
     graph = compact(plain)
     calibration = UNCALIBRATED
     if REACHABILITY not in unknown:
-        calibration = _calibrated(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, most_missed)
+        calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, most_missed)
     files = {GRAPH_FILE: graph}
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
         files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
@@ -168,13 +168,19 @@ def export_bundle(
     return Exported(path, manifest, calibration)
 
 
-def _calibrated(
-    agent: Agent, held_out: Sequence[Steps], miss_rate: float, horizon: int, most_missed: float | None
+def calibrate_recorded(
+    agent: Agent, episodes: Iterable[Steps], miss_rate: float, horizon: int, most_missed: float | None = None
 ) -> Calibration:
+    """Thresholds from what the agent says of recorded actions, with several draws of each episode; read one by one.
+
+    Raises as `calibrate` does; `horizon` is that of `redrawn_reachability`.
+    """
     generator = torch.Generator().manual_seed(0)
-    scores = [redrawn_reachability(agent, steps, generator, horizon) for steps in held_out]
-    violations = [steps["violation"].astype(np.float32) for steps in held_out]
-    return calibrate(zip(scores, violations, strict=True), miss_rate, most_missed)
+    scored = (
+        (redrawn_reachability(agent, steps, generator, horizon), steps["violation"].astype(np.float32))
+        for steps in episodes
+    )
+    return calibrate(scored, miss_rate, most_missed)
 
 
 _LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}

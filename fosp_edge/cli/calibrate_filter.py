@@ -243,14 +243,10 @@ def _from_own(episodes: Sequence[OwnEpisode], miss_rate: float, bundle: Bundle) 
 def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> Calibration:
     """Scores of the recorded actions need the agent itself, not only its graph."""
     require("export")
-    import torch
-
     from export.companions import horizon_of
-    from export.reference import redrawn_reachability
+    from export.exporter import calibrate_recorded
     from export.restore import agent_of_bundle
 
-    horizon = horizon_of(bundle.manifest.filter)
-    agent, generator = agent_of_bundle(bundle), torch.Generator().manual_seed(0)
     source = CameraSelection(store, [camera.name for camera in bundle.manifest.cameras])
     # Data that were learnt from say too little of what is new; others are new as a whole.
     learnt = _learnt_from(bundle.manifest)
@@ -258,12 +254,8 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
     chosen = [info for info in source.episodes() if is_held_out(info) or not known]
     if not chosen:
         raise TooLittleDataError(f"{store.path} has no episodes that were held back from learning")
-    measured = []
-    for info in chosen:
-        steps = source.read(info.id)
-        reachability = redrawn_reachability(agent, steps, generator, horizon)
-        measured.append((reachability, steps["violation"].astype(np.float32)))
-    return calibrate(measured, miss_rate)
+    episodes = (source.read(info.id) for info in chosen)
+    return calibrate_recorded(agent_of_bundle(bundle), episodes, miss_rate, horizon_of(bundle.manifest.filter))
 
 
 def _learnt_from(manifest: Manifest) -> set[str]:
