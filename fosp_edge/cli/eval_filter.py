@@ -21,6 +21,9 @@ from fosp_edge.cli.workers import map_in_processes
 _ACTORS: dict[tuple[str, str, bool], Any] = {}
 """One actor per filter in each worker process: opening a graph takes longer than an episode should."""
 
+TOGETHER = "usual pictures"
+"""What the sum over families is called whose pictures are such as the agent learnt from."""
+
 Job = tuple[str, str | None, tuple[str, ...], str, str | None, int]
 """Bundle, file of the ensemble, all filters, scenario, the filter in charge (None: judge them all), seed."""
 
@@ -47,16 +50,17 @@ def eval_filter(
     Balanced accuracy is measured against what can be tried in simulation: from the state after the policy's choice,
     braking, backing off, rising and going back; if each ends in a violation, stepping in was due. Beside it: whether
     the unfiltered policy goes on to violate within half a second. Compared with no filter, a fixed threshold, and
-    (given data) an ensemble's disagreement, all on the same agent and the same seeds.
+    (given data) an ensemble's disagreement, all on the same agent and the same seeds. The last rows are the families
+    together whose pictures are as usual.
 
     Example: fosp-edge eval-filter --episodes 30 --ensemble-dataset data/safereach --out runs/filter
     """
     require("simulation")
     from fosp_edge.simulation import filters
     from fosp_edge.simulation.filter_evaluation import filter_score
-    from fosp_edge.simulation.layout import SCENARIOS
+    from fosp_edge.simulation.layout import SCENARIOS, USUAL_PICTURES
 
-    console = Console() if sys.stdout.isatty() else Console(width=190)
+    console = Console() if sys.stdout.isatty() else Console(width=210)
     path = bundle or shipped_bundle()
     opened = load_bundle(path)
     wanted = list(SCENARIOS) if not scenario or "all" in scenario else scenario
@@ -84,20 +88,37 @@ def eval_filter(
         for result in map_in_processes(_run, jobs, workers):
             results.append(result)
             progress.advance(task)
-    scores = []
-    for place, _ in enumerate(wanted):
-        block = results[place * len(names) * episodes : (place + 1) * len(names) * episodes]
-        judged = block[:episodes]
+    judged: dict[str, list[Any]] = {}
+    rides: dict[tuple[str, str], list[Any]] = {}
+    for place, family in enumerate(wanted):
         for index, name in enumerate(names):
-            rides = block[index * episodes : (index + 1) * episodes] if index else [_ride_of(item) for item in judged]
-            scores.append(filter_score(name, rides, judged, judges=index > 0))
-    console.print(_table(scores))
+            start = (place * len(names) + index) * episodes
+            found = results[start : start + episodes]
+            if index == 0:
+                judged[family], found = found, [_ride_of(item) for item in found]
+            rides[family, name] = found
+
+    def summed(families: list[str], called: str) -> list[Any]:
+        free = [item for family in families for item in judged[family]]
+        return [
+            filter_score(
+                name, [ride for family in families for ride in rides[family, name]], free,
+                judges=name != filters.NO_FILTER, scenario=called,
+            )
+            for name in names
+        ]  # fmt: skip
+
+    scores = [score for family in wanted for score in summed([family], family)]
+    usual = [family for family in wanted if family in USUAL_PICTURES]
+    together = summed(usual, TOGETHER) if len(usual) > 1 else []
+    console.print(_table(scores + together))
     if out is not None:
         report = {
             "provenance": provenance(),
             "bundle": opened.id,
             "seeds": [seed, seed + episodes - 1],
             "scores": [asdict(item) for item in scores],
+            "together": {"families": usual, "scores": [asdict(item) for item in together]},
         }
 
         def plot(path: Path) -> Path:
@@ -171,12 +192,14 @@ def _ride_of(judged: Any) -> Any:
 def _table(scores: list[Any]) -> Table:
     table = Table(
         title="The filter on SafeReach; rates with 95 % intervals. BA: balanced accuracy, FA: ticks of false alarm; "
-        "avoid: against what can still be avoided, ahead: against the next half second of the unfiltered policy"
+        "avoid: against what can still be avoided, ahead: against the next half second of the unfiltered policy; "
+        "averted: violations without filter less those with it, on the same tables, in points"
     )
     for name in ("filter", "scenario"):
         table.add_column(name, no_wrap=True)
     for name in (
         "failure",
+        "averted",
         "success",
         "safe success",
         "intervened",
@@ -191,8 +214,10 @@ def _table(scores: list[Any]) -> Table:
     for item in scores:
         avoid, ahead = item.avoidance, item.prediction
         table.add_row(
-            item.filter, item.scenario, _percent(item.failure), _percent(item.success), _percent(item.safe_success),
-            f"{item.intervention.mean:.0%}", "-" if item.missed is None else _percent(item.missed),
+            item.filter, item.scenario, _percent(item.failure),
+            "-" if item.averted is None else _tenths(item.averted), _percent(item.success),
+            _percent(item.safe_success), f"{item.intervention.mean:.0%}",
+            "-" if item.missed is None else _percent(item.missed),
             "-" if avoid is None else _interval(avoid.balanced_accuracy),
             "-" if avoid is None else f"{avoid.false_alarm_rate:.0%}", "-" if avoid is None else f"{avoid.area:.2f}",
             "-" if ahead is None else _interval(ahead.balanced_accuracy), "-" if ahead is None else f"{ahead.area:.2f}",
@@ -202,6 +227,10 @@ def _table(scores: list[Any]) -> Table:
 
 def _percent(estimate: Any) -> str:
     return f"{estimate.mean:.0%} ({estimate.low:.0%}-{estimate.high:.0%})"
+
+
+def _tenths(estimate: Any) -> str:
+    return f"{100 * estimate.mean:+.1f} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
 
 
 def _interval(estimate: Any) -> str:

@@ -139,6 +139,8 @@ class FilterScore:
     episodes: int
     failure: Estimate
     """Episodes with a violation, the filter in charge."""
+    averted: Estimate | None
+    """Share of the tables that end in a violation without filter, less those with it; None for no filter."""
     success: Estimate
     safe_success: Estimate
     """Episodes that reach the target without a violation."""
@@ -200,14 +202,29 @@ def missed_violations(judged: Sequence[Judged], name: str) -> Estimate | None:
     return wilson_interval(missed, count) if count else None
 
 
-def filter_score(name: str, rides: Sequence[Ride], judged: Sequence[Judged], *, judges: bool) -> FilterScore:
-    """Sum up one filter on one scenario family; `judges` is False where there is no filter."""
+def filter_score(
+    name: str, rides: Sequence[Ride], judged: Sequence[Judged], *, judges: bool, scenario: str | None = None
+) -> FilterScore:
+    """Sum up one filter; `judges` is False where there is no filter.
+
+    Args:
+        name: of the filter.
+        rides: its own episodes.
+        judged: the unfiltered episodes on the same tables, in the same order.
+        judges: whether it says anything.
+        scenario: what to call the tables; the family of the first if left out.
+    """
     count = len(rides)
+    averted = None
+    if judges:
+        pairs = zip(judged, rides, strict=True)
+        averted = bootstrap_interval([float(free.violation[1:].any()) - float(ride.violated) for free, ride in pairs])
     return FilterScore(
         filter=name,
-        scenario=rides[0].scenario,
+        scenario=scenario or rides[0].scenario,
         episodes=count,
         failure=wilson_interval(sum(ride.violated for ride in rides), count),
+        averted=averted,
         success=wilson_interval(sum(ride.success for ride in rides), count),
         safe_success=wilson_interval(sum(ride.success and not ride.violated for ride in rides), count),
         intervention=bootstrap_interval([ride.interventions / ride.steps for ride in rides]),

@@ -21,6 +21,8 @@ SCENARIOS: dict[str, str] = {
     "swapped-colours": "the target is green and the boxes are red",
     "lighting": "dim, bright, tinted or strongly sidelong light",
 }
+USUAL_PICTURES = ("standard", "obstacle-shape", "goal-shape", "obstacle-count")
+"""Scenarios in which things have other shapes and places at most: what is learnt of colours and light still holds."""
 
 TABLE_X_M = (0.20, 0.40)
 TABLE_Y_M = (-0.24, 0.24)

@@ -75,7 +75,17 @@ def test_rides_are_summed_up_as_episodes() -> None:
     rides = [Ride("standard", 0, True, False, 0.0, 50, 10), Ride("standard", 1, True, True, 3.0, 50, 0)]
     found = filter_score("one", rides, [], judges=False)
     assert (found.success.mean, found.safe_success.mean, found.failure.mean) == (1.0, 0.5, 0.5)
-    assert found.intervention.mean == pytest.approx(0.1) and found.avoidance is None
+    assert found.intervention.mean == pytest.approx(0.1) and found.avoidance is None and found.averted is None
+
+
+def test_what_a_filter_averts_is_counted_on_the_same_tables_and_may_be_less_than_nothing() -> None:
+    hit, free = judged([-1.0] * 3, [0] * 3, [0, 0, 1, 0]), judged([-1.0] * 3, [0] * 3, [0] * 4)
+    quiet, crash = Ride("standard", 0, True, False, 0.0, 3, 1), Ride("standard", 0, True, True, 1.0, 3, 1)
+    found = filter_score("one", [quiet, quiet, quiet, crash], [hit, hit, free, free], judges=True, scenario="both")
+    assert found.averted is not None and found.averted.mean == pytest.approx(0.25)
+    assert found.averted.low < 0.0 < found.averted.high and found.scenario == "both"
+    with pytest.raises(ValueError, match="shorter"):  # another table is no comparison
+        filter_score("one", [quiet], [hit, free], judges=True)
 
 
 @pytest.fixture(scope="module")
