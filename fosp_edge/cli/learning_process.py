@@ -23,6 +23,7 @@ from fosp_edge.cli.admission import HeldOut, measure
 from fosp_edge.cli.candidate import NoCandidate, make_candidate
 from fosp_edge.cli.familiarity import Episodes
 from fosp_edge.cli.home import Home, append_json, read_json, write_json
+from fosp_edge.cli.learnt_from import unlike_training
 from fosp_edge.control.swap import contract_differences
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.selection import CameraSelection
@@ -163,6 +164,8 @@ class LearnerProcess:
             if self._store is None and not self._wait_for_experience():
                 return
             lived = self._store or self._opened.enter_context(ExperienceStore(self.home.experience))
+            for sentence in unlike_training(self.running(), self._datasets):
+                self._say(sentence)
             while not self._stopped():
                 running = self.running()
                 cameras = [camera.name for camera in running.manifest.cameras]

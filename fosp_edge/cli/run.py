@@ -25,6 +25,7 @@ from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.home import DEFAULT_HOME
 from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.keyboard import Keyboard, confirm
+from fosp_edge.cli.learnt_from import unlike_training
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
 from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
@@ -154,7 +155,7 @@ def run(
             loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         else:
             loaded, complaints = learning.home.versions(bundle).start()
-            for complaint in complaints:
+            for complaint in [*complaints, *unlike_training(loaded, learning.datasets)]:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
         controller = _controller(loaded, device, not no_filter)

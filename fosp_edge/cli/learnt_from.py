@@ -1,0 +1,33 @@
+"""Whether the offline data at hand are those that a bundle's policy was learnt from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fosp_edge.bundle.folder import Bundle
+
+
+def unlike_training(bundle: Bundle, datasets: Sequence[Path]) -> list[str]:
+    """A sentence if none of the data sets has the name of one that the bundle's policy was learnt from.
+
+    Half of what a learner imitates comes from its offline data: where they show another way of driving, the policy
+    comes to drive that way. By name, because a part of a data set, or one that was made again, is as good.
+
+    Args:
+        bundle: that learning begins with.
+        datasets: folders of the offline data.
+
+    Returns:
+        Nothing if one has that name, or if the bundle does not say what it was learnt from: one that was learnt on the
+        robot does not, its driver was told before.
+    """
+    training = bundle.manifest.provenance.get("training")
+    told: Any = training.get("dataset") if isinstance(training, dict) else None
+    names = [str(item["name"]) for item in told or () if isinstance(item, dict) and "name" in item]
+    if not names or {path.resolve().name for path in datasets} & set(names):
+        return []
+    return [
+        f"the policy of bundle {bundle.id[:12]} was learnt from data called {' and '.join(names)}, and none of "
+        f"--dataset ({', '.join(str(path) for path in datasets)}) is: what is imitated from them may be another way of "
+        "driving. Name those, too, if they are at hand"
+    ]
