@@ -11,6 +11,8 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
   same tables, without filter;
 - `creeping ...`: the same in five small steps, each from the last. Every step that the gate admits counts as proven;
   with the fifth, it got through;
+- `later ...`: the same quietly worse ones in the second generation: made of a candidate honestly learnt, admitted and
+  passed, which is then the running bundle; the first is the one that a person chose last;
 - `diverging`: learning at a thousand times the rate;
 - `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
 - `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
@@ -117,6 +119,8 @@ CREEPING: dict[str, Callable[[Agent], None]] = {
 }
 """So little at a time that the gate may well admit it, each time from what it admitted before."""
 CREEPING_STEPS = 5
+LATER: dict[str, Callable[[Agent], None]] = {f"later {name}": change for name, change in QUIETLY.items()}
+"""From the second generation on the gate asks less of a candidate beside the running bundle."""
 
 
 def diverging(trainer: Any, learner: Any) -> None:
@@ -256,12 +260,16 @@ def probation(home: Home, first: Path, most: int = 85) -> dict[str, Any]:
 def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
     """One sabotage from a copy of what the robot lived; JSON values."""
     source = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"}.get(name, "honest")
+    source = "later" if name in LATER else source
     home = Home(Path(shutil.copytree(homes[source], folder / name.replace(" ", "-"))))
-    began_s = time.monotonic()
+    began_s, versions = time.monotonic(), home.versions(first)
+    before = versions.load(versions.state.current or versions.fallback.name)
     if name == "swapped actions":
         found = made(home, first, options, swapped)
     elif name in QUIETLY:
         found = made(home, first, options, QUIETLY[name])
+    elif name in LATER:
+        found = made(home, first, options, LATER[name])
     elif name in CREEPING:
         found = crept(home, first, options, CREEPING[name])
     else:
@@ -274,9 +282,9 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
     if name in CREEPING:
         result["steps_admitted"] = sum(item["admitted"] for item in found["steps"])
         result["gate_at_each_step"] = [item["sentence"] for item in found["steps"]]
-    if name in (*QUIETLY, *CREEPING) and "candidate" in found:
+    if name in (*QUIETLY, *CREEPING, *LATER) and "candidate" in found:
         path = home.versions(first).path_of(found["candidate"])
-        result["margin"] = margin(load_bundle(first), path, options.margin_episodes)
+        result["margin"] = margin(before, path, options.margin_episodes)
     passed = result["admitted"]  # of what creeps, each admitted step counts as proven
     if result["admitted"] and name not in CREEPING:
         result["probation"] = probation(home, first)
@@ -286,8 +294,27 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
     return result
 
 
+def second_generation(honest: Path, folder: Path, first: Path, options: argparse.Namespace) -> Path:
+    """A home in which something honestly learnt was admitted and has passed.
+
+    Raises:
+        SystemExit: the gate let nothing pass, so there is no second generation.
+    """
+    home = Home(Path(shutil.copytree(honest, folder)))
+    found = learnt(home, first, options)
+    if not found.get("admitted"):
+        raise SystemExit(f"there is no second generation: {found.get('sentence', found.get('event'))}")
+    versions = home.versions(first)
+    versions.adopt(found["candidate"])
+    versions.confirm()
+    # The learner's own progress is of no use to trials, which make their candidates of the running bundle.
+    home.verdicts.unlink()
+    print(f"second generation: {found['candidate'][:12]} ({found['sentence']})", flush=True)
+    return folder
+
+
 NAMES = (
-    "honest", "swapped actions", *QUIETLY, *CREEPING, "diverging", "poisoned reward", "corrupted frames",
+    "honest", "swapped actions", *QUIETLY, *LATER, *CREEPING, "diverging", "poisoned reward", "corrupted frames",
 )  # fmt: skip
 
 
@@ -322,6 +349,8 @@ def main() -> None:
                 with robot_of(folder / kind, first, options.episodes, **how) as home:
                     homes[kind] = home.folder
                 print(f"lived {options.episodes} episodes ({kind})", flush=True)
+        if any(name in LATER for name in names):
+            homes["later"] = second_generation(homes["honest"], folder / "later", first, options)
         for name in names:
             results.append(trial(name, folder / "trials", first, homes, options))
             print(json.dumps(results[-1]), flush=True)
