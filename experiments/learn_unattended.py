@@ -1,13 +1,14 @@
 """Does a robot that learns unattended get better on tables it has never seen, and never worse?
 
     python -m experiments.learn_unattended --dataset data/safereach --episodes 300 --seed 0 --seed 1
-        [--scenario obstacle-shape ...] [--arm learns ...] [--bundle B] [--out R.json] [--folder W]
+        [--scenario obstacle-shape ...] [--arm learns ...] [--afterwards 110] [--bundle B] [--out R.json] [--folder W]
 
 Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
 `learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
 swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
 first and the last third; what is gained over `frozen` table by table; how long it takes until the first candidate has
-taken over; swaps, refusals and what was taken back.
+taken over; swaps, refusals and what was taken back. With `--afterwards`, what a robot ended with is driven on so many
+fresh tables, filter on, beside the first bundle.
 
 A robot that was interrupted begins anew; finished ones are kept in W and not run again.
 """
@@ -29,13 +30,15 @@ from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.files import write_atomically
-from fosp_edge.simulation.evaluation import bootstrap_interval, wilson_interval
+from fosp_edge.simulation.evaluation import BundleActor, bootstrap_interval, evaluate_episode, wilson_interval
 from fosp_edge.simulation.task import RATE_HZ
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
 ARMS = ("frozen", "learns", "no gate")
 BEFORE_LEARNING = 20
 SEEDS_APART = 10_000
+FRESH_SEED = 1_500_000
+"""Of the tables afterwards, every robot's own; robots live on those from 1,000,000 on."""
 
 
 def live_and_learn(
@@ -133,6 +136,46 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def afterwards(home: Home, first: Path, scenario: str, seed: int, episodes: int) -> dict[str, Any]:
+    """What a robot ended with, and the bundle that it began with, on the same fresh tables; JSON values."""
+    versions = home.versions(first)
+    paths = {"first": first, "last": versions.path_of(versions.state.current or first.name)}
+    found: dict[str, Any] = {}
+    for name, path in paths.items():
+        actor = BundleActor(path, filter_enabled=True)
+        driven = [
+            evaluate_episode(actor, scenario, FRESH_SEED + SEEDS_APART * seed + number) for number in range(episodes)
+        ]
+        found[name] = {
+            "bundle": path.name,
+            "success": [item.success for item in driven],
+            "violated": [item.cost > 0.0 for item in driven],
+            "cost": [item.cost for item in driven],
+            "steps": [item.steps for item in driven],
+        }
+    return found
+
+
+def ended_with(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What robots ended with beside what they began with, table by table, with 95 % intervals: a row per arm and
+    family, and one over all families."""
+    rows = []
+    tried = [item for item in robots if "afterwards" in item]
+    for arm in dict.fromkeys(item["arm"] for item in tried):
+        own = [item for item in tried if item["arm"] == arm]
+        for family in [*dict.fromkeys(item["scenario"] for item in own), "all"]:
+            pairs = [item["afterwards"] for item in own if family in (item["scenario"], "all")]
+            row: dict[str, Any] = {"arm": arm, "scenario": family}
+            for key in ("success", "violated", "cost", "steps"):
+                first, last = (np.concatenate([np.asarray(item[name][key], float) for item in pairs])
+                               for name in ("first", "last"))  # fmt: skip
+                row["tables"] = len(last)
+                row[key] = {"first": float(first.mean()), "last": float(last.mean())}
+                row[key]["gained"] = vars(bootstrap_interval((last - first).tolist()))
+            rows.append(row)
+    return rows
+
+
 def _lived_before_take_over(episodes: Sequence[dict[str, Any]]) -> int:
     """How many episodes came before the first one with another bundle than the first."""
     return next((i for i, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]), len(episodes))
@@ -163,6 +206,15 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def _afterwards(options: argparse.Namespace, name: str, first: Path, scenario: str, seed: int) -> dict[str, Any]:
+    kept = options.folder / f"{name}-afterwards-{options.afterwards}.json"
+    if not kept.exists():
+        print(f"{name}, afterwards", flush=True)
+        found = afterwards(Home(options.folder / name), first, scenario, seed, options.afterwards)
+        write_atomically(kept, (json.dumps(found) + "\n").encode())
+    return dict(json.loads(kept.read_text()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, action="append", required=True)
@@ -177,6 +229,7 @@ def main() -> None:
     parser.add_argument("--compared", type=int, default=40)
     parser.add_argument("--offline-rows", type=int, default=20_000)
     parser.add_argument("--cost-emphasis", type=float, default=LearnSettings.cost_emphasis, help="1: as offline")
+    parser.add_argument("--afterwards", type=int, default=0, help="fresh tables for what a robot ended with")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/learn_unattended.json"))
     parser.add_argument("--folder", type=Path, default=Path("runs/learn_unattended"))
     options = parser.parse_args()
@@ -198,11 +251,13 @@ def main() -> None:
                     found = live_and_learn(Home(options.folder / name), first, scenario, seed, arm, options)
                     write_atomically(kept, (json.dumps(found) + "\n").encode())
                 found = json.loads(kept.read_text())
+                if options.afterwards and arm != "frozen":
+                    found["afterwards"] = _afterwards(options, name, first, scenario, seed)
                 results.append(found)
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
                 report = {
                     "origin": about, "against_frozen": against_frozen(results),
-                    "first_take_over": first_take_over(results), "robots": results,
+                    "first_take_over": first_take_over(results), "ended_with": ended_with(results), "robots": results,
                 }  # fmt: skip
                 write_atomically(options.out, (json.dumps(report) + "\n").encode())
 

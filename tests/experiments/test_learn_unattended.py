@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium")
-from experiments.learn_unattended import against_frozen, first_take_over
+from experiments.learn_unattended import against_frozen, ended_with, first_take_over
 
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool], bundles: str = "aaaa") -> dict:
@@ -37,3 +37,21 @@ def test_the_time_to_a_deployed_improvement_is_counted_from_the_first_episode() 
     found = first_take_over([lived("aaab"), lived("aaaaabba"), lived("aaaa"), lived("ab", "no gate")])
     assert found == {"robots": 3, "took_over": 2, "episodes": 4.0, "robot_minutes": 4.0}
     assert first_take_over([lived("aa")]) == {"robots": 1, "took_over": 0}
+
+
+def test_what_robots_ended_with_is_told_beside_what_they_began_with() -> None:
+    def ended(scenario: str, first: list[bool], last: list[bool], arm: str = "learns") -> dict:
+        told = {
+            name: {"success": s, "violated": [not x for x in s], "cost": [0.0] * len(s), "steps": [10] * len(s)}
+            for name, s in (("first", first), ("last", last))
+        }
+        return {"scenario": scenario, "arm": arm, "afterwards": told}
+
+    shape = ended("goal-shape", [True, False, False], [True, True, False])
+    count = ended("obstacle-count", [True], [False])
+    rows = ended_with([shape, count, {"scenario": "goal-shape", "arm": "frozen"}])
+    assert [(row["scenario"], row["tables"]) for row in rows] == [("goal-shape", 3), ("obstacle-count", 1), ("all", 4)]
+    assert rows[0]["success"]["gained"]["mean"] == pytest.approx(1 / 3)
+    assert (rows[1]["success"]["first"], rows[1]["success"]["last"]) == (1.0, 0.0)
+    assert rows[2]["success"]["gained"]["mean"] == 0.0 and rows[2]["violated"]["first"] == 0.5
+    assert ended_with([{"scenario": "goal-shape", "arm": "frozen"}]) == []
