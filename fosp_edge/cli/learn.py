@@ -16,7 +16,11 @@ from fosp_edge.cli.home import DEFAULT_HOME, Home
 
 def learn(
     dataset: Annotated[
-        list[Path], typer.Option(help="Offline data that the first bundle learnt from; may be given several times.")
+        list[Path],
+        typer.Option(
+            help="Offline data that the first bundle learnt from, above all those that its policy was taught by; may "
+            "be given several times."
+        ),
     ],
     home: Annotated[Path, typer.Option(help="Folder of the robot: experience, bundles, learner.")] = DEFAULT_HOME,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to begin with; the shipped one if left out.")] = None,
@@ -43,7 +47,7 @@ def learn(
     through the gate; what passes is proposed to the run, which takes over at a safe moment and watches it. Killed at
     any moment, the same command goes on from its last checkpoint.
 
-    Example: fosp-edge learn --home robot --dataset data/safereach
+    Example: fosp-edge learn --home robot --dataset data/safereach --dataset data/careful
     """
     require("export")
     from fosp_edge.learning.pace import MODES, yield_to_control

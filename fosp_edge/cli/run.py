@@ -123,7 +123,11 @@ def run(
     ] = False,
     home: Annotated[Path, typer.Option(help="With --learn: folder of the robot, kept over runs.")] = DEFAULT_HOME,
     dataset: Annotated[
-        list[Path] | None, typer.Option(help="With --learn: offline data that the first bundle learnt from.")
+        list[Path] | None,
+        typer.Option(
+            help="With --learn: offline data that the first bundle learnt from, above all those that its policy was "
+            "taught by; may be given several times."
+        ),
     ] = None,
     quota: Annotated[str, typer.Option(help="With --learn: what the robot's own episodes may take.")] = "4G",
     learn_option: Annotated[

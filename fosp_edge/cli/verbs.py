@@ -73,7 +73,7 @@ VERBS: dict[str, Verb] = {
     "learn": Verb(
         "fosp_edge.cli.learn:learn",
         "Keep learning beside a running robot; what passes the gate is proposed to it.",
-        "fosp-edge learn --home robot --dataset data/safereach",
+        "fosp-edge learn --home robot --dataset data/safereach --dataset data/careful",
     ),
     "data collect": Verb(
         "fosp_edge.cli.collect:collect",
