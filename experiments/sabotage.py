@@ -192,7 +192,7 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
         held_out = process.held_out(offline, own)
         try:
             path = make_candidate(agent, running, held_out, process.lived(own), process.versions.folder,
-                                  chosen=chosen, scratch_folder=home.learner, update=0)  # fmt: skip
+                                  scratch_folder=home.learner, update=0)  # fmt: skip
         except NoCandidate as error:
             return {"admitted": False, "sentence": str(error)}
         finally:

@@ -76,7 +76,6 @@ def export_bundle(
     judged_ahead: bool = False,
     decoder: bool = False,
     search: bool = False,
-    most_missed: float | None = None,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -96,17 +95,13 @@ def export_bundle(
         judged_ahead: the filter goes by it, and is calibrated so; in float32 only.
         decoder: add the decoder graph.
         search: add the candidate `least-harm` (`export.candidates`).
-        most_missed: of the violations in `held_out` the filter's threshold misses at most so many (`calibrate`); in
-            float32 only.
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
-        ValueError: a filter that looks ahead, or a bound on what it misses, in another precision.
+        ValueError: a filter that looks ahead in another precision.
     """
     if judged_ahead and precision != "float32":
         raise ValueError(f"a filter that looks ahead needs a step graph in float32, asked was {precision or 'any'}")
-    if most_missed is not None and precision != "float32":
-        raise ValueError(f"a bound on missed violations needs a step graph in float32, asked was {precision or 'any'}")
     look_ahead = look_ahead or judged_ahead
     if not held_out:
         raise ParityError("the graph cannot be compared with the checkpoint: there is no recorded episode held out")
@@ -120,7 +115,7 @@ def export_bundle(
     graph = compact(plain)
     calibration = UNCALIBRATED
     if REACHABILITY not in unknown:
-        calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, most_missed)
+        calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0)
     files = {GRAPH_FILE: graph}
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
         files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
@@ -168,9 +163,7 @@ def export_bundle(
     return Exported(path, manifest, calibration)
 
 
-def calibrate_recorded(
-    agent: Agent, episodes: Iterable[Steps], miss_rate: float, horizon: int, most_missed: float | None = None
-) -> Calibration:
+def calibrate_recorded(agent: Agent, episodes: Iterable[Steps], miss_rate: float, horizon: int) -> Calibration:
     """Thresholds from what the agent says of recorded actions, with several draws of each episode; read one by one.
 
     Raises as `calibrate` does; `horizon` is that of `redrawn_reachability`.
@@ -180,7 +173,7 @@ def calibrate_recorded(
         (redrawn_reachability(agent, steps, generator, horizon), steps["violation"].astype(np.float32))
         for steps in episodes
     )
-    return calibrate(scored, miss_rate, most_missed)
+    return calibrate(scored, miss_rate)
 
 
 _LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}

@@ -62,17 +62,12 @@ def onset_score(reachability: npt.NDArray[np.float32], violation: npt.NDArray[np
     return float(reachability[max(0, last - WINDOW_TICKS + 1) : last + 1].max())
 
 
-def calibrate(
-    episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
-    level: float,
-    most_missed: float | None = None,
-) -> Calibration:
+def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], level: float) -> Calibration:
     """Threshold at which at most a share `level` of violations goes without a timely alarm.
 
     Args:
         episodes: (reachability [T] or [draws, T], violation [T]) of held-out episodes, all with as many draws.
         level: in (0, 1).
-        most_missed: of these violations, mean over the draws; where the level would allow more, the threshold is lower.
 
     Raises:
         TooLittleDataError: fewer episodes with a violation than the level needs.
@@ -97,8 +92,6 @@ def calibrate(
     ordered = np.sort(np.asarray(scores, np.float32), axis=None)
     draws = len(ordered) // len(scores)
     allowed = draws * rank * len(scores) // (len(scores) + 1)  # of a single draw: rank - 1
-    if most_missed is not None:
-        allowed = min(allowed, int(np.floor(draws * most_missed)))
     lowest = ordered[allowed]
     if lowest <= 0.0:
         raise UninformativeScoreError(

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from export.exporter import Contract, export_bundle
 from export.parity import ParityError
-from export.restore import agent_of_bundle
 from export.storage import Storage
 from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
-from fosp_edge.cli.admission import HeldOut, missed_violations
+from fosp_edge.cli.admission import HeldOut
 from fosp_edge.cli.familiarity import Episodes, with_gate
 
 _PREFIX = "candidate."
@@ -30,7 +29,6 @@ def make_candidate(
     lived: Episodes,
     parent_folder: Path,
     *,
-    chosen: Bundle | None = None,
     scratch_folder: Path,
     update: int,
     breathe: Callable[[], None] = lambda: None,
@@ -43,8 +41,6 @@ def make_candidate(
         held_out: episodes that were not learnt from.
         lived: own episodes that were.
         parent_folder: where bundles are kept.
-        chosen: the bundle that a person chose last; the running one if left out. The filter misses no more of the known
-            violations than the better of the two, whatever the level would allow.
         scratch_folder: where half-made ones are; what is found there was left behind by a learner that was killed.
         update: number of updates, for the name and the provenance.
         breathe: called often; gives way to the control loop.
@@ -58,15 +54,11 @@ def make_candidate(
         shutil.rmtree(left, ignore_errors=True)
     try:
         recorded = [steps for _, steps in held_out.unprejudiced]
-        before = {bundle.id: bundle for bundle in (running, chosen) if bundle is not None}
-        filters = [(agent_of_bundle(bundle), bundle.manifest.filter) for bundle in before.values()]
-        missed, _ = missed_violations(filters, recorded, breathe)
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
                 agent, contract, recorded,
                 name=f"{manifest.name.partition('+')[0]}+{update}",
                 miss_rate=manifest.filter.level,
-                most_missed=min(missed),
                 data_sha256=manifest.filter.data_sha256,
                 provenance={"learnt_from": running.id, "update": update},
                 parent_folder=Path(folder),

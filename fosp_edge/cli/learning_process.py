@@ -327,7 +327,7 @@ class LearnerProcess:
             chosen = self.chosen(running)
             path = make_candidate(
                 agent, running, held_out, self.lived(own), self.versions.folder,
-                chosen=chosen, scratch_folder=self.home.learner, update=trainer.update, breathe=self._breathe,
+                scratch_folder=self.home.learner, update=trainer.update, breathe=self._breathe,
             )  # fmt: skip
         except NoCandidate as error:
             append_json(self.home.verdicts, verdict | {"admitted": False, "sentence": str(error)})

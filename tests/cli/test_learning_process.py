@@ -256,31 +256,6 @@ def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(
     assert f" of {own + offline} known violations" in known  # but it is held against them
 
 
-def test_a_candidate_s_filter_misses_no_more_of_the_known_violations_than_the_running_one(
-    home: Home, first: Path, tmp_path: Path
-) -> None:
-    process = learner(home, first)
-    running, thresholds = process.running(), []
-    names = [camera.name for camera in running.manifest.cameras]
-    with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:
-        own = CameraSelection(lived, names)
-        held_out, live_ones = process.held_out([CameraSelection(data, names)], own), process.lived(own)
-    for place, before in enumerate((1.0, 0.0)):  # misses every one, and none
-        filtered = replace(running.manifest.filter, feasible_reachability=before, stop_reachability=1.0)
-        at = replace(running, manifest=replace(running.manifest, filter=filtered))
-        (folder := tmp_path / str(place)).mkdir()
-        path = make_candidate(
-            agent_of_bundle(running), at, held_out, live_ones, folder, scratch_folder=folder, update=0
-        )
-        thresholds.append(load_bundle(path).manifest.filter.feasible_reachability)
-    # At a level of one half the middle one of the scores, or else the lowest.
-    assert thresholds[1] < thresholds[0]
-    recorded = [steps for _, steps in held_out.unprejudiced]
-    bundle = load_bundle(path)
-    (missed,), count = missed_violations([(agent_of_bundle(bundle), bundle.manifest.filter)], recorded, lambda: None)
-    assert count > 0 and missed <= 0.25 * count  # other draws
-
-
 def test_a_known_violation_counts_as_missed_by_the_share_of_draws_that_miss_it(first: Path) -> None:
     bundle, steps = load_bundle(first), plain(5, onset=8)
     agent, violation = agent_of_bundle(bundle), steps["violation"].astype(np.float32)

@@ -92,8 +92,6 @@ def test_a_filter_that_looks_ahead_is_calibrated_with_what_it_goes_by(tmp_path: 
     assert made.calibration.feasible_reachability > plain.feasible_reachability  # what is imagined can only raise it
     with pytest.raises(ValueError, match=r"needs a step graph in float32, asked was any"):
         export(tmp_path, precision=None, judged_ahead=True)
-    with pytest.raises(ValueError, match=r"bound on missed violations .* in float32, asked was int8-mixed"):
-        export(tmp_path, precision="int8-mixed", most_missed=1.0)
 
 
 def test_too_little_data_for_the_level_writes_nothing(tmp_path: Path) -> None:
