@@ -117,6 +117,7 @@ class Parity:
     value_error: float
     reachability_error: float
     latent_flips: int
+    """Ticks in which rounding decided a near-tie: of a latent's classes, or between two policies."""
 
 
 @dataclass(frozen=True)

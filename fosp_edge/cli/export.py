@@ -168,7 +168,7 @@ def export(
     parity, calibration = exported.manifest.parity, exported.calibration
     table = Table(title=f"bundle {exported.path.name[:12]}", show_header=False)
     table.add_row("folder", str(exported.path))
-    table.add_row("parity", f"{parity.steps} recorded ticks, {parity.latent_flips} latents flipped")
+    table.add_row("parity", f"{parity.steps} recorded ticks, {parity.latent_flips} decided by rounding")
     table.add_row("", f"actions within {parity.action_error:.1e}, reachability {parity.reachability_error:.1e}, "
                       f"values {parity.value_error:.1e}")  # fmt: skip
     if (kept := exported.manifest.storage) is not None:

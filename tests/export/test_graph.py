@@ -1,5 +1,7 @@
 """The exported graph does what the agent does, output by output, and a graph that does not is found out."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,7 +14,7 @@ from export.drift import recorded_inputs
 from export.graph import export_step
 from export.graph_policy import GraphPolicy
 from export.parity import ParityError, check_parity
-from export.reference import Inputs, ReferencePolicy, recorded_reachability, redrawn_reachability
+from export.reference import Inputs, Outputs, ReferencePolicy, recorded_reachability, redrawn_reachability
 from export.step import INPUTS, OUTPUTS, StepModule
 from fosp_edge.agent.agent import Agent
 from tests.export.agents import make_agent, make_episode
@@ -179,6 +181,40 @@ def make_expanded_agent() -> Agent:
         for parameter in agent.online_policy.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return agent
+
+
+@pytest.mark.parametrize(("worth", "refused"), [(0.0, False), (1.0, True)], ids=["a tie", "not a tie"])
+def test_rounding_may_decide_between_two_policies_only_where_they_are_worth_the_same(
+    monkeypatch: pytest.MonkeyPatch, worth: float, refused: bool
+) -> None:
+    agent = make_expanded_agent()
+    with torch.no_grad():  # without weights every action is worth the same
+        for head in (agent.critics.reward_action, agent.critics.cost_action):
+            head[-1].weight.mul_(worth)
+
+    class Once(GraphPolicy):
+        ticks = 0
+
+        def step(self, inputs: Inputs) -> Outputs:
+            found = super().step(inputs)
+            self.ticks += 1
+            if self.ticks == 30:  # the other policy in row 0
+                other = 1 + int(np.array_equal(found.candidates[0], found.candidates[1]))
+                columns = ("candidates", "reward_value", "cost_value", "reachability")
+                swapped = {name: getattr(found, name).copy() for name in columns}
+                for values in swapped.values():
+                    values[0] = values[other]
+                return replace(found, **swapped)
+            return found
+
+    monkeypatch.setattr("export.parity.GraphPolicy", Once)
+    graph, episodes = export_step(StepModule(agent)), [make_episode(seed, rows=60) for seed in (1, 2)]
+    if refused:
+        with pytest.raises(ParityError, match=r"0 ticks fell the other way"):
+            check_parity(agent, graph, episodes)
+    else:
+        parity = check_parity(agent, graph, episodes)
+        assert parity.latent_flips == 1 and parity.action_error < 1e-4
 
 
 def test_with_an_online_policy_both_propose_and_the_better_one_is_in_row_0() -> None:
