@@ -75,8 +75,9 @@ def check_parity(
 
 
 def _other_choice(found: Outputs, expected: Outputs, policies: int, cost_weight: float) -> bool:
-    """Whether the graph took another policy's action for row 0, where to the agent both were worth the same."""
-    if policies < 2:
+    """Whether the graph took another policy's action for row 0, where to the agent both were worth the same; no matter
+    where both policies want the same."""
+    if policies < 2 or _gap(found.candidates[0], expected.candidates[0]) <= TOLERANCE:
         return False
     ours, theirs = (
         int(np.abs(item.candidates[1 : 1 + policies] - item.candidates[0]).max(1).argmin())
