@@ -17,7 +17,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ FRESH_SEED = 1_500_000
 def live_and_learn(
     home: Home, first: Path, scenario: str, seed: int, arm: str, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """One robot's days; JSON values."""
+    """One robot's days, from the first on; JSON values."""
+    shutil.rmtree(home.folder, ignore_errors=True)
     robot, began_s = UnattendedRobot(home, first, scenario), time.monotonic()
     first_seed = 1_000_000 + SEEDS_APART * seed
 
@@ -139,7 +141,7 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def afterwards(home: Home, first: Path, scenario: str, seed: int, episodes: int) -> dict[str, Any]:
     """What a robot ended with, and the bundle that it began with, on the same fresh tables; JSON values."""
     versions = home.versions(first)
-    paths = {"first": first, "last": versions.path_of(versions.state.current or first.name)}
+    paths = {"first": first, "last": versions.path_of(versions.find("current"))}
     found: dict[str, Any] = {}
     for name, path in paths.items():
         actor = BundleActor(path, filter_enabled=True)
@@ -206,13 +208,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _afterwards(options: argparse.Namespace, name: str, first: Path, scenario: str, seed: int) -> dict[str, Any]:
-    kept = options.folder / f"{name}-afterwards-{options.afterwards}.json"
-    if not kept.exists():
-        print(f"{name}, afterwards", flush=True)
-        found = afterwards(Home(options.folder / name), first, scenario, seed, options.afterwards)
-        write_atomically(kept, (json.dumps(found) + "\n").encode())
-    return dict(json.loads(kept.read_text()))
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is in the file; if there is none, it is made and written there first."""
+    if not path.exists():
+        print(f"{path.stem}:", flush=True)
+        write_atomically(path, (json.dumps(make()) + "\n").encode())
+    return dict(json.loads(path.read_text()))
 
 
 def main() -> None:
@@ -244,15 +245,16 @@ def main() -> None:
         for seed in options.seed or [0]:
             for arm in options.arm or ARMS:
                 name = f"{scenario}-{arm.replace(' ', '-')}-s{seed}"
-                kept = options.folder / f"{name}.json"
-                if not kept.exists():
-                    print(f"{name}:", flush=True)
-                    shutil.rmtree(options.folder / name, ignore_errors=True)
-                    found = live_and_learn(Home(options.folder / name), first, scenario, seed, arm, options)
-                    write_atomically(kept, (json.dumps(found) + "\n").encode())
-                found = json.loads(kept.read_text())
+                home = Home(options.folder / name)
+                found = _kept(
+                    options.folder / f"{name}.json",
+                    partial(live_and_learn, home, first, scenario, seed, arm, options),
+                )
                 if options.afterwards and arm != "frozen":
-                    found["afterwards"] = _afterwards(options, name, first, scenario, seed)
+                    found["afterwards"] = _kept(
+                        options.folder / f"{name}-afterwards-{options.afterwards}.json",
+                        partial(afterwards, home, first, scenario, seed, options.afterwards),
+                    )
                 results.append(found)
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
                 report = {

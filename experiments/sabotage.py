@@ -121,6 +121,10 @@ CREEPING: dict[str, Callable[[Agent], None]] = {
 CREEPING_STEPS = 5
 LATER: dict[str, Callable[[Agent], None]] = {f"later {name}": change for name, change in QUIETLY.items()}
 """From the second generation on the gate asks less of a candidate beside the running bundle."""
+AT_ONCE = {"swapped actions": swapped} | QUIETLY | LATER
+"""One change to the running bundle makes the candidate."""
+LIVED = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"} | dict.fromkeys(LATER, "later")
+"""Which home a trial begins from; the others begin from the honest one."""
 
 
 def diverging(trainer: Any, learner: Any) -> None:
@@ -259,17 +263,12 @@ def probation(home: Home, first: Path, most: int = 85) -> dict[str, Any]:
 
 def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
     """One sabotage from a copy of what the robot lived; JSON values."""
-    source = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"}.get(name, "honest")
-    source = "later" if name in LATER else source
-    home = Home(Path(shutil.copytree(homes[source], folder / name.replace(" ", "-"))))
+    source = homes[LIVED.get(name, "honest")]
+    home = Home(Path(shutil.copytree(source, folder / name.replace(" ", "-"))))
     began_s, versions = time.monotonic(), home.versions(first)
-    before = versions.load(versions.state.current or versions.fallback.name)
-    if name == "swapped actions":
-        found = made(home, first, options, swapped)
-    elif name in QUIETLY:
-        found = made(home, first, options, QUIETLY[name])
-    elif name in LATER:
-        found = made(home, first, options, LATER[name])
+    before = versions.load(versions.find("current"))
+    if name in AT_ONCE:
+        found = made(home, first, options, AT_ONCE[name])
     elif name in CREEPING:
         found = crept(home, first, options, CREEPING[name])
     else:
@@ -283,8 +282,7 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         result["steps_admitted"] = sum(item["admitted"] for item in found["steps"])
         result["gate_at_each_step"] = [item["sentence"] for item in found["steps"]]
     if name in (*QUIETLY, *CREEPING, *LATER) and "candidate" in found:
-        path = home.versions(first).path_of(found["candidate"])
-        result["margin"] = margin(before, path, options.margin_episodes)
+        result["margin"] = margin(before, versions.path_of(found["candidate"]), options.margin_episodes)
     passed = result["admitted"]  # of what creeps, each admitted step counts as proven
     if result["admitted"] and name not in CREEPING:
         result["probation"] = probation(home, first)

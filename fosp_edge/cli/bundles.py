@@ -140,7 +140,7 @@ def manifest_lines(bundle: Bundle) -> dict[str, str]:
         f"trajectories: {gate.trajectories}",
         "parity": f"{parity.steps} steps against the checkpoint: actions within {parity.action_error:.2g}, values "
         f"{parity.value_error:.2g}, reachability {parity.reachability_error:.2g} (tolerance {parity.tolerance:g}), "
-        f"{parity.latent_flips} latent flips",
+        f"{parity.latent_flips} decided by rounding",
         "provenance": ", ".join(f"{name} {value}" for name, value in provenance.items()) or "-",
         "files": ", ".join(sorted(manifest.files)),
     }

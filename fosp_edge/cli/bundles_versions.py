@@ -66,7 +66,7 @@ def versions(home: HomePath = DEFAULT_HOME) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("id", "name", "made", "role"):
         table.add_column(name, overflow="fold")
-    current = state.current or kept.fallback.name
+    current = kept.find("current")
     for name in kept.ids():
         roles = [
             role for role, holder in (("current", current), ("previous", state.previous),

@@ -29,6 +29,7 @@ from fosp_edge.bundle.manifest import (
     Manifest,
 )
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.learnt_from import training_data
 from fosp_edge.cli.provenance import commit, versions
 from fosp_edge.control.follow import follow
 from fosp_edge.control.gate import GateParameters, Trace, Tracer
@@ -249,18 +250,13 @@ def _from_recorded(bundle: Bundle, store: ExperienceStore, miss_rate: float) -> 
 
     source = CameraSelection(store, [camera.name for camera in bundle.manifest.cameras])
     # Data that were learnt from say too little of what is new; others are new as a whole.
-    learnt = _learnt_from(bundle.manifest)
+    learnt = {str(item.get("sha256")) for item in training_data(bundle.manifest)}
     known = store.fingerprint() in learnt
     chosen = [info for info in source.episodes() if is_held_out(info) or not known]
     if not chosen:
         raise TooLittleDataError(f"{store.path} has no episodes that were held back from learning")
     episodes = (source.read(info.id) for info in chosen)
     return calibrate_recorded(agent_of_bundle(bundle), episodes, miss_rate, horizon_of(bundle.manifest.filter))
-
-
-def _learnt_from(manifest: Manifest) -> set[str]:
-    training = manifest.provenance.get("training", {})
-    return {str(item.get("sha256")) for item in training.get("dataset", []) if isinstance(item, dict)}
 
 
 def _calibrated(

@@ -95,7 +95,7 @@ def eval_filter(
             start = (place * len(names) + index) * episodes
             found = results[start : start + episodes]
             if index == 0:
-                judged[family], found = found, [_ride_of(item) for item in found]
+                judged[family], found = found, [item.ride for item in found]
             rides[family, name] = found
 
     def summed(families: list[str], called: str) -> list[Any]:
@@ -179,14 +179,6 @@ def _actor(path: str, ensemble: str | None, name: str, *, enabled: bool) -> Any:
             make=lambda opened: make_controller(opened, name, enabled=enabled, ensemble=arrays),
         )
     return _ACTORS[path, name, enabled]
-
-
-def _ride_of(judged: Any) -> Any:
-    """The unfiltered episode as one without a filter in charge."""
-    from fosp_edge.simulation.filter_evaluation import Ride
-
-    steps, cost = len(judged.unavoidable), float(judged.violation[1:].sum())
-    return Ride(judged.scenario, judged.seed, judged.success, cost > 0, cost, steps, 0)
 
 
 def _table(scores: list[Any]) -> Table:

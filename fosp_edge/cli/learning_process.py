@@ -164,15 +164,16 @@ class LearnerProcess:
             if self._store is None and not self._wait_for_experience():
                 return
             lived = self._store or self._opened.enter_context(ExperienceStore(self.home.experience))
-            for sentence in unlike_training(self.running(), self._datasets):
+            running = self.running()
+            for sentence in unlike_training(running, self._datasets):
                 self._say(sentence)
             while not self._stopped():
-                running = self.running()
                 cameras = [camera.name for camera in running.manifest.cameras]
                 offline = [CameraSelection(store, cameras) for store in stores]
                 own = CameraSelection(lived, cameras)
                 if self._learn_from(running, offline, own):
                     return
+                running = self.running()
 
     def _breathe(self) -> None:
         """Give way to the control loop; and to whoever wants an end, also while something long is under way."""
@@ -182,8 +183,7 @@ class LearnerProcess:
 
     def running(self) -> Bundle:
         """The bundle that drives, or would."""
-        state = self.versions.state
-        return self.versions.load(state.current or self.versions.fallback.name)
+        return self.versions.load(self.versions.find("current"))
 
     def chosen(self, running: Bundle) -> Bundle:
         """The bundle that a person chose last.

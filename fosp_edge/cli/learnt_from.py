@@ -1,10 +1,18 @@
-"""Whether the offline data at hand are those that a bundle's policy was learnt from."""
+"""What data a bundle's policy was learnt from, and whether those at hand are such."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fosp_edge.bundle.folder import Bundle
+from fosp_edge.bundle.manifest import Manifest
+
+
+def training_data(manifest: Manifest) -> list[dict[str, Any]]:
+    """What the bundle says of each data set that its policy was learnt from: name, episodes, rows, sha256."""
+    training = manifest.provenance.get("training")
+    told: Any = training.get("dataset") if isinstance(training, dict) else None
+    return [item for item in told or () if isinstance(item, dict)]
 
 
 def unlike_training(bundle: Bundle, datasets: Sequence[Path]) -> list[str]:
@@ -21,9 +29,7 @@ def unlike_training(bundle: Bundle, datasets: Sequence[Path]) -> list[str]:
         Nothing if one has that name, or if the bundle does not say what it was learnt from: one that was learnt on the
         robot does not, its driver was told before.
     """
-    training = bundle.manifest.provenance.get("training")
-    told: Any = training.get("dataset") if isinstance(training, dict) else None
-    names = [str(item["name"]) for item in told or () if isinstance(item, dict) and "name" in item]
+    names = [str(item["name"]) for item in training_data(bundle.manifest) if "name" in item]
     if not names or {path.resolve().name for path in datasets} & set(names):
         return []
     return [

@@ -47,6 +47,12 @@ class Judged:
         before: npt.NDArray[np.bool_] = np.cumsum(self.violation[:-1]) == 0
         return before
 
+    @property
+    def ride(self) -> "Ride":
+        """The same episode as one without a filter in charge."""
+        cost = float(self.violation[1:].sum())
+        return Ride(self.scenario, self.seed, self.success, cost > 0, cost, len(self.unavoidable), 0)
+
 
 @dataclass(frozen=True)
 class Ride:
@@ -218,7 +224,7 @@ def filter_score(
     averted = None
     if judges:
         pairs = zip(judged, rides, strict=True)
-        averted = bootstrap_interval([float(free.violation[1:].any()) - float(ride.violated) for free, ride in pairs])
+        averted = bootstrap_interval([float(free.ride.violated) - float(ride.violated) for free, ride in pairs])
     return FilterScore(
         filter=name,
         scenario=scenario or rides[0].scenario,
