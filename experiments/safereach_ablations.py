@@ -21,6 +21,7 @@ import torch
 
 from experiments.agent_actor import AgentActor, live
 from experiments.side_by_side import side_by_side, spread
+from experiments.tables import ablated
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.training import starting_point
 from fosp_edge.files import write_atomically
@@ -117,22 +118,6 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The same as Markdown."""
-    lines = [
-        "| what is learnt | training seeds | reaches the target | episodes in violation | mean cost | return |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        rates = [
-            f"{100 * row[key]['mean']:.0f} % ({100 * row[key]['low']:.0f}-{100 * row[key]['high']:.0f})"
-            for key in ("success", "violation")
-        ]
-        means = [f"{row[key]['mean']:.1f} ({row[key]['low']:.1f}-{row[key]['high']:.1f})" for key in ("cost", "return")]
-        lines.append(f"| {row['variant']} | {row['seeds']} | {' | '.join(rates + means)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("world-model", "critics", "mixture", "careful", "work"):
@@ -145,7 +130,7 @@ def main() -> None:
     parser.add_argument("--policy-updates", type=int, default=3000)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of the training")
     parser.add_argument("--jobs", type=int, default=1, help="trainings and measurements side by side")
-    parser.add_argument("--out", type=Path, required=True, help="OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, required=True, help="OUT.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     file = options.out.with_suffix(".json")
@@ -161,8 +146,8 @@ def main() -> None:
         cells = sorted([*cells, cell], key=lambda item: (list(VARIANTS).index(item["variant"]), item["seed"]))
         rows = summarise(cells)
         write_atomically(file, (json.dumps({"provenance": about, "summary": rows, "cells": cells}) + "\n").encode())
-        write_atomically(options.out.with_suffix(".md"), (table(rows) + "\n").encode())
-        print(table([row for row in rows if row["variant"] == cell["variant"]]).splitlines()[-1], flush=True)
+        print(f"{cell['variant']} seed {cell['seed']}", flush=True)
+    print(ablated({"summary": summarise(cells)}))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import torch
 from experiments.agent_actor import AgentActor, live
 from experiments.online import Shipped, live_and_learn
 from experiments.side_by_side import side_by_side, spread
+from experiments.tables import fine_tuned, fine_tuned_against_frozen
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.config import Config
 from fosp_edge.cli.provenance import provenance
@@ -150,20 +151,6 @@ def against_frozen(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, in per cent."""
-    columns = [(key, phase) for phase in ("before", "while_learning", "after") for key in ("success", "violation")]
-    said = {"success": "reach", "violation": "violating"}
-    heads = ["family", "method", "robots", *(f"{said[key]} {phase.replace('_', ' ')}" for key, phase in columns)]
-    lines = [f"| {' | '.join([*heads, 'cost per episode of learning'])} |", "| --- " * (len(heads) + 1) + "|"]
-    for row in rows:
-        rates = [row[f"{key}_{phase}"] for key, phase in columns]
-        shown = [f"{100 * rate['mean']:.0f} ({100 * rate['low']:.0f}-{100 * rate['high']:.0f})" for rate in rates]
-        cost = row["cost_per_episode"]["mean"]
-        lines.append(f"| {' | '.join([row['family'], row['method'], str(row['seeds']), *shown, f'{cost:.1f}'])} |")
-    return "\n".join(lines)
-
-
 def draw(cells: list[dict[str, Any]], path: Path) -> None:
     """Cumulative cost over the episodes, mean over the seeds, one panel per family."""
     import matplotlib
@@ -238,9 +225,8 @@ def main() -> None:
         write_atomically(file, (json.dumps(report) + "\n").encode())
         cost = cell["cumulative_cost"][-1]
         print(f"{cell['family']} {cell['method']} seed {cell['seed']}: cost while learning {cost:.0f}", flush=True)
-    print("beside the same robots that do not learn:", json.dumps(against_frozen(report["cells"])))
     draw(report["cells"], options.out.with_suffix(".png"))
-    write_atomically(options.out.with_suffix(".md"), (table(report["summary"]) + "\n").encode())
+    print(fine_tuned(report), fine_tuned_against_frozen(report), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,273 @@
+"""The tables of README and docs, made from the committed results: no figure in them is copied by hand.
+
+    python -m experiments.tables            # which are not what the results say; status 1 if any
+    python -m experiments.tables --write    # write them
+
+A line `<!-- table: NAME -->` stands before each. Needs nothing but the results, so the tests check it everywhere.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fosp_edge.files import write_atomically
+
+ROOT = Path(__file__).parents[1]
+_MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n(?:\|[^\n]*\n)*")
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as GitHub draws it, one line per row."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def percent(share: dict[str, float]) -> str:
+    """`89 % (87-91)`."""
+    return f"{100 * share['mean']:.0f} % ({100 * share['low']:.0f}-{100 * share['high']:.0f})"
+
+
+def points(gain: dict[str, float]) -> str:
+    """`+3.1 (+1.6 to +4.7)`, in bold where the interval leaves out zero."""
+    rounded = [round(100 * gain[key], 1) for key in ("mean", "low", "high")]
+    mean, low, high = (f"{value:+.1f}" if value else "0.0" for value in rounded)
+    told = f"{mean} ({low} to {high})"
+    return f"**{told}**" if rounded[1] > 0.0 or rounded[2] < 0.0 else told
+
+
+def evaluation(report: dict[str, Any]) -> str:
+    """What `fosp-edge eval` wrote."""
+    rows = [
+        (
+            item["agent"], item["scenario"], percent(item["success"]), percent(item["violation"]),
+            f"{item['cost']['mean']:.1f}", f"{item['total_reward']['mean']:.1f}",
+            f"{100 * item['intervention']['mean']:.0f} %",
+        )
+        for item in report["scores"]
+    ]  # fmt: skip
+    head = ("agent", "family", "reaches the target", "episodes in violation", "mean cost", "return", "filter steps in")
+    return markdown(head, rows)
+
+
+def filters(report: dict[str, Any]) -> str:
+    """What `fosp-edge eval-filter` wrote of the families whose pictures are as usual, together."""
+    rows = []
+    for item in report["together"]["scores"]:
+        count, found = item["episodes"], item["avoidance"]
+        known = ["", "", ""]
+        if found is not None:
+            accuracy = found["balanced_accuracy"]
+            known = [
+                f"{accuracy['mean']:.2f} ({accuracy['low']:.2f}-{accuracy['high']:.2f})",
+                f"{100 * found['recall']:.0f} %", f"{100 * found['false_alarm_rate']:.1f} %",
+            ]  # fmt: skip
+        rows.append(
+            (
+                item["filter"], f"{round(count * item['failure']['mean'])} of {count}",
+                "" if item["averted"] is None else points(item["averted"]),
+                str(round(count * item["safe_success"]["mean"])), f"{100 * item['intervention']['mean']:.1f} %", *known,
+            )
+        )  # fmt: skip
+    head = (
+        "filter", "episodes in violation", "averted (points)", "reached without one", "ticks with an intervention",
+        "balanced accuracy", "seen of what had to be seen", "ticks of false alarm",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
+def learnt_unattended(report: dict[str, Any]) -> str:
+    """Per family, what robots that learn gained over those that do not while they learnt."""
+    rows = []
+    for gain in report["against_frozen"]:
+        family, cells = gain["scenario"], ["", "", ""]
+        own = {
+            arm: [item for item in report["robots"] if item["arm"] == arm and family in (item["scenario"], "all")]
+            for arm in ("frozen", gain["arm"])
+        }
+        if all(own.values()):
+            reach, last = (
+                ", ".join(f"{100 * _share(robots, span):.1f} %" for robots in own.values())
+                for span in ("all", "last_third")
+            )
+            violated = ", ".join(str(sum(robot["all"]["violations"] for robot in robots)) for robots in own.values())
+            cells = [reach, violated, last]
+        rows.append(
+            (family, f"{gain['tables']:,}", cells[0], points(gain["success"]), cells[1], points(gain["violated"]),
+             cells[2])
+        )  # fmt: skip
+    head = (
+        "family", "tables", "reach: without, with", "gained (points)", "episodes in violation: without, with",
+        "gained (points)", "last third, reach: without, with",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
+def _share(robots: Sequence[dict[str, Any]], span: str) -> float:
+    """Of all episodes of some robots, those that reached their target."""
+    counts = [robot[span]["episodes"] for robot in robots]
+    return sum(n * robot[span]["success"]["mean"] for n, robot in zip(counts, robots, strict=True)) / sum(counts)
+
+
+def ended_with(report: dict[str, Any]) -> str:
+    """Per family, what those robots ended with beside what they began with."""
+    rows = []
+    for item in report["ended_with"]:
+        reach, violated, steps = item["success"], item["violated"], item["steps"]
+        rows.append(
+            (
+                item["scenario"], f"{item['tables']:,}", f"{100 * reach['first']:.1f} %, {100 * reach['last']:.1f} %",
+                points(reach["gained"]),
+                ", ".join(str(round(item["tables"] * violated[name])) for name in ("first", "last")),
+                points(violated["gained"]), f"{steps['first']:.1f}, {steps['last']:.1f}",
+            )
+        )  # fmt: skip
+    head = (
+        "family", "tables", "reach: first, last", "gained (points)", "in violation: first, last", "gained (points)",
+        "ticks to the end: first, last",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
+def sabotaged(report: dict[str, Any]) -> str:
+    """What stopped each sabotage, and how much worse it was."""
+    rows = []
+    for trial in report["trials"]:
+        margin, cells = trial.get("margin"), ["", ""]
+        if margin is not None:
+            cells = [
+                f"{100 * margin['running'][key]:.0f} to {100 * margin['candidate'][key]:.0f} %"
+                for key in ("success", "violation")
+            ]
+        rows.append((trial["sabotage"], *cells, _stopped_by(trial)))
+    return markdown(
+        ("sabotage", "reach, before and after", "in violation, before and after", "what became of it"), rows
+    )
+
+
+def _stopped_by(trial: dict[str, Any]) -> str:
+    if trial["sabotage"].startswith("creeping"):
+        admitted = f"{trial['steps_admitted']} of {len(trial['gate_at_each_step'])} steps admitted"
+        return admitted if trial["got_through"] else f"{admitted}, the next {_failed(trial)}"
+    if not trial["admitted"]:
+        return _failed(trial)
+    lived = trial["probation"]["on_the_robot"]["episodes"]
+    if trial["probation"]["passed"]:
+        return f"admitted; passed its probation after {lived} episodes"
+    return f"admitted; taken back after {lived} episodes" if trial["probation"]["taken_back"] else "admitted; undecided"
+
+
+def _failed(trial: dict[str, Any]) -> str:
+    """The checks that failed, without the origins; what the gate said where nothing was checked."""
+    names = dict.fromkeys(name.partition(",")[0] for name in trial["checks_failed"])
+    return f"refused: {', '.join(names)}" if names else "no candidate"
+
+
+METHODS = {
+    "frozen": "does not learn",
+    "fosp": "fosp",
+    "by-means": "fosp, acts by means",
+    "no-expansion": "without expansion",
+    "safedreamer": "safedreamer",
+}
+
+
+def fine_tuned(report: dict[str, Any]) -> str:
+    """Before, while and after fine-tuning, a row per family and method."""
+    columns = [(key, phase) for phase in ("before", "while_learning", "after") for key in ("success", "violation")]
+    said = {"success": "reach", "violation": "violating"}
+    rows = [
+        (
+            row["family"], METHODS.get(row["method"], row["method"]), str(row["seeds"]),
+            *(percent(row[f"{key}_{phase}"]).replace(" %", "") for key, phase in columns),
+            f"{row['cost_per_episode']['mean']:.1f}",
+        )
+        for row in report["summary"]
+    ]  # fmt: skip
+    heads = [f"{said[key]} {phase.replace('_', ' ')}" for key, phase in columns]
+    return markdown(("family", "method", "robots", *heads, "cost per episode of learning"), rows)
+
+
+def fine_tuned_against_frozen(report: dict[str, Any]) -> str:
+    """Per method, what robots gained while they learnt over those that did not."""
+    rows = [
+        (METHODS.get(method, method), str(gain["robots"]), points(gain["success"]), points(gain["violation"]))
+        for method, gain in report["against_frozen"].items()
+    ]
+    return markdown(("while learning", "robots", "reach", "episodes in violation"), rows)
+
+
+def ablated(report: dict[str, Any]) -> str:
+    """What a policy does that was learnt without a part of the method."""
+    rows = [
+        (
+            row["variant"], str(row["seeds"]), percent(row["success"]), percent(row["violation"]),
+            *(f"{row[key]['mean']:.1f} ({row[key]['low']:.1f}-{row[key]['high']:.1f})" for key in ("cost", "return")),
+        )
+        for row in report["summary"]
+    ]  # fmt: skip
+    head = ("what is learnt", "training seeds", "reaches the target", "episodes in violation", "mean cost", "return")
+    return markdown(head, rows)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table's figures are."""
+
+    result: str
+    make: Callable[[Any], str]
+
+    def table(self) -> str:
+        """The table, made anew."""
+        return self.make(json.loads((ROOT / self.result).read_text()))
+
+
+_RESULTS = "experiments/results"
+SOURCES = {
+    "fresh": Source(f"{_RESULTS}/safereach-fresh.json", evaluation),
+    "standard": Source(f"{_RESULTS}/safereach-standard.json", evaluation),
+    "families": Source(f"{_RESULTS}/safereach-families.json", evaluation),
+    "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
+    "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
+    "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
+    "fine-tuning": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned),
+    "fine-tuning-gain": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned_against_frozen),
+    "ablations": Source(f"{_RESULTS}/safereach-ablations.json", ablated),
+}
+
+
+def filled(text: str) -> str:
+    """A page with every marked table made anew.
+
+    Raises:
+        KeyError: a mark that names no table.
+    """
+    return _MARKED.sub(lambda found: f"<!-- table: {found[1]} -->\n{SOURCES[found[1]].table()}", text)
+
+
+def pages() -> list[Path]:
+    """Where tables may be."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    stale = False
+    for page in pages():
+        text = page.read_text()
+        if (now := filled(text)) != text:
+            stale = True
+            print(f"{page.relative_to(ROOT)} {'written' if options.write else 'is not what the results say'}")
+            if options.write:
+                write_atomically(page, now.encode())
+    sys.exit(stale and not options.write)
+
+
+if __name__ == "__main__":
+    main()
