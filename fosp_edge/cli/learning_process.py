@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -50,6 +51,7 @@ _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
 _REFRESH_S = 10.0
 """Between two looks for new episodes."""
+_Item = TypeVar("_Item")
 
 
 class _Stopped(Exception):  # noqa: N818 - an order
@@ -100,6 +102,11 @@ def is_learnt_from(info: EpisodeInfo, share: float) -> bool:
         return False
     # Held-out episodes have the low shares; of the others, so many as the memory takes.
     return info.header.source == SOURCE or share_of(info) >= 1.0 - 0.9 * share
+
+
+def _in_turn(groups: Sequence[Sequence[_Item]]) -> list[_Item]:
+    """The first of each, the second of each, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
 def config_of(agent: Config, mode: str, settings: LearnSettings) -> Config:
@@ -370,13 +377,14 @@ class LearnerProcess:
         return None if refusal is None else refusal.reason
 
     def held_out(self, offline: list[CameraSelection], own: CameraSelection) -> HeldOut:
-        """The newest own ones, and of the offline ones as many with violations as without."""
+        """The newest own ones, and of the offline ones as many with violations as without, from all data sets alike."""
         count = self.settings.compared_episodes
         mine = [info for info in finished(own) if own_held_out(info)][-count:]
-        theirs = [(source, info) for source in offline for info in source.episodes() if is_held_out(info)]
-        every_violated = [item for item in theirs if item[1].summary.violations]
+        theirs = [[(source, info) for info in source.episodes() if is_held_out(info)] for source in offline]
+        every_violated = _in_turn([[item for item in kept if item[1].summary.violations] for kept in theirs])
+        every_quiet = _in_turn([[item for item in kept if not item[1].summary.violations] for kept in theirs])
         violated, more = every_violated[: count // 2], every_violated[count // 2 : _VIOLATIONS]
-        quiet = [item for item in theirs if not item[1].summary.violations][: count - len(violated)]
+        quiet = every_quiet[: count - len(violated)]
         return HeldOut(
             own=[(info, own.read(info.id)) for info in mine],
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],

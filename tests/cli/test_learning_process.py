@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +255,21 @@ def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(
     assert own > 0 and offline > 0 and found.sample_size == offline
     (known,) = (item["figures"] for item in verdict["checks"] if item["name"] == "known violations")
     assert f" of {own + offline} known violations" in known  # but it is held against them
+
+
+def test_what_is_held_out_is_of_all_data_sets_alike(home: Home, first: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "other", first, 60, "careful")
+    process = learner(home, first, replace(QUICK, compared_episodes=4))
+    names = [camera.name for camera in process.running().manifest.cameras]
+    with ExitStack() as stack:
+        lived, *data = (
+            CameraSelection(stack.enter_context(ExperienceStore(folder)), names)
+            for folder in (home.experience, tmp_path / "data", tmp_path / "other")
+        )
+        held_out = process.held_out(data, lived)
+    sources = [info.header.source for info, _ in held_out.offline]
+    assert sorted(sources) == ["careful", "careful", "safe", "safe"]
+    assert sum(info.summary.violations > 0 for info, _ in held_out.offline) == 2
 
 
 def test_a_known_violation_counts_as_missed_by_the_share_of_draws_that_miss_it(first: Path) -> None:
