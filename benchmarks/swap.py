@@ -1,6 +1,6 @@
 """What a change of the bundle costs the control loop: 200 swaps at 50 Hz beside a learner that is at work.
 
-    python -m benchmarks.swap --dataset data/safereach --own robot/experience [--swaps 200] [--out R.json]
+    python -m benchmarks.swap --dataset data/safereach --own robot/experience [--swaps 200] [--realtime] [--out R.json]
 
 The loop is `fosp-edge run`'s own (control loop, swapper, real serial line, cameras in shared memory; at the far end a
 null device), with two bundles of one agent that take turns. The learner is `fosp-edge learn` on a copy of the robot's
@@ -41,6 +41,7 @@ from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.pulse import Pulse
+from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AutomaticOperator, Plan, Session
 from fosp_edge.control.swap import Swapper, SwapSettings
 from fosp_edge.control.types import TickRecord
@@ -68,7 +69,9 @@ def unheld(bundle: Bundle) -> Controller:
 class Bench:
     """The loop with a swapper, and a record of every tick."""
 
-    def __init__(self, home: Home, first: Path, second: Path, rate_hz: float, port: str, rings: dict[str, str]) -> None:
+    def __init__(
+        self, home: Home, first: Path, second: Path, rate_hz: float, port: str, rings: dict[str, str], rehearse: bool
+    ) -> None:
         self.home, self.names = home, (first.name, second.name)
         self.versions = home.versions(first)
         shutil.copytree(second, self.versions.folder / second.name)
@@ -84,7 +87,7 @@ class Bench:
         self.loop = ControlLoop(
             SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=5.0), cameras, controller,
             Machine(), observer=self._see, relay=self.swapper,
-            settings=LoopSettings(max_frame_age_s=5.0, max_missed_in_a_row=1_000_000),
+            settings=LoopSettings(max_frame_age_s=5.0, max_missed_in_a_row=1_000_000, rehearse=rehearse),
         )  # fmt: skip
 
     def _see(self, record: TickRecord, insight: Insight | None) -> None:
@@ -155,7 +158,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise SystemExit(f"the learner does not learn: {(beside.folder / 'learner.log').read_text()[-500:]}")
             time.sleep(0.2)
-        bench = Bench(home, first, second, options.rate, port, rings)
+        bench = Bench(home, first, second, options.rate, port, rings, options.realtime)
         pulse = Pulse(bench.loop.telemetry, 1.0 / options.rate)
         updates = int(read_json(beside.status)["update"])
         bench.swapper.start()
@@ -172,7 +175,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ]
         for thread in threads:
             thread.start()
-        summary = Session(bench.loop, AutomaticOperator()).run(Plan("null", episodes=1))
+        session, measures = Session(bench.loop, AutomaticOperator()), Realtime()
+        if options.realtime:
+            session.on_ready = measures.acquire
+        summary = session.run(Plan("null", episodes=1))
+        measures.release()
         done.set()
         threads[0].join(30.0)
         if not ordered:
@@ -183,7 +190,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "learner": {
             "mode": options.mode, "updates": int(status["update"]) - updates, "memory_mib": status.get("memory_mib"),
             "pause_s_at_the_end": status.get("pause_s"),
-        }
+        },
+        "realtime": {item.name: item.had for item in measures.measures},
     }  # fmt: skip
 
 
@@ -226,6 +234,7 @@ def main() -> None:
     parser.add_argument("--mode", default="heads")
     parser.add_argument("--quiet", type=float, default=15.0, help="seconds before the first swap")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds until the learner has to learn")
+    parser.add_argument("--realtime", action="store_true", help="with the measures of `fosp-edge run --realtime`")
     parser.add_argument("--one-core", action="store_true", help="keep everything on one core")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/swap.json"))
     options = parser.parse_args()
@@ -235,7 +244,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    results["one core" if options.one_core else "all cores"] = {"origin": about} | found
+    where = ("one core" if options.one_core else "all cores") + (", --realtime" if options.realtime else "")
+    results[where] = {"origin": about} | found
     write_atomically(options.out, (json.dumps(results, indent=1) + "\n").encode())
     print(json.dumps(found, indent=1))
 

@@ -231,6 +231,7 @@ SOURCES = {
     "fresh": Source(f"{_RESULTS}/safereach-fresh.json", evaluation),
     "standard": Source(f"{_RESULTS}/safereach-standard.json", evaluation),
     "families": Source(f"{_RESULTS}/safereach-families.json", evaluation),
+    "filters": Source(f"{_RESULTS}/filter_families.json", filters),
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
