@@ -176,8 +176,15 @@ METHODS = {
 }
 
 
+def _place(method: str) -> int:
+    """Where a method stands among others: those that are not named here, such as further agents, come last."""
+    return list(METHODS).index(method) if method in METHODS else len(METHODS)
+
+
 def fine_tuned(report: dict[str, Any]) -> str:
     """Before, while and after fine-tuning, a row per family and method."""
+    families = list(dict.fromkeys(row["family"] for row in report["summary"]))
+    summary = sorted(report["summary"], key=lambda row: (families.index(row["family"]), _place(row["method"])))
     columns = [(key, phase) for phase in ("before", "while_learning", "after") for key in ("success", "violation")]
     said = {"success": "reach", "violation": "violating"}
     rows = [
@@ -186,7 +193,7 @@ def fine_tuned(report: dict[str, Any]) -> str:
             *(percent(row[f"{key}_{phase}"]).replace(" %", "") for key, phase in columns),
             f"{row['cost_per_episode']['mean']:.1f}",
         )
-        for row in report["summary"]
+        for row in summary
     ]  # fmt: skip
     heads = [f"{said[key]} {phase.replace('_', ' ')}" for key, phase in columns]
     return markdown(("family", "method", "robots", *heads, "cost per episode of learning"), rows)
@@ -196,7 +203,7 @@ def fine_tuned_against_frozen(report: dict[str, Any]) -> str:
     """Per method, what robots gained while they learnt over those that did not."""
     rows = [
         (METHODS.get(method, method), str(gain["robots"]), points(gain["success"]), points(gain["violation"]))
-        for method, gain in report["against_frozen"].items()
+        for method, gain in sorted(report["against_frozen"].items(), key=lambda item: _place(item[0]))
     ]
     return markdown(("while learning", "robots", "reach", "episodes in violation"), rows)
 
