@@ -129,6 +129,8 @@ class Session:
     def _run_until_stopped(self, plan: Plan) -> None:
         loop, until_ns = self.loop, None
         self._prepare(plan)
+        if self._episode == 0:
+            loop.controller.warm_up()
         if self.on_ready is not None:
             on_ready, self.on_ready = self.on_ready, None
             on_ready()

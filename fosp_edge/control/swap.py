@@ -42,7 +42,6 @@ FRAMES_KEPT = 64
 _LARGEST_LAG = 1
 """Frames that the control thread encodes itself when it takes over, one tick's work each. Mostly there are none: the
 background has the rest of the period for the newest."""
-_WARM_UP_STEPS = 5
 _POLL_S = 0.25
 
 Build = Callable[[Bundle], Controller]
@@ -357,14 +356,7 @@ class Swapper:
         if differences := contract_differences(bundle.manifest, self._manifest):
             raise BundleError(f"it was made for something else: {'; '.join(differences)}")
         controller = self._build(bundle)
-        manifest = bundle.manifest
-        height, width = manifest.cameras[0].height_px, manifest.cameras[0].width_px
-        nothing = Observation(
-            np.zeros((height, width, 3 * len(manifest.cameras)), np.uint8), np.zeros(len(manifest.state), np.float32)
-        )
-        controller.reset(0)
-        for _ in range(_WARM_UP_STEPS):
-            controller.follow(nothing, np.zeros(len(manifest.actions), np.float32))
+        controller.warm_up()
         return controller
 
     def _new_probation(self, state: State) -> Probation:

@@ -50,6 +50,19 @@ def test_reset_forgets_filter_limits_and_latent() -> None:
     assert episode() == episode()
 
 
+def test_warming_up_leaves_nothing_behind() -> None:
+    warm, fresh = Controller(TinyBundle()), Controller(TinyBundle())
+    warm.warm_up()
+    with pytest.raises(RuntimeError, match="nothing was decided"):
+        _ = warm.insight
+    for controller in (warm, fresh):
+        controller.reset(3)
+    for value in (0.3, -0.7, 0.9):
+        (ours, _), (theirs, _) = (controller.decide(look(s5=value)) for controller in (warm, fresh))
+        np.testing.assert_array_equal(ours.action, theirs.action)
+        np.testing.assert_array_equal(warm.runtime.latent.deterministic, fresh.runtime.latent.deterministic)
+
+
 def test_nan_from_the_graph_is_raised_and_thresholds_are_checked_before_anything_runs() -> None:
     controller = Controller(TinyBundle())
     controller.reset(0)

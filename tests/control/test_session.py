@@ -98,6 +98,17 @@ def test_a_complete_run_records_rows_as_the_schema_has_them() -> None:
     assert summary.telemetry.phases["latency"].count == 10
 
 
+def test_what_is_slow_the_first_time_is_over_before_memory_is_locked_and_anything_moves() -> None:
+    rig, decided = Rig(), list[bool]()
+    decide = rig.loop.controller.decide
+    rig.loop.controller.decide = lambda seen: (decided.append(rig.robot.armed), decide(seen))[1]  # type: ignore
+    session = Session(rig.loop, AutomaticOperator(), rig.clock)
+    before = list[int]()
+    session.on_ready = lambda: before.append(len(decided))
+    assert session.run(Plan("standard", first_seed=7, episodes=2)).planned
+    assert before[0] > 0 and not any(decided[: before[0]]) and all(decided[before[0] :])
+
+
 def test_seconds_end_the_run_in_the_middle_of_an_episode_and_keep_it() -> None:
     rig = Rig()
     rig.referee.length = 1000
