@@ -151,7 +151,8 @@ def sabotaged(report: dict[str, Any]) -> str:
 
 def _stopped_by(trial: dict[str, Any]) -> str:
     if trial["sabotage"].startswith("creeping"):
-        admitted = f"{trial['steps_admitted']} of {len(trial['gate_at_each_step'])} steps admitted"
+        count = trial["steps_admitted"]
+        admitted = f"{count} step{'s' * (count != 1)} admitted"
         return admitted if trial["got_through"] else f"{admitted}, the next {_failed(trial)}"
     if not trial["admitted"]:
         return _failed(trial)

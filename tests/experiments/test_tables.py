@@ -41,10 +41,10 @@ def test_what_became_of_a_sabotage() -> None:
     lived = {"on_the_robot": {"episodes": 12}}
     back = {"sabotage": "x", "admitted": True, "probation": {"passed": False, "taken_back": True} | lived}
     passed = {"sabotage": "x", "admitted": True, "probation": {"passed": True, "taken_back": False} | lived}
-    crept = {"sabotage": "creeping x", "admitted": False, "steps_admitted": 1, "gate_at_each_step": ["", ""],
+    crept = {"sabotage": "creeping x", "admitted": False, "steps_admitted": 1,
              "got_through": False, "checks_failed": ["benefit"]}  # fmt: skip
     told = tables.sabotaged({"trials": [refused, none, back, passed, crept]}).splitlines()[2:]
     assert [line.rpartition("|  | ")[2] for line in told] == [
         "refused: value, shadow |", "no candidate |", "admitted; taken back after 12 episodes |",
-        "admitted; passed its probation after 12 episodes |", "1 of 2 steps admitted, the next refused: benefit |",
+        "admitted; passed its probation after 12 episodes |", "1 step admitted, the next refused: benefit |",
     ]  # fmt: skip
