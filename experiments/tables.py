@@ -168,6 +168,21 @@ def _failed(trial: dict[str, Any]) -> str:
     return f"refused: {', '.join(names)}" if names else "no candidate"
 
 
+def swaps(report: dict[str, Any]) -> str:
+    """What taking over another bundle costs the control loop, milliseconds from image to command."""
+    rows = []
+    for where in sorted(report):
+        item = report[where]
+        spans = (item["latency_ms"][span] for span in ("before_the_first", "from_then_on", "taking_over"))
+        cells = (", ".join(f"{span[key]:.1f}" for key in ("p50", "p99", "max")) for span in spans)
+        rows.append((where, str(item["swaps"]), f"{item['ticks']:,}", str(item["missed_deadlines"]["in_all"]), *cells))
+    head = (
+        "on", "swaps", "ticks", "deadlines missed", "before the first swap: median, p99, max", "from then on",
+        "the tick that takes over",
+    )  # fmt: skip
+    return markdown(head, rows)
+
+
 METHODS = {
     "frozen": "does not learn",
     "fosp": "fosp",
@@ -243,6 +258,7 @@ SOURCES = {
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
+    "swaps": Source("benchmarks/results/swap.json", swaps),
     "fine-tuning": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned),
     "fine-tuning-gain": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned_against_frozen),
     "ablations": Source(f"{_RESULTS}/safereach-ablations.json", ablated),
