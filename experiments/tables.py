@@ -1,4 +1,4 @@
-"""The tables of README and docs, made from the committed results: no figure in them is copied by hand.
+"""The marked tables of README and docs, made from the committed results: no figure in them is copied by hand.
 
     python -m experiments.tables            # which are not what the results say; status 1 if any
     python -m experiments.tables --write    # write them
