@@ -19,8 +19,7 @@ from fosp_edge.cli.bundles import manifest_lines
 from fosp_edge.cli.bundles_sign import signature_line
 from fosp_edge.cli.extras import install_command, installed
 from fosp_edge.cli.shipped import shipped_bundle
-from fosp_edge.control.inference import Execution, PolicyRuntime
-from fosp_edge.control.types import Observation
+from fosp_edge.control.inference import Execution, PolicyRuntime, made_up
 
 
 def inspect(
@@ -112,13 +111,8 @@ def _print_graphs(console: Console, summaries: dict[str, Any]) -> None:
 def _latency(loaded: Bundle, ticks: int, threads: int) -> dict[str, Any]:
     runtime, manifest = PolicyRuntime(loaded, Execution(threads)), loaded.manifest
     runtime.reset(0)
-    camera = manifest.cameras[0]
-    random = np.random.default_rng(0)
-    shape = (camera.height_px, camera.width_px, 3 * len(manifest.cameras))
-    observation = Observation(
-        random.integers(0, 256, shape).astype(np.uint8), np.zeros(len(manifest.state), np.float32)
-    )
-    action, seconds = np.zeros(len(manifest.actions), np.float32), []
+    observation, action = made_up(manifest), np.zeros(len(manifest.actions), np.float32)
+    seconds = []
     for tick in range(20 + ticks):
         begin = time.perf_counter()
         runtime.step(observation, action)

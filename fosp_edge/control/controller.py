@@ -14,7 +14,7 @@ from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.control.arming import check_armed
 from fosp_edge.control.gate import OodGate, explain
 from fosp_edge.control.gate_response import DEFAULT_GATE_SETTINGS, GateSettings, GateState, respond
-from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime, made_up
 from fosp_edge.control.limits import Limits
 from fosp_edge.control.look_ahead import LookAheadRuntime, open_runtime
 from fosp_edge.control.memory import Memory
@@ -110,20 +110,16 @@ class Controller:
         self._insight: Insight | None = None
 
     def warm_up(self) -> None:
-        """Decide a few times about nothing, and forget it. What lies beneath makes its buffers when it is first called:
+        """Decide a few times about noise, and forget it. What lies beneath makes its buffers when it is first called:
         the first tick of a run took ten times as long as the others, with locked memory beside a learner 85 ms.
 
         Raises:
             NotFinite, ActionRefused: as `decide`.
         """
-        manifest = self.manifest
-        height, width = manifest.cameras[0].height_px, manifest.cameras[0].width_px
-        nothing = Observation(
-            np.zeros((height, width, 3 * len(manifest.cameras)), np.uint8), np.zeros(len(manifest.state), np.float32)
-        )
+        observation = made_up(self.manifest)
         self.reset(0)
         for _ in range(_WARM_UP_TICKS):
-            self.decide(nothing)
+            self.decide(observation)
         self.reset(0)
 
     def reset(self, seed: int) -> None:

@@ -109,6 +109,14 @@ def expected_ports(manifest: Manifest) -> tuple[dict[str, _Port], dict[str, _Por
     return inputs, outputs
 
 
+def made_up(manifest: Manifest) -> Observation:
+    """A picture of noise and a state of zeros, of the shapes that a manifest promises: to warm up with, and to time."""
+    camera = manifest.cameras[0]
+    shape = (camera.height_px, camera.width_px, 3 * len(manifest.cameras))
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    return Observation(image, np.zeros(len(manifest.state), np.float32))
+
+
 def _check(kind: str, expected: dict[str, _Port], found: list[ort.NodeArg]) -> None:
     by_name = {item.name: item for item in found}
     if missing := sorted(expected.keys() - by_name.keys()):

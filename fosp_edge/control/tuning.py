@@ -21,7 +21,7 @@ import numpy as np
 
 from fosp_edge.control.device import CPU, Device
 from fosp_edge.control.engines import engine_key, platform_versions
-from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime
+from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution, PolicyBundle, PolicyRuntime, made_up
 from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.types import Observation
 from fosp_edge.files import write_atomically
@@ -79,7 +79,7 @@ def measure(bundle: PolicyBundle, device: Device, executions: Sequence[Execution
         BundleError: the graph does not open. NotFinite: it returns what is no number.
     """
     runtimes = [open_runtime(bundle, execution, device=device) for execution in executions]
-    observation, action = _made_up(bundle), np.zeros(len(bundle.manifest.actions), np.float32)
+    observation, action = made_up(bundle.manifest), np.zeros(len(bundle.manifest.actions), np.float32)
     seconds: list[list[float]] = [[] for _ in runtimes]
     for runtime in runtimes:
         runtime.reset(0)
@@ -102,13 +102,6 @@ def _turn(runtime: PolicyRuntime, observation: Observation, action: np.ndarray) 
         runtime.step(observation, action)
         seconds.append((time.perf_counter_ns() - begin_ns) * 1e-9)
     return seconds
-
-
-def _made_up(bundle: PolicyBundle) -> Observation:
-    manifest, camera = bundle.manifest, bundle.manifest.cameras[0]
-    shape = (camera.height_px, camera.width_px, 3 * len(manifest.cameras))
-    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    return Observation(image, np.zeros(len(manifest.state), np.float32))
 
 
 def choose(timings: Sequence[Timing]) -> Execution:

@@ -9,7 +9,7 @@ import pytest
 
 from fosp_edge.control import tuning
 from fosp_edge.control.device import CPU_DEVICE
-from fosp_edge.control.inference import Execution, PolicyRuntime
+from fosp_edge.control.inference import Execution, PolicyRuntime, made_up
 from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.tuning import Timing, choose, find_tuning, measure, tune, ways
 from tests.control.fakes import TinyBundle, make_graph, make_manifest
@@ -96,4 +96,4 @@ def test_a_runtime_opens_with_every_way() -> None:
         runtime = open_runtime(TinyBundle(make_manifest(), make_graph()), way)
         assert isinstance(runtime, PolicyRuntime) and runtime.execution == way
         runtime.reset(0)
-        assert np.isfinite(runtime.step(tuning._made_up(TinyBundle()), np.zeros(3, np.float32)).surprise)
+        assert np.isfinite(runtime.step(made_up(TinyBundle().manifest), np.zeros(3, np.float32)).surprise)
