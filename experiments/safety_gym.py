@@ -25,6 +25,7 @@ import torch
 from experiments.agent_actor import AgentActor, live_in
 from experiments.online import Shipped, live_and_learn
 from experiments.side_by_side import side_by_side, spread
+from experiments.tables import markdown
 from fosp_edge.cli.data_plot import draw
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.experience.store import ExperienceStore
@@ -180,19 +181,20 @@ def data_rows(store: Path) -> list[dict[str, Any]]:
 
 def table(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]]) -> str:
     """Markdown, with the published figures beside; what was not measured or published is left empty."""
-    lines = ["| who acts | phase | seeds | return | cost | published return | published cost |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for item in data:
-        name = f"script: {item['source']} ({item['episodes']} episodes)"
-        lines.append(f"| {name} | data | | {item['return']:.1f} | {item['cost']:.1f} | | |")
+    shown = [
+        (f"script: {item['source']} ({item['episodes']} episodes)", "data", "", f"{item['return']:.1f}",
+         f"{item['cost']:.1f}", "", "")
+        for item in data
+    ]  # fmt: skip
     for row in rows:
-        shown = [
+        found = (
             f"{row[key]['mean']:.1f} ({row[key]['low']:.1f} to {row[key]['high']:.1f})" for key in ("return", "cost")
-        ]
+        )
         published = PUBLISHED[task][row["phase"]].get(row["method"], (None, None))
-        beside = ["" if value is None else f"{value:g}" for value in published]
-        lines.append(f"| {row['method']} | {row['phase']} | {row['seeds']} | {' | '.join(shown + beside)} |")
-    return "\n".join(lines)
+        beside = ("" if value is None else f"{value:g}" for value in published)
+        shown.append((row["method"], row["phase"], str(row["seeds"]), *found, *beside))
+    head = ("who acts", "phase", "seeds", "return", "cost", "published return", "published cost")
+    return markdown(head, shown)
 
 
 def plot(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]], path: Path) -> None:
@@ -287,7 +289,7 @@ def main() -> None:
         rows = summarise(cells)
         report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
         write_atomically(out.with_suffix(".json"), (json.dumps(report) + "\n").encode())
-        write_atomically(out.with_suffix(".md"), (table(options.task, rows, data) + "\n").encode())
+        write_atomically(out.with_suffix(".md"), table(options.task, rows, data).encode())
         plot(options.task, rows, data, out.with_suffix(".png"))
         print(f"{cell['method']} seed {cell['seed']}: {[r for r in rows if r['method'] == cell['method']]}", flush=True)
 

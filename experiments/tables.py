@@ -27,9 +27,15 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def percent(share: dict[str, float]) -> str:
+def interval(estimate: dict[str, float], digits: int, *, scale: float = 1.0, unit: str = "") -> str:
+    """`0.92 (0.85-0.97)`, for what is never below zero."""
+    mean, low, high = (f"{scale * estimate[key]:.{digits}f}" for key in ("mean", "low", "high"))
+    return f"{mean}{unit} ({low}-{high})"
+
+
+def percent(share: dict[str, float], unit: str = " %") -> str:
     """`89 % (87-91)`."""
-    return f"{100 * share['mean']:.0f} % ({100 * share['low']:.0f}-{100 * share['high']:.0f})"
+    return interval(share, 0, scale=100.0, unit=unit)
 
 
 def points(gain: dict[str, float]) -> str:
@@ -61,9 +67,8 @@ def filters(report: dict[str, Any]) -> str:
         count, found = item["episodes"], item["avoidance"]
         known = ["", "", ""]
         if found is not None:
-            accuracy = found["balanced_accuracy"]
             known = [
-                f"{accuracy['mean']:.2f} ({accuracy['low']:.2f}-{accuracy['high']:.2f})",
+                interval(found["balanced_accuracy"], 2),
                 f"{100 * found['recall']:.0f} %", f"{100 * found['false_alarm_rate']:.1f} %",
             ]  # fmt: skip
         rows.append(
@@ -206,7 +211,7 @@ def fine_tuned(report: dict[str, Any]) -> str:
     rows = [
         (
             row["family"], METHODS.get(row["method"], row["method"]), str(row["seeds"]),
-            *(percent(row[f"{key}_{phase}"]).replace(" %", "") for key, phase in columns),
+            *(percent(row[f"{key}_{phase}"], unit="") for key, phase in columns),
             f"{row['cost_per_episode']['mean']:.1f}",
         )
         for row in summary
@@ -229,7 +234,7 @@ def ablated(report: dict[str, Any]) -> str:
     rows = [
         (
             row["variant"], str(row["seeds"]), percent(row["success"]), percent(row["violation"]),
-            *(f"{row[key]['mean']:.1f} ({row[key]['low']:.1f}-{row[key]['high']:.1f})" for key in ("cost", "return")),
+            *(interval(row[key], 1) for key in ("cost", "return")),
         )
         for row in report["summary"]
     ]  # fmt: skip
