@@ -22,8 +22,8 @@ from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
-from fosp_edge.robots.catalogue import CONTROLLER
 from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.launcher import SimulatedRobot
 
 IDS = tuple(range(1, 7))

@@ -31,8 +31,8 @@ from fosp_edge.cli.motors_access import (
     wire,
 )
 from fosp_edge.cli.motors_by_hand import calibrate, jog
-from fosp_edge.robots.catalogue import CONTROLLER
 from fosp_edge.robots.serial_arm import describe_faults
+from fosp_edge.robots.wires import CONTROLLER
 
 app = typer.Typer(
     add_completion=False,

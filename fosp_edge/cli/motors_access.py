@@ -15,7 +15,7 @@ from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, STATE_MAX_AGE_S, servo_link
 from firmware_bridge.ports import find_ports, lasting_name
 from firmware_bridge.transport import Rs485, SerialTransport
-from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.wires import CONTROLLER
 
 Port = Annotated[str | None, typer.Option(help="Serial port; the only one that is plugged in if left out.")]
 Bus = Annotated[str, typer.Option(help=f"What is on the wire: {CONTROLLER} (a board), {', '.join(FAMILIES)}.")]

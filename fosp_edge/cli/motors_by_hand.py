@@ -29,8 +29,9 @@ from fosp_edge.cli.motors_access import (
     parse_ids,
     wire,
 )
-from fosp_edge.robots.catalogue import ARMS, CONTROLLER, arm_named
+from fosp_edge.robots.catalogue import ARMS, arm_named
 from fosp_edge.robots.serial_arm import describe_faults
+from fosp_edge.robots.wires import CONTROLLER
 
 FIRST_HOLD_S = 0.6
 """A keyboard waits about half a second before it repeats a held key; until then one press counts as holding."""
@@ -43,7 +44,9 @@ def calibrate(
     port: Port = None,
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
-    arm: Annotated[str | None, typer.Option(help=f"Which arm the servos form: {', '.join(ARMS)}.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(help=f"Which arm the servos form: {', '.join(ARMS)}, or a FILE.json.")
+    ] = None,
     backwards: Annotated[str, typer.Option(help="Ids of servos that count against their joint, as in 2,5.")] = "",
     rs485: HalfDuplex = False,
 ) -> None:
@@ -51,8 +54,9 @@ def calibrate(
     chosen = wire(port, bus, ids, calibration_file, rs485)
     if bus == CONTROLLER:
         raise ValueError("a controller board knows its own zero: calibrate is for servos (--bus dynamixel or feetech)")
-    if arm is not None and len(arm_named(arm)[0].joints) != len(chosen.motor_ids):
-        raise ValueError(f"{arm} has {len(arm_named(arm)[0].joints)} joints, {len(chosen.motor_ids)} ids were given")
+    formed = None if arm is None else arm_named(arm)[0]
+    if formed is not None and len(formed.joints) != len(chosen.motor_ids):
+        raise ValueError(f"{formed.name} has {len(formed.joints)} joints, {len(chosen.motor_ids)} ids were given")
     reversed_ids = parse_ids(backwards) if backwards else ()
     if not set(reversed_ids) <= set(chosen.motor_ids):
         raise ValueError(f"--backwards {backwards} names a servo that is not among the ids {ids}")
@@ -76,7 +80,7 @@ def calibrate(
         )
         for joint, (motor_id, model) in enumerate(zip(chosen.motor_ids, models, strict=True))
     )
-    save_calibration(calibration_file, chosen.adapter, motors, arm)
+    save_calibration(calibration_file, chosen.adapter, motors, None if formed is None else formed.name)
     for motor in motors:
         low, high = motor.range_rad
         typer.echo(f"motor {motor.motor_id}: {low:+.3f} to {high:+.3f} rad")

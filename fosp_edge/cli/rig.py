@@ -14,9 +14,12 @@ from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
 from fosp_edge.cli.simulated_ports import cameras_beside
+from fosp_edge.robots.arm import ArmDescription
 from fosp_edge.robots.base import Referee, Robot, RobotError
-from fosp_edge.robots.catalogue import CONTROLLER, ROBOTS, RobotKind, arm_named
+from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, arm_named, robot_kind
 from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.wires import CONTROLLER
+from fosp_edge.robots.workspace import Workspace
 
 SIMULATED = "simulated"
 KINDS = (SIMULATED, *ROBOTS)
@@ -61,7 +64,7 @@ def open_rig(
     """Open what `kind` names: `simulated` starts the device process, all others take a port and cameras.
 
     Args:
-        kind: SIMULATED, or a key of `robots.catalogue.ROBOTS`.
+        kind: SIMULATED, or what `robots.catalogue.robot_kind` takes.
         manifest: of the bundle, which says which cameras are needed and how often commands come.
         motors: port and servos of a real robot.
         camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`) of a real robot.
@@ -72,8 +75,6 @@ def open_rig(
         RobotError, CameraError: with a sentence.
     """
     names = [contract.name for contract in manifest.cameras]
-    if kind not in KINDS:
-        raise RobotError(f"unknown robot {kind!r}; choose one of: {', '.join(KINDS)}")
     period_s = 1.0 / manifest.rate_hz
     periods = _SIMULATED_PATIENCE_PERIODS if kind == SIMULATED else _PATIENCE_PERIODS
     patience_s = min(periods * period_s, _LONGEST_PATIENCE_S)
@@ -95,11 +96,12 @@ def open_rig(
             arm = SerialArm(device.port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
             yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", patience_s)
         else:
+            chosen = robot_kind(kind)
             if motors.port is None:
                 raise RobotError(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
                 )
-            robot = _robot(ROBOTS[kind], motors, motors.port, period_s, patience_s)
+            robot = _robot(chosen, motors, motors.port, period_s, patience_s)
             names = [camera.name for camera in manifest.cameras]
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
             opened = _open_cameras(manifest.cameras, camera_sources or beside, stack)
@@ -114,18 +116,19 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
     Raises:
         RobotError: no calibration, or one that does not fit the arm.
     """
-    name, ranges, link = kind.arm, None, None
+    (arm, workspace), ranges, link = arm_named(kind.arm), None, None
     if kind.wire != CONTROLLER:
         chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
         try:
-            name = calibrated_arm(motors.calibration_file, chosen.adapter) or kind.arm
+            calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
+            if calibrated is not None and calibrated != arm.name:
+                arm, workspace = _calibrated_as(calibrated)
             ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
             link = chosen.link(
                 at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
             )
         except LinkError as error:
             raise RobotError(str(error)) from error
-    arm, workspace = arm_named(name)
     return SerialArm(
         port,
         arm=arm if ranges is None else arm.within(ranges),
@@ -136,6 +139,15 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
         link=link,
         at_exit=motors.at_exit,
     )
+
+
+def _calibrated_as(name: str) -> tuple[ArmDescription, Workspace]:
+    if name not in ARMS:
+        raise RobotError(
+            f"the servos on this port were calibrated as the arm {name!r}: name its file with --robot FILE.json, or "
+            "calibrate again"
+        )
+    return arm_named(name)
 
 
 def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[PolicyCamera, ...]:

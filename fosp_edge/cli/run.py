@@ -63,7 +63,7 @@ def run(
         int | None, typer.Option(min=1, help=f"End after so many episodes; {DEFAULT_EPISODES} if no end is given.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the shipped one if left out.")] = None,
-    robot: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = SIMULATED,
+    robot: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}, or a robot's FILE.json.")] = SIMULATED,
     port: Annotated[str | None, typer.Option(help="Serial port of the motors, for a real robot.")] = None,
     ids: Annotated[str | None, typer.Option(help="Ids of the servos from base to tool, if not the usual.")] = None,
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,

@@ -14,17 +14,24 @@ from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, parse_ids
 from fosp_edge.cli.simulated_ports import forget_cameras, note_cameras
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.catalogue import ARMS, CONTROLLER, ROBOTS
+from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, arm_named, robot_kind
+from fosp_edge.robots.wires import CONTROLLER
 
 if TYPE_CHECKING:
     from fosp_edge.simulation.launcher import SimulatedRobot
 
 
 def simulate(
-    robot: Annotated[str, typer.Option(help=f"What hangs on the line: {', '.join(ROBOTS)}.")] = "so101",
+    robot: Annotated[
+        str, typer.Option(help=f"What hangs on the line: {', '.join(ROBOTS)}, or a robot's FILE.json.")
+    ] = "so101",
     arm: Annotated[
-        str, typer.Option(help=f"Which arm the motors move: {', '.join(ARMS)}. The shipped agent knows the first.")
-    ] = DESKTOP_ARM.name,
+        str | None,
+        typer.Option(
+            help=f"Which arm the motors move: {', '.join(ARMS)}. By default that of the file, otherwise the first, "
+            "which the shipped agent knows."
+        ),
+    ] = None,
     scenario: Annotated[str, typer.Option(help="Scenario family of the table.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the table.")] = 0,
     calibration_file: Annotated[
@@ -40,20 +47,20 @@ def simulate(
     """
     from fosp_edge.simulation.launcher import SimulatedRobot
 
-    if robot not in ROBOTS:
-        raise RobotError(f"unknown robot {robot!r}; choose one of: {', '.join(ROBOTS)}")
-    kind, console = ROBOTS[robot], Console()
+    kind, console = robot_kind(robot), Console()
     ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
-    with SimulatedRobot(scenario, seed, wire=kind.wire, arm=arm, motor_ids=ids) as device:
+    moved = arm or (DESKTOP_ARM.name if robot in ROBOTS else kind.arm)
+    name = arm_named(moved)[0].name
+    with SimulatedRobot(scenario, seed, wire=kind.wire, arm=moved, motor_ids=ids) as device:
         adapter = Path(lasting_name(device.port)).name
         cameras = {name: f"ring:{one.ring}" for name, one in device.cameras.items()}
         note_cameras(device.port, cameras)
         if kind.wire != CONTROLLER:
-            save_calibration(calibration_file, adapter, centred(ids), arm)
+            save_calibration(calibration_file, adapter, centred(ids), name)
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.default_int_handler)
-            _introduce(console, robot, arm, device.port, cameras)
+            _introduce(console, robot, kind, name, device.port, cameras)
             _wait(device, seconds)
         except KeyboardInterrupt:
             pass
@@ -63,8 +70,7 @@ def simulate(
                 forget_calibration(calibration_file, adapter)
 
 
-def _introduce(console: Console, robot: str, arm: str, port: str, cameras: dict[str, str]) -> None:
-    kind = ROBOTS[robot]
+def _introduce(console: Console, robot: str, kind: RobotKind, arm: str, port: str, cameras: dict[str, str]) -> None:
     motors = f"--bus {kind.wire} --ids {kind.motor_ids} " if kind.wire != CONTROLLER else ""
     lines = [
         f"{robot} ({kind.about}) on {port} moves the simulated {arm}; in another terminal, in this folder:",

@@ -15,6 +15,7 @@ class Verb:
 
 GROUPS: dict[str, str] = {
     "data": "Collect, look at, check, import and export recorded episodes.",
+    "robots": "List the robots that are known, and describe your own.",
     "bundles": "List, show, verify, sign, compare and convert the agents at hand.",
 }
 """Verbs that are only a roof over others: `data ls` stands below `data`."""
@@ -134,6 +135,22 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.doctor:doctor",
         "Say what this machine has and lacks, and how to mend it.",
         "fosp-edge doctor --json",
+    ),
+    "robots ls": Verb("fosp_edge.cli.robots:ls", "List the robots that can be named.", "fosp-edge robots ls"),
+    "robots show": Verb(
+        "fosp_edge.cli.robots:show",
+        "Print a robot's description as a file, to begin another one from.",
+        "fosp-edge robots show so101 > my-arm.json",
+    ),
+    "robots check": Verb(
+        "fosp_edge.cli.robots:check",
+        "Say what a robot's description means, and whether its box is within reach.",
+        "fosp-edge robots check my-arm.json --picture my-arm.png",
+    ),
+    "robots from-urdf": Verb(
+        "fosp_edge.cli.robots:from_urdf",
+        "Make a robot's file out of a URDF.",
+        "fosp-edge robots from-urdf arm.urdf my-arm.json --tip tool0 --low 0.2,-0.2,0.05 --high 0.4,0.2,0.2",
     ),
     "motors": Verb(
         "fosp_edge.cli.motors:app",

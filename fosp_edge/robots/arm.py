@@ -49,6 +49,8 @@ class ArmDescription:
     """Joints that motion of the fingertip does not need: they are drawn back to their home position."""
     joints_beyond_tool: int = 0
     """Joints at the end of the chain that do not move the fingertip, as the jaw of a gripper: they stay as they are."""
+    tool_axis: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Unit vector along the tool, out of it, in the frame of the link that carries it: this points down at work."""
 
     @property
     def tool_link(self) -> int:

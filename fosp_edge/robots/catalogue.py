@@ -1,18 +1,18 @@
-"""Arms and robots by name.
+"""Arms and robots by name, or by the file that describes one.
 
 An arm is geometry: a bundle is made for one, by name. A robot is an arm and the wire that it usually hangs on. The
 wire does not decide which arm moves: where a calibration says that its servos form another arm, that one counts.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.robot_file import RobotFile, read_robot
 from fosp_edge.robots.so101 import SO101_ARM, SO101_WORKSPACE
+from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace
-
-CONTROLLER = "controller"
-"""The wire of a board that speaks PROTOCOL.md; the other wires are the servo families of `firmware_bridge.buses`."""
 
 ARMS: dict[str, tuple[ArmDescription, Workspace]] = {
     DESKTOP_ARM.name: (DESKTOP_ARM, DESKTOP_WORKSPACE),
@@ -29,7 +29,7 @@ class RobotKind:
     motor_ids: str
     """Ids of the servos from base to tool, as one writes them with --ids; empty for a board."""
     arm: str
-    """Key of ARMS."""
+    """What `arm_named` takes: a key of ARMS, or the path of a file."""
     about: str
 
 
@@ -42,12 +42,41 @@ ROBOTS: dict[str, RobotKind] = {
 }
 
 
-def arm_named(name: str) -> tuple[ArmDescription, Workspace]:
-    """An arm and the box that its fingertip may not leave.
+def robot_kind(name: str) -> RobotKind:
+    """A robot by its name, or by the path of its file (`robot_file`).
 
     Raises:
-        RobotError: there is none of that name; the message lists those there are.
+        RobotError: there is none of that name, the message lists those there are; or the file does not describe one.
     """
-    if name not in ARMS:
-        raise RobotError(f"unknown arm {name!r}; choose one of: {', '.join(ARMS)}")
-    return ARMS[name]
+    if name in ROBOTS:
+        return ROBOTS[name]
+    if not _is_file(name):
+        raise RobotError(f"unknown robot {name!r}; choose one of: {', '.join(ROBOTS)}, or FILE.json")
+    robot = _described(name)
+    wire = "a controller board" if robot.bus == CONTROLLER else f"{robot.bus} servos {robot.ids}"
+    return RobotKind(robot.bus, robot.ids, str(Path(name).resolve()), f"{robot.arm.name} on {wire}")
+
+
+def arm_named(name: str) -> tuple[ArmDescription, Workspace]:
+    """An arm and the box that its fingertip may not leave, by its name or by the path of its robot's file.
+
+    Raises:
+        RobotError: there is none of that name, the message lists those there are; or the file does not describe one.
+    """
+    if name in ARMS:
+        return ARMS[name]
+    if not _is_file(name):
+        raise RobotError(f"unknown arm {name!r}; choose one of: {', '.join(ARMS)}, or a robot's FILE.json")
+    robot = _described(name)
+    return robot.arm, robot.workspace
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def _described(name: str) -> RobotFile:
+    robot = read_robot(Path(name))
+    if robot.arm.name in ARMS:  # bundles are made for an arm by its name
+        raise RobotError(f"{name}: the name {robot.arm.name!r} is taken by an arm of the catalogue; choose another")
+    return robot

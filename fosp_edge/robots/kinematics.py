@@ -19,7 +19,7 @@ class ArmKinematics:
         self.arm = arm
         self._offsets = [np.array(joint.offset_m) for joint in arm.joints]
         self._axes = [np.array(joint.axis) for joint in arm.joints]
-        self._tool = np.array(arm.tool_offset_m)
+        self._tool, self._tool_axis = np.array(arm.tool_offset_m), np.array(arm.tool_axis)
         self._resting = np.eye(len(arm.joints))[list(arm.resting_joints)]
         self._home = np.array(arm.home_rad)
         # Rodrigues: cos * 1 + (1 - cos) * axis axis^T + sin * [axis]x, of all joints at once.
@@ -71,6 +71,16 @@ class ArmKinematics:
             array.setflags(write=False)
         return tip, tool, jacobian
 
+    def chain(self, position_rad: FloatArray) -> FloatArray:
+        """Base, every joint up to the tool's, and the fingertip, for drawing, shape [J + 2, 3] (m)."""
+        points, orientation = [np.zeros(3)], np.eye(3)
+        for index in range(self.arm.tool_link + 1):
+            points.append(points[-1] + orientation @ self._offsets[index])
+            cosine, sine = np.cos(position_rad[index]), np.sin(position_rad[index])
+            turn = np.eye(3) * cosine + self._along[index] * (1.0 - cosine) + self._across[index] * sine
+            orientation = orientation @ turn
+        return np.array([*points, self.fingertip(position_rad)[0]])
+
     def resolved_rate(
         self,
         position_rad: FloatArray,
@@ -86,7 +96,8 @@ class ArmKinematics:
         speed limit the whole motion is slowed in proportion, which keeps its direction.
         """
         _, orientation, jacobian = self.fingertip(position_rad)
-        tilt = np.array([-orientation[1, 0], orientation[0, 0]])  # the tool's axis x down, about x and y
+        along_x, along_y, _ = orientation @ self._tool_axis
+        tilt = np.array([-along_y, along_x])  # what turns the tool's axis down, about x and y
         # The turn about the vertical is left to the damped least-norm solution; joints that nothing asks for are pulled
         # home, so that the forearm does not roll. A jaw's column is zero, so least norm leaves it where it is.
         resting = list(self.arm.resting_joints)
@@ -108,7 +119,7 @@ class ArmKinematics:
         for _ in range(400):
             tip, orientation, _ = self.fingertip(position)
             error = target_m - tip
-            upright = float(orientation[2, 0]) < -0.999
+            upright = float(orientation[2] @ self._tool_axis) < -0.999
             if float(np.linalg.norm(error)) < tolerance_m and upright:
                 return position
             step = self.resolved_rate(position, 8.0 * error, damping=0.01)

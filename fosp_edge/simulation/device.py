@@ -21,7 +21,8 @@ from firmware_bridge.buses.families import FAMILIES
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.catalogue import ARMS, CONTROLLER, arm_named
+from fosp_edge.robots.catalogue import ARMS, arm_named
+from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.pacing import StepPacer
 from fosp_edge.simulation.referee_protocol import BadRequestError, LineBuffer, parse_request
 
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenario", default="standard", help="scenario family of the first table")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first table")
     parser.add_argument("--wire", default=CONTROLLER, help=f"motors on: {CONTROLLER}, {', '.join(FAMILIES)}")
-    parser.add_argument("--arm", default=DESKTOP_ARM.name, help=f"which arm: {', '.join(ARMS)}")
+    parser.add_argument("--arm", default=DESKTOP_ARM.name, help=f"which arm: {', '.join(ARMS)}, or a robot's file")
     parser.add_argument("--ids", type=int, nargs="*", default=[], help="ids of the servos from base to tool")
     parser.add_argument("--camera-hz", type=float, default=40.0, help="pictures per second, both cameras alike")
     options = parser.parse_args(arguments)

@@ -9,10 +9,9 @@ from firmware_bridge.buses.emulator import ServoChainEmulator
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.codes import Drive, State
 from firmware_bridge.emulator import ControllerEmulator
-from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.wires import CONTROLLER, WIRES
 from fosp_edge.simulation.plant import ArmPlant
 
-WIRES = (CONTROLLER, *FAMILIES)
 _MODELS = {"dynamixel": 1020, "feetech": 777}
 """XM430-W350 and STS3215."""
 

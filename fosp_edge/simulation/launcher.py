@@ -23,7 +23,7 @@ from fosp_edge.cameras.ring import remove_abandoned_rings
 from fosp_edge.cameras.ring_camera import RingCamera
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import Judgement, RobotError, RobotLost
-from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.referee_protocol import Request, Value
 
 _LOG_LINES = 50
@@ -117,8 +117,8 @@ class SimulatedRobot:
         Args:
             scenario: family of the first table.
             seed: its seed.
-            wire: what the motors hang on: a controller board, or servos of a family (`electronics.WIRES`).
-            arm: which arm, a name of `robots.catalogue.ARMS`.
+            wire: what the motors hang on: a controller board, or servos of a family (`robots.wires.WIRES`).
+            arm: which arm, as `robots.catalogue.arm_named` takes it.
             motor_ids: ids of the servos from base to tool; counted from 1 if left out.
             camera_hz: pictures per second.
             start_timeout_s: how long the device may take to come up.

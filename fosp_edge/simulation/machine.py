@@ -13,7 +13,7 @@ import numpy as np
 
 from fosp_edge.cameras.ring import RingFormat, RingWriter
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
-from fosp_edge.robots.catalogue import CONTROLLER
+from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.electronics import Electronics, Motors, make_electronics
 from fosp_edge.simulation.faulty_line import FaultyLine, LineFaults
 from fosp_edge.simulation.layout import SCENARIOS
@@ -48,7 +48,7 @@ class SimulatedMachine:
         Args:
             scenario: family of the first table.
             seed: its seed.
-            wire: what the motors hang on, one of `electronics.WIRES`.
+            wire: what the motors hang on, one of `robots.wires.WIRES`.
             arm: which arm stands at the table. Only the desktop arm reaches all of it; others get a table with a
                 target and no boxes.
             motor_ids: ids of the servos from base to tool, for a wire of servos; counted from 1 if left out.

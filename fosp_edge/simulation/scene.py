@@ -49,10 +49,17 @@ def _numbers(values: object) -> str:
     return " ".join(f"{value:.6g}" for value in np.atleast_1d(np.asarray(values, float)))
 
 
+def _turning_x_to(axis: tuple[float, float, float]) -> tuple[float, float, float, float]:
+    """The shortest turn that brings the x-axis there, as a quaternion that need not be of length 1."""
+    x, y, z = axis
+    return (1.0 + x, 0.0, -z, y) if x > -1.0 + 1e-9 else (0.0, 0.0, 0.0, 1.0)
+
+
 def _xml(layout: Layout, arm: ArmDescription) -> str:
     # The wrist camera looks along the tool from behind it; MuJoCo cameras look along their own -z.
     wrist = (
-        f'<camera name="wrist" pos="-0.015 0 0.055" xyaxes="0 -1 0 0.26 0 0.966" fovy="75"/>'
+        f'<frame quat="{_numbers(_turning_x_to(arm.tool_axis))}">'
+        f'<camera name="wrist" pos="-0.015 0 0.055" xyaxes="0 -1 0 0.26 0 0.966" fovy="75"/></frame>'
         f'<site name="tip" pos="{_numbers(arm.tool_offset_m)}"/>'
     )
     links, closing = [], []

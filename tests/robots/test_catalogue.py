@@ -9,9 +9,10 @@ from firmware_bridge.buses.families import FAMILIES
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.catalogue import ARMS, CONTROLLER, ROBOTS, arm_named
+from fosp_edge.robots.catalogue import ARMS, ROBOTS, arm_named
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.so101 import SO101_ARM, SO101_WORKSPACE
+from fosp_edge.robots.wires import CONTROLLER
 
 SO101 = ArmKinematics(SO101_ARM)
 HOME = np.array(SO101_ARM.home_rad)

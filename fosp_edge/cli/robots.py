@@ -1,0 +1,174 @@
+"""`fosp-edge robots ...`: the robots that are known, and how to describe another one."""
+
+from dataclasses import replace
+from math import degrees
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fosp_edge.cli.extras import require
+from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.motors_access import parse_ids
+from fosp_edge.robots.arm import ArmDescription, FloatArray
+from fosp_edge.robots.catalogue import ARMS, ROBOTS, arm_named, robot_kind
+from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.reach import grid, posture_at, reached
+from fosp_edge.robots.robot_file import RobotFile, read_robot
+from fosp_edge.robots.urdf import Caps, arm_from_urdf
+from fosp_edge.robots.wires import CONTROLLER, WIRES
+from fosp_edge.robots.workspace import Workspace
+
+Named = Annotated[str, typer.Argument(help=f"One of: {', '.join({**ROBOTS, **ARMS})}, or a robot's FILE.json.")]
+
+
+def ls() -> None:
+    """List the robots that can be named.
+
+    Example: fosp-edge robots ls
+    """
+    table = Table()
+    for title in ("robot", "what it is", "arm", "motors on", "ids"):
+        table.add_column(title)
+    for name, kind in ROBOTS.items():
+        table.add_row(name, kind.about, kind.arm, kind.wire, kind.motor_ids or "-")
+    console = Console()
+    console.print(table)
+    console.print(
+        "another one is described in a file: fosp-edge robots show so101 > my-arm.json, then --robot my-arm.json"
+    )
+
+
+def show(robot: Named) -> None:
+    """Print a robot's description as a file, to begin another one from.
+
+    Example: fosp-edge robots show so101 > my-arm.json
+    """
+    typer.echo(_described(robot).to_json(), nl=False)
+
+
+def check(
+    robot: Named,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw arm and box, from the side and from above, to this file.")
+    ] = None,
+) -> None:
+    """Say what a robot's description means: joints, fingertip, and how much of its box is within reach.
+
+    Ends with status 1 where not even the middle of the box is, with the tool pointing down. Nothing is opened or moved.
+
+    Example: fosp-edge robots check my-arm.json --picture my-arm.png
+    """
+    described, console = _described(robot), Console(highlight=False)
+    arm, box = described.arm, described.workspace
+    if picture is not None:
+        require("visualisation")
+    console.print(_joints(arm))
+    tip, tool, _ = ArmKinematics(arm).fingertip(np.array(arm.home_rad))
+    console.print(f"fingertip at home: {_point(tip)}, the tool along {_point(tool @ np.array(arm.tool_axis), '')}")
+    console.print(f"box of the fingertip: {_point(np.array(box.low_m))} to {_point(np.array(box.high_m))}")
+    points = grid(box)
+    postures = reached(arm, points)
+    if picture is not None:
+        from fosp_edge.cli.robot_plot import plot_robot
+
+        console.print(f"plot in {plot_robot(arm, box, points, postures, picture)}", soft_wrap=True)
+    missing = [_point(point) for point, posture in zip(points, postures, strict=True) if posture is None]
+    of = f"{len(points) - len(missing)} of {len(points)} points of the box are within reach with the tool down"
+    if postures[len(points) // 2] is None:
+        console.print(f"[red]{of}, its middle is not[/]: look at offsets, axes and ranges", soft_wrap=True)
+        raise typer.Exit(1)
+    console.print(of + (f"; not {', '.join(missing)}: there it stops before" if missing else ""), soft_wrap=True)
+
+
+def from_urdf(
+    urdf: Annotated[Path, typer.Argument(help="URDF of the arm, xacro expanded.")],
+    out: Annotated[Path, typer.Argument(help="File to write, such as my-arm.json.")],
+    tip: Annotated[str, typer.Option(help="Link whose origin is the fingertip.")],
+    low: Annotated[str, typer.Option(help="Lower corner of the box that the fingertip may not leave: X,Y,Z in m.")],
+    high: Annotated[str, typer.Option(help="Upper corner of that box.")],
+    base: Annotated[str | None, typer.Option(help="Link that stands still; the root if left out.")] = None,
+    tool_axis: Annotated[str, typer.Option(help="Direction out of the tool in the frame of the tip: X,Y,Z.")] = "0,0,1",
+    velocity: Annotated[float, typer.Option(min=0.001, help="Fastest a joint may turn, rad/s.")] = Caps.velocity_rad_s,
+    acceleration: Annotated[
+        float, typer.Option(min=0.001, help="Hardest a joint may speed up or brake, rad/s^2.")
+    ] = Caps.acceleration_rad_s2,
+    bus: Annotated[str, typer.Option(help=f"What the motors hang on: {', '.join(WIRES)}.")] = CONTROLLER,
+    ids: Annotated[str, typer.Option(help="Ids of the servos from base to tool, as in 1-6.")] = "",
+) -> None:
+    """Make a robot's file out of a URDF: the chain of joints from the base to one link.
+
+    Home is a posture at the middle of the box with the tool down, far from the joints' limits. Joints beyond the tool,
+    as a gripper's, are added by hand.
+
+    Example: fosp-edge robots from-urdf arm.urdf my-arm.json --tip tool0 --low 0.2,-0.2,0.05 --high 0.4,0.2,0.2
+    """
+    axis = np.array(_three("--tool-axis", tool_axis))
+    if not np.linalg.norm(axis) > 0.0:
+        raise ValueError(f"--tool-axis {tool_axis} has no direction")
+    x, y, z = (axis / np.linalg.norm(axis)).tolist()
+    box = Workspace(_three("--low", low), _three("--high", high))
+    arm = arm_from_urdf(
+        urdf, tip, name=out.stem, base=base, tool_axis=(x, y, z), caps=Caps(velocity, acceleration)
+    )  # fmt: skip
+    centre = (np.array(box.low_m) + np.array(box.high_m)) / 2.0
+    home = posture_at(arm, centre)
+    if home is None:
+        raise ValueError(
+            f"no posture of {arm.name} was found with the tip at {_point(centre)} and the tool down: look at --low, "
+            "--high and --tool-axis"
+        )
+    at_home = replace(arm, home_rad=tuple(home.round(4).tolist()))
+    text = RobotFile(at_home, box, bus, ids).to_json()
+    if out.exists():
+        raise ValueError(f"{out} is there already; remove it, or choose another name")
+    write_atomically(out, text.encode())
+    try:
+        read_robot(out)
+    except Exception:
+        out.unlink()
+        raise
+    typer.echo(
+        f"{out}: {len(arm.joints)} joints; look at it with: fosp-edge robots check {out} --picture {out.stem}.png"
+    )
+
+
+def _described(name: str) -> RobotFile:
+    """A robot, or an arm on a controller board."""
+    if name in ARMS and name not in ROBOTS:
+        return RobotFile(*arm_named(name))
+    kind = robot_kind(name)
+    described = RobotFile(*arm_named(kind.arm), kind.wire, kind.motor_ids)
+    joints = len(described.arm.joints)
+    if kind.motor_ids and (servos := len(parse_ids(kind.motor_ids))) != joints:
+        raise ValueError(f"{name}: {joints} joints, but the ids {kind.motor_ids} of {servos} servos; give one for each")
+    return described
+
+
+def _joints(arm: ArmDescription) -> Table:
+    table = Table(title=arm.name, title_justify="left")
+    for title in ("joint", "turns about, at zero", "from", "to", "home", "deg/s at most", ""):
+        table.add_column(title, justify="right" if title in ("from", "to", "home", "deg/s at most") else "left")
+    for index, joint in enumerate(arm.joints):
+        remark = "back to home" if index in arm.resting_joints else "beyond the tool" if index > arm.tool_link else ""
+        table.add_row(
+            joint.name, _point(np.array(joint.axis), ""), f"{degrees(joint.lower_rad):.0f}",
+            f"{degrees(joint.upper_rad):.0f}", f"{degrees(arm.home_rad[index]):.0f}",
+            f"{degrees(joint.velocity_limit_rad_s):.0f}", remark,
+        )  # fmt: skip
+    return table
+
+
+def _point(values: FloatArray, unit: str = " m") -> str:
+    return "(" + ", ".join(f"{value + 0.0:.3g}" for value in values.round(3)) + f"){unit}"
+
+
+def _three(option: str, text: str) -> tuple[float, float, float]:
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: expected three numbers, as in 0.2,-0.1,0.05") from None
+    return x, y, z
