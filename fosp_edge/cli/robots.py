@@ -17,7 +17,7 @@ from fosp_edge.robots.arm import ArmDescription, FloatArray
 from fosp_edge.robots.catalogue import ARMS, ROBOTS, arm_named, robot_kind
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.reach import grid, posture_at, reached
-from fosp_edge.robots.robot_file import RobotFile, read_robot
+from fosp_edge.robots.robot_file import RobotFile, parse_robot
 from fosp_edge.robots.urdf import Caps, arm_from_urdf
 from fosp_edge.robots.wires import CONTROLLER, WIRES
 from fosp_edge.robots.workspace import Workspace
@@ -106,6 +106,8 @@ def from_urdf(
 
     Example: fosp-edge robots from-urdf arm.urdf my-arm.json --tip tool0 --low 0.2,-0.2,0.05 --high 0.4,0.2,0.2
     """
+    if out.exists():
+        raise ValueError(f"{out} is there already; remove it, or choose another name")
     axis = np.array(_three("--tool-axis", tool_axis))
     if not np.linalg.norm(axis) > 0.0:
         raise ValueError(f"--tool-axis {tool_axis} has no direction")
@@ -122,18 +124,10 @@ def from_urdf(
             "--high and --tool-axis"
         )
     at_home = replace(arm, home_rad=tuple(home.round(4).tolist()))
-    text = RobotFile(at_home, box, bus, ids).to_json()
-    if out.exists():
-        raise ValueError(f"{out} is there already; remove it, or choose another name")
-    write_atomically(out, text.encode())
-    try:
-        read_robot(out)
-    except Exception:
-        out.unlink()
-        raise
-    typer.echo(
-        f"{out}: {len(arm.joints)} joints; look at it with: fosp-edge robots check {out} --picture {out.stem}.png"
-    )
+    described = parse_robot(RobotFile(at_home, box, bus, ids).to_json(), str(out))
+    _check_ids(described, str(out))
+    write_atomically(out, described.to_json().encode())
+    typer.echo(f"{out}: {len(arm.joints)} joints; to look at it: fosp-edge robots check {out} --picture {out.stem}.png")
 
 
 def _described(name: str) -> RobotFile:
@@ -142,10 +136,14 @@ def _described(name: str) -> RobotFile:
         return RobotFile(*arm_named(name))
     kind = robot_kind(name)
     described = RobotFile(*arm_named(kind.arm), kind.wire, kind.motor_ids)
-    joints = len(described.arm.joints)
-    if kind.motor_ids and (servos := len(parse_ids(kind.motor_ids))) != joints:
-        raise ValueError(f"{name}: {joints} joints, but the ids {kind.motor_ids} of {servos} servos; give one for each")
+    _check_ids(described, name)
     return described
+
+
+def _check_ids(robot: RobotFile, name: str) -> None:
+    joints = len(robot.arm.joints)
+    if robot.ids and (servos := len(parse_ids(robot.ids))) != joints:
+        raise ValueError(f"{name}: {joints} joints, but the ids {robot.ids} of {servos} servos; give one for each")
 
 
 def _joints(arm: ArmDescription) -> Table:

@@ -8,7 +8,7 @@ from fosp_edge.robots.arm import ArmDescription, FloatArray
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.workspace import Workspace
 
-_STARTS = 64
+_NEAR, _ANYWHERE, _STARTS = 4, 12, 64
 
 
 def grid(workspace: Workspace) -> FloatArray:
@@ -17,23 +17,22 @@ def grid(workspace: Workspace) -> FloatArray:
     return np.array([low + (high - low) * np.array(part) for part in product((0.0, 0.5, 1.0), repeat=3)])
 
 
-def reached(arm: ArmDescription, points_m: FloatArray) -> list[FloatArray | None]:
+def reached(arm: ArmDescription, points_m: FloatArray, seed: int = 0) -> list[FloatArray | None]:
     """For each point, shape [N, 3], joint positions [J] with the fingertip there and the tool down, or None.
 
-    Searched from home and from the postures found before, so it is no proof where it finds none.
+    Searched from home, from the postures found before, nearest first, and from some at random, so that nothing found is
+    no proof that there is none.
     """
     kinematics, known = ArmKinematics(arm), [np.array(arm.home_rad)]
+    generator = np.random.default_rng(seed)
     found: list[FloatArray | None] = []
     for point in points_m:
-        posture = None
-        nearest = sorted(known, key=lambda start: float(np.linalg.norm(kinematics.fingertip(start)[0] - point)))
-        for start in nearest[:4]:
-            try:
-                posture = kinematics.inverse(point, start)
-            except ValueError:
-                continue
-            known.append(posture)
-            break
+        near = sorted(known, key=lambda start: float(np.linalg.norm(kinematics.fingertip(start)[0] - point)))[:_NEAR]
+        anywhere = generator.uniform(arm.lower_rad, arm.upper_rad, (_ANYWHERE, len(arm.joints)))
+        posture = next(
+            (one for start in (*near, *anywhere) if (one := _search(kinematics, point, start)) is not None), None
+        )
+        known += [] if posture is None else [posture]
         found.append(posture)
     return found
 
@@ -43,11 +42,13 @@ def posture_at(arm: ArmDescription, point_m: FloatArray, seed: int = 0) -> Float
     kinematics, generator = ArmKinematics(arm), np.random.default_rng(seed)
     lower, upper = arm.lower_rad, arm.upper_rad
     starts = [np.array(arm.home_rad), *generator.uniform(lower, upper, (_STARTS, len(lower)))]
-    found = []
-    for start in starts:
-        try:
-            found.append(kinematics.inverse(point_m, start))
-        except ValueError:
-            continue
+    found = [posture for start in starts if (posture := _search(kinematics, point_m, start)) is not None]
     room = [float(np.min(np.minimum(posture - lower, upper - posture) / (upper - lower))) for posture in found]
     return found[int(np.argmax(room))] if found else None
+
+
+def _search(kinematics: ArmKinematics, point_m: FloatArray, start_rad: FloatArray) -> FloatArray | None:
+    try:
+        return kinematics.inverse(point_m, start_rad)
+    except ValueError:
+        return None

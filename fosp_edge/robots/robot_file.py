@@ -92,15 +92,28 @@ def read_robot(path: Path) -> RobotFile:
         RobotError: it cannot be read, or says something that cannot be meant; the message names the place.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RobotError(f"{path} is not JSON ({error})") from error
     except OSError as error:
         raise RobotError(f"the robot's file {path} cannot be read: {error.strerror}") from error
+    return parse_robot(text, str(path))
+
+
+def parse_robot(text: str, source: str) -> RobotFile:
+    """What a robot's file says; `source` is what it is called in messages.
+
+    Raises:
+        RobotError: it says something that cannot be meant; the message names the place.
+    """
+    try:
+        raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RobotError(f"{path} is not JSON ({error})") from error
+        raise RobotError(f"{source} is not JSON ({error})") from error
     try:
         return _robot(_Entry(raw, ""))
     except ValueError as error:
-        raise RobotError(f"{path}: {error} (fosp-edge robots show so101 prints an example)") from error
+        raise RobotError(f"{source}: {error} (fosp-edge robots show so101 prints an example)") from error
 
 
 class _Entry:

@@ -70,8 +70,8 @@ def arm_from_urdf(
         rotation = rotation @ joint.rotation
         if joint.kind == _FIXED:
             continue
-        x, y, z = offset.round(9).tolist()
-        along, across, up = (rotation @ joint.axis).round(9).tolist()
+        x, y, z = _tidy(offset).tolist()
+        along, across, up = _tidy(rotation @ joint.axis).tolist()
         joints.append(
             Joint(
                 joint.name, (x, y, z), (along, across, up), joint.lower_rad, joint.upper_rad,
@@ -81,8 +81,8 @@ def arm_from_urdf(
         offset = np.zeros(3)
     if not joints:
         raise RobotError(f"{path}: nothing moves between {base or 'the root'} and {tip}")
-    x, y, z = offset.round(9).tolist()
-    along, across, up = (rotation @ np.array(tool_axis)).round(9).tolist()
+    x, y, z = _tidy(offset).tolist()
+    along, across, up = _tidy(rotation @ np.array(tool_axis)).tolist()
     home_rad = tuple(round((joint.lower_rad + joint.upper_rad) / 2.0, 6) for joint in joints)
     return ArmDescription(name, tuple(joints), (x, y, z), home_rad, tool_axis=(along, across, up))
 
@@ -162,6 +162,12 @@ def _three(text: str) -> FloatArray:
     if values.shape != (3,) or not np.all(np.isfinite(values)):
         raise ValueError(f"expected three numbers, found {text!r}")
     return values
+
+
+def _tidy(values: FloatArray) -> FloatArray:
+    """To the nanometre, and no zero with a sign."""
+    tidy: FloatArray = values.round(9) + 0.0
+    return tidy
 
 
 def _rotation(roll: float, pitch: float, yaw: float) -> FloatArray:

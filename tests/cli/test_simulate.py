@@ -22,12 +22,14 @@ from firmware_bridge.ports import lasting_name
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, Channel
 from fosp_edge.cli.motors_access import parse_ids
+from fosp_edge.cli.robots import from_urdf
 from fosp_edge.cli.run import run
 from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
-from fosp_edge.robots.catalogue import ROBOTS, arm_named
+from fosp_edge.robots.catalogue import ROBOTS, arm_named, robot_kind
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.faults.bundles import arm_manifest, scripted_graph
 from tests.faults.patience import real_time
+from tests.robots.bench_arm import write_urdf
 
 APP = typer.Typer()
 APP.command()(run)
@@ -40,17 +42,18 @@ def bundle_for(arm: str, folder: Path) -> Path:
     description, _ = arm_named(arm)
     state = [Channel(joint.name, "rad", joint.lower_rad, joint.upper_rad) for joint in description.joints]
     state += [Channel(f"fingertip_{axis}", "m", -1.0, 1.0) for axis in "xyz"]
-    manifest = replace(arm_manifest(RATE_HZ), robot=arm, state=tuple(state))
-    return write_bundle(manifest, {GRAPH_FILE: scripted_graph((0.0, 0.3, 0.0)), WEIGHTS_FILE: b""}, folder)
+    manifest = replace(arm_manifest(RATE_HZ), robot=description.name, state=tuple(state))
+    graph = scripted_graph((0.0, 0.3, 0.0), state=len(state))
+    return write_bundle(manifest, {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, folder)
 
 
 def drive(
     device: SimulatedRobot, robot: str, arm: str, bundle: Path, folder: Path, *more: str
 ) -> tuple[int, dict[str, object], str]:
     """`fosp-edge run` on a device; returns exit status, summary and output."""
-    kind, calibration = ROBOTS[robot], folder / "calibration.json"
+    kind, calibration = robot_kind(robot), folder / "calibration.json"
     ids = parse_ids(kind.motor_ids)
-    save_calibration(calibration, Path(lasting_name(device.port)).name, centred(ids), arm)
+    save_calibration(calibration, Path(lasting_name(device.port)).name, centred(ids), arm_named(arm)[0].name)
     options = ["--robot", robot, "--port", device.port, "--calibration", str(calibration), "--bundle", str(bundle)]
     for name, camera in device.cameras.items():
         options += ["--camera", f"{name}=ring:{camera.ring}"]
@@ -100,6 +103,41 @@ def test_an_arm_refuses_the_bundle_of_another_whatever_the_wire(tmp_path: Path) 
     assert code == 1 and summary["end"]["reason"] == "BUNDLE_REFUSED"  # type: ignore[index]
     assert "made for the robot 'desktop-arm-6dof', this is 'so101'" in summary["end"]["sentence"]  # type: ignore[index]
     assert status["state"] == "LIMP"
+
+
+@pytest.fixture
+def own_robot(tmp_path: Path) -> Path:
+    """An arm of five servos that nobody knows, whose tool points along the z-axis of its last link."""
+    out = tmp_path / "bench.json"
+    from_urdf(
+        write_urdf(tmp_path / "bench.urdf"), out, tip="tip", low="0.2,-0.15,0.05", high="0.3,0.15,0.15",
+        bus="dynamixel", ids="1-4,6",
+    )  # fmt: skip
+    return out
+
+
+@real_time
+def test_a_robot_of_ones_own_is_driven_by_its_file(own_robot: Path, tmp_path: Path) -> None:
+    robot = str(own_robot)
+    bundle = bundle_for(robot, tmp_path / "bundles")
+    with SimulatedRobot(wire="dynamixel", arm=robot, motor_ids=(1, 2, 3, 4, 6), start_timeout_s=120.0) as device:
+        start = np.array(device.referee.ask("status")["tip_m"])
+        code, summary, output = drive(device, robot, robot, bundle, tmp_path)
+        status = device.referee.ask("status")
+    assert code == 0, output
+    moved = np.array(status["tip_m"]) - start
+    assert 0.03 < moved[1] < 0.17 and abs(moved[0]) < 0.03 and abs(moved[2]) < 0.03
+    assert summary["robot"].startswith(f"{robot} (bench) on")  # type: ignore[attr-defined]
+
+
+def test_servos_that_were_calibrated_as_an_arm_of_ones_own_want_its_file(own_robot: Path, tmp_path: Path) -> None:
+    with SimulatedRobot(wire="dynamixel", arm=str(own_robot), motor_ids=(1, 2, 4, 6, 7)) as device:
+        calibration = tmp_path / "calibration.json"
+        save_calibration(calibration, Path(lasting_name(device.port)).name, centred((1, 2, 4, 6, 7)), "bench")
+        options = ["--robot", "widowx250", "--ids", "1,2,4,6,7", "--port", device.port, "--yes", "--headless"]
+        options += ["--calibration", str(calibration), "--bundle", str(bundle_for(str(own_robot), tmp_path / "b"))]
+        result = CliRunner().invoke(APP, [*options, "--out", str(tmp_path / "runs")])
+    assert result.exit_code == 2 and "calibrated as the arm 'bench'" in result.output
 
 
 def test_simulate_says_what_to_type_and_tidies_up(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def scripted_graph(
     action: tuple[float, float, float] = (0.1, 0.1, 0.05),
     reachability: tuple[float, ...] = (0.1, 0.1, 0.1, 0.05, 0.1),
     nan_after: int = 1_000_000,
+    state: int = STATE,
 ) -> bytes:
     """A step graph with a constant policy and constant reachability, which returns NaN after `nan_after` steps."""
     F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741
@@ -87,7 +88,7 @@ def scripted_graph(
     ]
     inputs = [
         port("image", TensorProto.UINT8, 1, SIZE_PX, SIZE_PX, 6),
-        port("state", F, 1, STATE),
+        port("state", F, 1, state),
         port("previous_action", F, 1, ACTIONS),
         port("is_first", F, 1),
         port("deterministic", F, 1, 1),
