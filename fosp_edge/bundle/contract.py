@@ -1,14 +1,51 @@
 """What a bundle wants, beside what a robot has: every difference, as a phrase a person can act on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from fosp_edge.bundle.manifest import CameraContract, Channel, Manifest
+from fosp_edge.bundle.manifest import CameraContract, Channel
 
 _RELATIVE = 1e-6
 
 
+class Contract(Protocol):
+    """For which robot, cameras and rate something was made: a `Manifest` is one, and so is a `RobotContract`."""
+
+    @property
+    def robot(self) -> str:
+        """Name of the arm."""
+
+    @property
+    def rate_hz(self) -> float:
+        """Ticks per second."""
+
+    @property
+    def cameras(self) -> tuple[CameraContract, ...]:
+        """In the order of their channels."""
+
+    @property
+    def state(self) -> tuple[Channel, ...]:
+        """Components of the state vector."""
+
+    @property
+    def actions(self) -> tuple[Channel, ...]:
+        """Components of the action; their ranges are what [-1, 1] stands for."""
+
+
+@dataclass(frozen=True)
+class RobotContract:
+    """A contract without a bundle: of a robot that a person drives."""
+
+    robot: str
+    rate_hz: float
+    cameras: tuple[CameraContract, ...]
+    state: tuple[Channel, ...]
+    actions: tuple[Channel, ...]
+
+
 def check_contract(
-    manifest: Manifest,
+    manifest: Contract,
     *,
     robot: str,
     rate_hz: float,

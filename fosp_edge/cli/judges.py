@@ -1,6 +1,6 @@
 """What `run --judge FILE` adds: the sources of reward and cost that the file names, behind the loop's referee."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.rig import Rig
-from fosp_edge.control.controller import Controller
+from fosp_edge.control.decider import Decider
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.judge_file import Judges, open_judges
 from fosp_edge.robots.judging import SourcesReferee
@@ -27,41 +27,55 @@ class Bench:
     rig: Rig
     press: Callable[[str], None] | None = None
     """Hands a key to whoever judges by the keyboard; None if nobody does."""
-    controller: Callable[[], Controller] | None = None
-    """The controller that drives; set once there is a loop."""
+    keys: frozenset[str] = frozenset()
+    """That mean something to them."""
+    controller: Callable[[], Decider] | None = None
+    """Who decides; set once there is a loop."""
     stopped: Callable[[], bool] = lambda: False
     """Whether an emergency stop is pressed."""
 
     def intervened(self) -> bool:
         """Whether the filter stepped in at the last tick."""
         try:
-            return self.controller is not None and self.controller().insight.advice.intervened
+            insight = None if self.controller is None else self.controller().insight
         except RuntimeError:  # nothing was decided since the reset
             return False
+        return insight is not None and insight.advice.intervened
 
 
 @contextmanager
 def judged(
-    rig: Rig, file: Path | None, manifest: Manifest, *, max_steps: int | None, keyboard_free: bool
+    rig: Rig,
+    file: Path | None,
+    cameras: Sequence[CameraContract],
+    *,
+    max_steps: int | None,
+    keyboard_free: bool,
+    otherwise: Callable[[], Judges] | None = None,
 ) -> Iterator[Bench]:
     """The rig as it is without a file, and otherwise judged by what the file names.
 
     Args:
         rig: opened; a referee of its own goes on laying out the scene.
         file: see `fosp_edge.robots.judge_file`.
-        manifest: of the bundle, whose cameras a classifier has to look through.
+        cameras: that a classifier has to look through.
         max_steps: longest episode.
-        keyboard_free: whether the keyboard is watched during the run, and not needed for questions.
+        keyboard_free: whether somebody hands the keys on that are pressed during the run.
+        otherwise: who judges where neither a file nor the rig does.
 
     Raises:
         ValueError, RobotError, OSError: with what cannot be done.
     """
-    if file is None:
+    if file is None and (rig.referee is not None or otherwise is None):
         yield Bench(rig)
         return
     if not isinstance(rig.robot, SerialArm):
         raise RobotError(f"--judge knows the kinematics of arms, not of {rig.robot.name}")
-    judges = open_judges(file, ArmKinematics(rig.robot.arm_description))
+    if file is not None:
+        judges = open_judges(file, ArmKinematics(rig.robot.arm_description))
+    else:
+        assert otherwise is not None
+        judges = otherwise()
     bench = Bench(rig)
     referee = SourcesReferee(
         judges.sources,
@@ -73,16 +87,17 @@ def judged(
         scene=rig.referee,
     )
     try:
-        _check(judges, manifest, keyboard_free)
+        _check(judges, cameras, keyboard_free)
         bench.rig = replace(rig, referee=referee)
-        bench.press = None if judges.keyboard is None else judges.keyboard.press
+        if judges.keyboard is not None:
+            bench.press, bench.keys = judges.keyboard.press, judges.keyboard.names
         yield bench
     finally:
         referee.close()
 
 
-def _check(judges: Judges, manifest: Manifest, keyboard_free: bool) -> None:
-    names = tuple(camera.name for camera in manifest.cameras)
+def _check(judges: Judges, cameras: Sequence[CameraContract], keyboard_free: bool) -> None:
+    names = tuple(camera.name for camera in cameras)
     if judges.cameras is not None and judges.cameras != names:
         raise ValueError(
             f"the classifier looks through {', '.join(judges.cameras) or 'no camera'}, the bundle through "

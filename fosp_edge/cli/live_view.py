@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fosp_edge.cli.run_log import RunLog, TickPoint
+from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop
 from fosp_edge.control.machine import Transition
 from fosp_edge.control.types import Reason, State
@@ -66,7 +67,7 @@ class View:
 
     def __init__(
         self,
-        loop: ControlLoop,
+        loop: ControlLoop[Controller],
         log: RunLog,
         title: str,
         more: Callable[[], Sequence[tuple[str, str]]] = lambda: (),

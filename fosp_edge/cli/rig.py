@@ -8,7 +8,7 @@ from pathlib import Path
 from firmware_bridge import LinkError, Torque
 from firmware_bridge.buses.calibration import calibrated_arm
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
-from fosp_edge.bundle.manifest import CameraContract, Manifest
+from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
@@ -53,19 +53,29 @@ class Rig:
     referee: Referee | None
     """Only a simulation knows reward and cost."""
     description: str
+    arm: ArmDescription
+    """As it is described, before a calibration cuts its ranges."""
     patience_s: float
     """How long host and motor controller wait for one another, and how old a picture may be."""
 
 
 @contextmanager
 def open_rig(
-    kind: str, manifest: Manifest, *, motors: MotorOptions, camera_sources: list[str], scenario: str, seed: int
+    kind: str,
+    wanted: Sequence[CameraContract],
+    rate_hz: float,
+    *,
+    motors: MotorOptions,
+    camera_sources: list[str],
+    scenario: str,
+    seed: int,
 ) -> Iterator[Rig]:
     """Open what `kind` names: `simulated` starts the device process, all others take a port and cameras.
 
     Args:
         kind: SIMULATED, or what `robots.catalogue.robot_kind` takes.
-        manifest: of the bundle, which says which cameras are needed and how often commands come.
+        wanted: the cameras that are needed, in their order.
+        rate_hz: how often commands come.
         motors: port and servos of a real robot.
         camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`) of a real robot.
         scenario: first table of the simulated robot.
@@ -74,8 +84,8 @@ def open_rig(
     Raises:
         RobotError, CameraError: with a sentence.
     """
-    names = [contract.name for contract in manifest.cameras]
-    period_s = 1.0 / manifest.rate_hz
+    names = [contract.name for contract in wanted]
+    period_s = 1.0 / rate_hz
     periods = _SIMULATED_PATIENCE_PERIODS if kind == SIMULATED else _PATIENCE_PERIODS
     patience_s = min(periods * period_s, _LONGEST_PATIENCE_S)
     with ExitStack() as stack:
@@ -90,26 +100,28 @@ def open_rig(
             device = stack.enter_context(SimulatedRobot(scenario, seed))
             cameras = tuple(
                 PolicyCamera(device.cameras[contract.name], contract.picture)
-                for contract in manifest.cameras
+                for contract in wanted
                 if contract.name in device.cameras
             )
             arm = SerialArm(device.port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
-            yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", patience_s)
+            about = f"simulated arm on {device.port}"
+            yield Rig(arm, cameras, device.referee, about, arm.arm_description, patience_s)
         else:
             chosen = robot_kind(kind)
             if motors.port is None:
                 raise RobotError(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
                 )
-            robot = _robot(chosen, motors, motors.port, period_s, patience_s)
-            names = [camera.name for camera in manifest.cameras]
+            robot, described = _robot(chosen, motors, motors.port, period_s, patience_s)
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
-            opened = _open_cameras(manifest.cameras, camera_sources or beside, stack)
-            yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", patience_s)
+            opened = _open_cameras(wanted, camera_sources or beside, stack)
+            yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", described, patience_s)
 
 
-def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, patience_s: float) -> SerialArm:
-    """The arm behind a port, not connected yet.
+def _robot(
+    kind: RobotKind, motors: MotorOptions, port: str, period_s: float, patience_s: float
+) -> tuple[SerialArm, ArmDescription]:
+    """The arm behind a port, not connected yet, and its description.
 
     On a wire of servos the calibration says which arm they form, and no joint may leave its servo's calibrated range.
 
@@ -129,7 +141,7 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
             )
         except LinkError as error:
             raise RobotError(str(error)) from error
-    return SerialArm(
+    driven = SerialArm(
         port,
         arm=arm if ranges is None else arm.within(ranges),
         workspace=workspace,
@@ -139,6 +151,7 @@ def _robot(kind: RobotKind, motors: MotorOptions, port: str, period_s: float, pa
         link=link,
         at_exit=motors.at_exit,
     )
+    return driven, arm
 
 
 def _calibrated_as(name: str) -> tuple[ArmDescription, Workspace]:

@@ -2,12 +2,10 @@
 
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -15,25 +13,26 @@ from rich.console import Console
 
 from firmware_bridge import Torque
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.bundle.manifest import BundleError, Manifest
+from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.bundles_prepare import parse_options
 from fosp_edge.cli.bundles_tune import execution_for
-from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved, examine
+from fosp_edge.cli.camera_check import DEFAULT_CAMERA_STORE, CameraState, OnMoved
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.home import DEFAULT_HOME
 from fosp_edge.cli.judges import Bench, judged
-from fosp_edge.cli.keyboard import Keyboard, confirm
+from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.learnt_from import unlike_training
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
+from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, open_rig
 from fosp_edge.cli.run_learning import LearnOptions, beside, both, learn_options, make_swapper
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import RecordingOptions
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
+from fosp_edge.cli.safeguards import cameras_checked, refuse, released_or_refuse, signals
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
@@ -54,7 +53,6 @@ from fosp_edge.robots.base import RobotError
 DEFAULT_EPISODES = 10
 _LINE_IN_JOURNAL_S = 60.0
 """A service's log is read weeks later; every second's figures are in `systemctl status`."""
-_SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
 
 
 def run(
@@ -142,7 +140,7 @@ def run(
     """
     console = Console()
     if robot != SIMULATED and no_filter and not yes:
-        _refuse(console, "--no-filter on a real robot needs --yes: nothing will hold the policy back")
+        refuse(console, "--no-filter on a real robot needs --yes: nothing will hold the policy back")
     if episodes is None and seconds is None:
         episodes = DEFAULT_EPISODES
     if robot != SIMULATED and max_steps is None:
@@ -152,7 +150,7 @@ def run(
     folder = out / datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     latch = None if robot == SIMULATED or port is None else StopLatch(port)
     if latch is not None:
-        _released_or_refuse(console, latch, release_stop, ask=not yes)
+        released_or_refuse(console, latch, release_stop, ask=not yes)
     try:
         learning = learn_options(home, bundle, dataset, learn_option, record=record) if learn else None
         if learning is None:
@@ -166,15 +164,16 @@ def run(
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with (
             open_rig(
-                robot, loaded.manifest, motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed
+                robot, loaded.manifest.cameras, loaded.manifest.rate_hz,
+                motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed,
             ) as opened,
             judged(
-                opened, judge, loaded.manifest, max_steps=max_steps,
+                opened, judge, loaded.manifest.cameras, max_steps=max_steps,
                 keyboard_free=not _asks(robot, yes) and sys.stdin is not None and sys.stdin.isatty(),
             ) as bench,
         ):  # fmt: skip
             rig = bench.rig
-            seen = _cameras_checked(console, rig, loaded.manifest, camera_store, camera_moved)
+            seen = cameras_checked(console, rig, loaded.manifest.cameras, camera_store, camera_moved)
             # Nothing moves yet, and whatever else the run needs is at work already: as busy as it will be.
             if (execution := execution_for(console, loaded, device)) != controller.runtime.execution:
                 controller = _controller(loaded, device, not no_filter, execution)
@@ -194,7 +193,7 @@ def run(
                 learning=learning,
             )  # fmt: skip
     except (BundleError, RobotError, CameraError, ValueError, OSError) as error:
-        _refuse(console, str(error))
+        refuse(console, str(error))
     except KeyboardInterrupt:
         console.print("stopped before anything moved", style="yellow")
         code = 128 + signal.SIGINT
@@ -210,38 +209,6 @@ def _controller(
 
 def _asks(robot: str, yes: bool) -> bool:
     return robot != SIMULATED and not yes
-
-
-def _released_or_refuse(console: Console, latch: StopLatch, release_stop: bool, *, ask: bool) -> None:
-    """A stop that the last run left behind is released by a person, or nothing is opened."""
-    sentence = latch.sentence
-    if sentence is None:
-        return
-    console.print(f"latched: {sentence}", style="bold yellow", soft_wrap=True, highlight=False, markup=False)
-    if release_stop or (ask and confirm(console, "Look at the robot. Release the stop?")):
-        latch.release()
-        return
-    _refuse(console, "the stop was not released; look at the robot, then run with --release-stop")
-
-
-def _refuse(console: Console, sentence: str) -> None:
-    console.print(f"[bold red]refused[/]: {sentence}", soft_wrap=True, highlight=False)
-    raise typer.Exit(2)
-
-
-def _cameras_checked(
-    console: Console, rig: Rig, manifest: Manifest, store: Path, on_moved: OnMoved
-) -> list[CameraState]:
-    """Every camera beside its calibration, said aloud. Raises CameraError where one has moved and that is to refuse."""
-    states = examine(rig.cameras, manifest.cameras, store, look=on_moved is not OnMoved.IGNORE)
-    for state in states:
-        style = "dim" if state.trustworthy else "bold yellow"
-        console.print(f"camera {state.name} ({state.serial}): {state.sentence}", style=style, soft_wrap=True,
-                      highlight=False, markup=False)  # fmt: skip
-    doubtful = [f"camera {state.name} ({state.serial}): {state.sentence}" for state in states if not state.trustworthy]
-    if doubtful and on_moved is OnMoved.REFUSE:
-        raise CameraError(f"{'; '.join(doubtful)}. To drive slowly all the same: --camera-moved slow")
-    return states
 
 
 def _drive(
@@ -315,7 +282,7 @@ def _drive(
     notifier.watch(Progress(lambda: loop.pacer.ticks, lambda: loop.machine.may_move))
     more: Callable[[], Sequence[tuple[str, str]]] = tuple
     with ExitStack() as stack:
-        stack.enter_context(_signals(session, caught, button))
+        stack.enter_context(signals(session, caught, button))
         if learning is not None and swapper is not None:
             more = stack.enter_context(beside(learning, loop, swapper)).lines
         reporter = stack.enter_context(
@@ -412,30 +379,3 @@ def _save(
     except OSError as error:
         console.print(f"summary or plot could not be saved ({error})", style="yellow", soft_wrap=True, markup=False)
     console.print(f"saved in {folder}: {', '.join(saved) or 'nothing'}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _signals(session: Session, caught: list[int], button: EmergencyStop) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running.
-
-    SIGUSR1 is the emergency stop.
-    """
-    first_s = [0.0]
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        session.loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
-        now_s = time.monotonic()
-        impatient = bool(caught) and now_s - first_s[0] > 1.0
-        if not caught:
-            first_s[0] = now_s
-        caught.append(number)
-        if not session.closing and (impatient or not session.machine.may_move):
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: button.press("SIGUSR1"))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

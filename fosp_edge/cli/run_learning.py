@@ -171,7 +171,7 @@ def make_swapper(
 
 
 @contextmanager
-def beside(options: LearnOptions, loop: ControlLoop, swapper: Swapper) -> Iterator[Beside]:
+def beside(options: LearnOptions, loop: ControlLoop[Controller], swapper: Swapper) -> Iterator[Beside]:
     """Learner and swapper at work for as long as the block lasts."""
     learner, done = Learner(options), threading.Event()
     pulse = Pulse(loop.telemetry, 1.0 / loop.controller.manifest.rate_hz)

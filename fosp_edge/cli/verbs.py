@@ -81,6 +81,11 @@ VERBS: dict[str, Verb] = {
         "Make an offline data set with scripted safe, unsafe and random behaviour.",
         "fosp-edge data collect data/safereach --episodes 1500 --workers 2",
     ),
+    "data record": Verb(
+        "fosp_edge.cli.record:record",
+        "Drive the robot by hand, with keyboard or gamepad, and record what is lived.",
+        "fosp-edge data record data/mine --robot my-arm.json --port /dev/ttyACM0 --hand gamepad",
+    ),
     "data ls": Verb(
         "fosp_edge.cli.data:ls",
         "List the episodes of a store.",

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from fosp_edge.cameras.base import Camera, CameraError, FrameStale
-from fosp_edge.control.controller import Controller, Insight
+from fosp_edge.control.controller import Insight
+from fosp_edge.control.decider import Decider
 from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.flight.recording import Recording
 from fosp_edge.control.machine import Machine
@@ -31,13 +32,16 @@ Observer = Callable[[TickRecord, Insight | None], None]
 """Sees every completed record, in the control thread, so it must be quick. An episode's last row has no insight."""
 
 
-class Relay(Protocol):
+Deciding = TypeVar("Deciding", bound=Decider)
+
+
+class Relay(Protocol[Deciding]):
     """May hand the robot from one controller to another (`fosp_edge.control.swap`). Neither call waits for anything."""
 
-    def at_rest(self, present: Controller, seed: int) -> Controller:
+    def at_rest(self, present: Deciding, seed: int) -> Deciding:
         """The controller of the episode that is about to begin."""
 
-    def between_ticks(self, present: Controller) -> Controller:
+    def between_ticks(self, present: Deciding) -> Deciding:
         """The controller of the coming tick."""
 
     def saw(self, record: TickRecord) -> None:
@@ -48,6 +52,7 @@ _FILTER_TO_MACHINE = {
     Reason.POLICY: Reason.FEASIBLE_AGAIN,
     Reason.SAFER_CANDIDATE: Reason.FEASIBLE_AGAIN,
     Reason.FILTER_OFF: Reason.FEASIBLE_AGAIN,
+    Reason.BY_HAND: Reason.FEASIBLE_AGAIN,
     Reason.RECOVERY: Reason.RECOVERY,
     Reason.HOLD: Reason.HOLD,
     Reason.UNFAMILIAR: Reason.UNFAMILIAR,
@@ -103,20 +108,20 @@ class _Pending:
     insight: Insight | None
 
 
-class ControlLoop:
+class ControlLoop(Generic[Deciding]):
     """The tick, with everything it needs at hand. All of it runs in one thread; `request_stop` may come from any."""
 
     def __init__(
         self,
         robot: Robot,
         cameras: Sequence[Camera],
-        controller: Controller,
+        controller: Deciding,
         machine: Machine,
         *,
         referee: Referee | None = None,
         recorder: Recording | None = None,
         observer: Observer | None = None,
-        relay: Relay | None = None,
+        relay: Relay[Deciding] | None = None,
         settings: LoopSettings = LoopSettings(),
         pacer: Pacer | None = None,
         clock: Clock = time.monotonic_ns,
@@ -329,20 +334,19 @@ class ControlLoop:
         memory = self.controller.memory()
         decision, scores = self.controller.decide(row.observation)
         insight = self.controller.insight
-        self.telemetry.add("inference", insight.inference_s)
-        self.telemetry.add("filter", insight.filter_s)
+        phases = {} if insight is None else {"inference": insight.inference_s, "filter": insight.filter_s}
+        for phase, duration_s in phases.items():
+            self.telemetry.add(phase, duration_s)
         if decision.reason in (Reason.NOT_FINITE, Reason.RECOVERY_EXHAUSTED, Reason.UNFAMILIAR_STOP):
-            raise StopRun(decision.reason, insight.sentence(decision.reason))
+            sentence = decision.reason.value if insight is None else insight.sentence(decision.reason)
+            raise StopRun(decision.reason, sentence)
         self._follow(decision.reason)
         if not self.machine.may_move:
             raise StopRun(Reason.INTERNAL, f"a command was due in the state {self.machine.state.value}")
-        for phase, duration_s in (
-            ("inference", insight.inference_s),
-            ("filter", insight.filter_s),
-            ("latency", (self._clock() - observe_ns) * 1e-9),
-        ):
-            if (sentence := self.telemetry.too_slow(phase, duration_s)) is not None:
-                raise StopRun(Reason.DEADLINE, f"{sentence}; nothing was sent to the motors")
+        phases["latency"] = (self._clock() - observe_ns) * 1e-9
+        for phase, duration_s in phases.items():
+            if (slow := self.telemetry.too_slow(phase, duration_s)) is not None:
+                raise StopRun(Reason.DEADLINE, f"{slow}; nothing was sent to the motors")
         with self.telemetry.measure("command"):
             self.robot.command(self.controller.physical_action)
         latency_s = (self._clock() - observe_ns) * 1e-9
@@ -356,7 +360,7 @@ class ControlLoop:
             state=self.machine.state,
             scores=scores,
             latency_s=latency_s,
-            filter=insight.judged,
+            filter=None if insight is None else insight.judged,
             memory=memory,
             bundle=self.controller.bundle_id,
         )

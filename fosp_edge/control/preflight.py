@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fosp_edge.bundle.contract import check_contract
-from fosp_edge.bundle.manifest import BundleError, CameraContract, Channel, Manifest
+from fosp_edge.bundle.contract import Contract, check_contract
+from fosp_edge.bundle.manifest import BundleError, CameraContract, Channel
 from fosp_edge.cameras.base import Camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.robots.base import Robot
+from fosp_edge.robots.channels import action_channels
 
 
-def check_fit(manifest: Manifest, robot: Robot, cameras: Sequence[Camera]) -> None:
+def check_fit(manifest: Contract, robot: Robot, cameras: Sequence[Camera]) -> None:
     """Compare robot and cameras, as they are there, with what the bundle was trained on.
 
     Raises:
@@ -19,7 +20,7 @@ def check_fit(manifest: Manifest, robot: Robot, cameras: Sequence[Camera]) -> No
     space = robot.action_space
     # Ranges of the state are not compared, so any will do.
     state = [Channel(n, u, 0.0, 1.0) for n, u in zip(robot.state_names, robot.state_units, strict=True)]
-    actions = [Channel(*item) for item in zip(space.names, space.units, space.low, space.high, strict=True)]
+    actions = action_channels(space)
     found = [_contract(camera) for camera in cameras]
     differences = check_contract(
         manifest, robot=robot.name, rate_hz=manifest.rate_hz, cameras=found, state=state, actions=actions

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.bundle.contract import Contract
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.control.types import Reason, TickRecord
 from fosp_edge.experience.codec import Row
@@ -21,8 +21,8 @@ REASONS: tuple[Reason, ...] = tuple(Reason)
 """What the numbers in the column `reason` mean; written into every episode's header."""
 
 
-def recording_of(manifest: Manifest, cameras: Sequence[PolicyCamera] = ()) -> Recording:
-    """What all episodes of a bundle's robot have in common, with what is known of the cameras that are there."""
+def recording_of(manifest: Contract, cameras: Sequence[PolicyCamera] = ()) -> Recording:
+    """What all episodes of a robot have in common, with what is known of the cameras that are there."""
     there = {camera.name: camera for camera in cameras}
     return Recording(
         robot=manifest.robot,

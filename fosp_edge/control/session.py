@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fosp_edge.control.failures import StopRun, reason_of
 from fosp_edge.control.loop import UNACKNOWLEDGED, ControlLoop, EpisodeSummary
@@ -87,7 +87,7 @@ class RunSummary:
 class Session:
     """Runs a plan on a control loop. It always ends STOPPED, with a reason and the motors ordered to stop."""
 
-    def __init__(self, loop: ControlLoop, operator: Operator, clock: Clock = time.monotonic_ns) -> None:
+    def __init__(self, loop: ControlLoop[Any], operator: Operator, clock: Clock = time.monotonic_ns) -> None:
         self.loop, self.operator, self._clock = loop, operator, clock
         self.summary = RunSummary(telemetry=loop.telemetry)
         self._episode = 0

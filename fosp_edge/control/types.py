@@ -51,6 +51,7 @@ class Reason(str, Enum):
     RECORDER_FAILED = "experience can no longer be written"
     BUNDLE_REFUSED = "the bundle was not made for this robot or these cameras"
     INTERNAL = "an unexpected error"
+    BY_HAND = "a person drives"
 
 
 @dataclass(frozen=True)

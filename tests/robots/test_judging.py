@@ -150,7 +150,7 @@ def test_a_person_presses_buttons_and_pulls_the_plug(tmp_path):
         os.write(writer, press[3:])
         wait_for(source, Finding(cost=1.0))
         assert source.judge(Sample(STATE)) == Finding()
-        source.gone = True
+        source.joystick.gone = True
         with pytest.raises(RobotError, match="gamepad is gone"):
             source.judge(Sample(STATE))
     finally:

@@ -1,0 +1,83 @@
+"""What every verb that moves a robot sees to: a latched stop, cameras that have moved, Ctrl-C, refusals."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from fosp_edge.bundle.manifest import CameraContract
+from fosp_edge.cameras.base import CameraError
+from fosp_edge.cli.camera_check import CameraState, OnMoved, examine
+from fosp_edge.cli.keyboard import confirm
+from fosp_edge.cli.rig import Rig
+from fosp_edge.control.emergency import EmergencyStop
+from fosp_edge.control.latch import StopLatch
+from fosp_edge.control.session import Session
+
+_SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
+
+
+def refuse(console: Console, sentence: str) -> NoReturn:
+    """Say why nothing is done, and end with status 2."""
+    console.print(f"[bold red]refused[/]: {sentence}", soft_wrap=True, highlight=False)
+    raise typer.Exit(2)
+
+
+def released_or_refuse(console: Console, latch: StopLatch, release_stop: bool, *, ask: bool) -> None:
+    """A stop that the last run left behind is released by a person, or nothing is opened."""
+    sentence = latch.sentence
+    if sentence is None:
+        return
+    console.print(f"latched: {sentence}", style="bold yellow", soft_wrap=True, highlight=False, markup=False)
+    if release_stop or (ask and confirm(console, "Look at the robot. Release the stop?")):
+        latch.release()
+        return
+    refuse(console, "the stop was not released; look at the robot, then run with --release-stop")
+
+
+def cameras_checked(
+    console: Console, rig: Rig, wanted: Sequence[CameraContract], store: Path, on_moved: OnMoved
+) -> list[CameraState]:
+    """Every camera beside its calibration, said aloud. Raises CameraError where one has moved and that is to refuse."""
+    states = examine(rig.cameras, wanted, store, look=on_moved is not OnMoved.IGNORE)
+    for state in states:
+        style = "dim" if state.trustworthy else "bold yellow"
+        console.print(f"camera {state.name} ({state.serial}): {state.sentence}", style=style, soft_wrap=True,
+                      highlight=False, markup=False)  # fmt: skip
+    doubtful = [f"camera {state.name} ({state.serial}): {state.sentence}" for state in states if not state.trustworthy]
+    if doubtful and on_moved is OnMoved.REFUSE:
+        raise CameraError(f"{'; '.join(doubtful)}. To drive slowly all the same: --camera-moved slow")
+    return states
+
+
+@contextmanager
+def signals(session: Session, caught: list[int], button: EmergencyStop) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal stop the motors at the next tick, or at once where no tick is running.
+
+    SIGUSR1 is the emergency stop.
+    """
+    first_s = [0.0]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        session.loop.request_stop(f"stopped by {_SIGNAL_WORDS[signal.Signals(number)]}")
+        now_s = time.monotonic()
+        impatient = bool(caught) and now_s - first_s[0] > 1.0
+        if not caught:
+            first_s[0] = now_s
+        caught.append(number)
+        if not session.closing and (impatient or not session.machine.may_move):
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in _SIGNAL_WORDS}
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: button.press("SIGUSR1"))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,109 @@
+"""A person's wish for the fingertip, by keyboard or gamepad. Nobody touches anything: the wish is to stand still."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.joystick import DEFAULT_DEVICE, Joystick
+
+Float32Array = npt.NDArray[np.float32]
+
+KEYS: dict[str, tuple[int, float]] = {
+    "i": (0, 1.0), "k": (0, -1.0), "j": (1, 1.0), "l": (1, -1.0), "u": (2, 1.0), "o": (2, -1.0),
+}  # fmt: skip
+"""Component of the velocity and its sign, for each key: forwards, back, left, right, up, down."""
+FIRST_HOLD_S, REPEAT_HOLD_S = 0.6, 0.15
+"""A terminal tells of repeats, never of releases: it waits about half a second before it repeats a held key."""
+DEAD_ZONE = 0.12
+"""A stick that is let go does not come back to zero quite."""
+STICKS = ((1, -1.0), (0, -1.0), (4, -1.0))
+"""Axis and sign for x, y and z: left stick up is forwards, left stick left is left, right stick up is up."""
+
+
+class Hand(Protocol):
+    """Whoever drives. Asked once per tick, in the control thread; it never waits."""
+
+    keys: frozenset[str]
+    """Of the keyboard that it wants for itself."""
+
+    def wish(self) -> Float32Array:
+        """Fingertip velocity, each component a part of its range in [-1, 1], shape [3].
+
+        Raises:
+            RobotError: nobody can be heard any more.
+        """
+
+    def press(self, key: str) -> None:
+        """A key of the keyboard went down, or repeats."""
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+class KeyboardHand:
+    """Keys that move while they are held, as far as a terminal can tell."""
+
+    keys = frozenset(KEYS)
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sign, self._until_s = [0.0] * 3, [0.0] * 3
+
+    def press(self, key: str) -> None:
+        """Move along the key's axis for as long as a held key takes to repeat; the opposite key stops first."""
+        if key not in KEYS:
+            return
+        (axis, sign), now_s = KEYS[key], self._clock()
+        moving = self._sign[axis] if now_s < self._until_s[axis] else 0.0
+        if moving == -sign:
+            self._sign[axis] = 0.0
+            return
+        self._until_s[axis] = now_s + (REPEAT_HOLD_S if moving == sign else FIRST_HOLD_S)
+        self._sign[axis] = sign
+
+    def wish(self) -> Float32Array:
+        """What is held now."""
+        now_s = self._clock()
+        held = [sign if now_s < until_s else 0.0 for sign, until_s in zip(self._sign, self._until_s, strict=True)]
+        return np.array(held, np.float32)
+
+    def close(self) -> None:
+        """Nothing to let go of: whoever watches the terminal hands the keys on."""
+
+
+class GamepadHand:
+    """The sticks of a gamepad.
+
+    Raises:
+        OSError: the device cannot be opened.
+    """
+
+    keys: frozenset[str] = frozenset()
+
+    def __init__(self, path: Path = DEFAULT_DEVICE) -> None:
+        self._axes: dict[int, float] = {}
+        self._joystick = Joystick(path, moved=self._moved)
+
+    def _moved(self, number: int, value: float) -> None:
+        self._axes[number] = value
+
+    def press(self, key: str) -> None:
+        """Keys mean nothing to it."""
+
+    def wish(self) -> Float32Array:
+        """Where the sticks stand, beyond the dead zone."""
+        if self._joystick.gone:
+            raise RobotError("the gamepad is gone, and with it whoever drives; plug it in and begin again")
+        places = np.array([sign * self._axes.get(number, 0.0) for number, sign in STICKS])
+        beyond = np.maximum(np.abs(places) - DEAD_ZONE, 0.0) / (1.0 - DEAD_ZONE)
+        wish: Float32Array = (np.sign(places) * beyond).astype(np.float32)
+        return wish
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self._joystick.close()
