@@ -19,7 +19,7 @@ from fosp_edge.cli.extras import require
 from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, open_rig
+from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, kind_of, open_rig
 from fosp_edge.cli.safeguards import cameras_checked, refuse, released_or_refuse, signals
 from fosp_edge.cli.simulated_ports import cameras_beside
 from fosp_edge.control.by_hand import HandController
@@ -156,6 +156,7 @@ def _cameras(robot: str, port: str | None, sources: list[str]) -> tuple[CameraCo
 
         names = list(CAMERAS)
     else:
+        kind_of(robot)  # a name that is wrong is the first thing to hear of
         names = [source.partition("=")[0] for source in sources] or list(cameras_beside(port or ""))
     if not names:
         raise CameraError("a policy sees through cameras: name at least one with --camera NAME=ADDRESS")
@@ -278,11 +279,9 @@ def _drive(
     if latch is not None and latch.sentence is not None:
         latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
     tell()
-    rows = f"{summary.recorded} rows in {store.path}"
-    dropped = f", {summary.dropped} dropped" if summary.dropped else ""
-    console.print(
-        f"{len(told)} episodes, {rows}{dropped}; fosp-edge data ls {store.path}", soft_wrap=True, highlight=False
-    )
+    rows = f"{summary.recorded} rows in {store.path}" + (f", {summary.dropped} dropped" if summary.dropped else "")
+    listed = f"{len(told)} episodes, {rows}; fosp-edge data ls {store.path}"
+    console.print(listed, soft_wrap=True, highlight=False, markup=False)
     style = "green" if summary.planned else "bold red"
     stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
     console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)

@@ -107,7 +107,7 @@ def open_rig(
             about = f"simulated arm on {device.port}"
             yield Rig(arm, cameras, device.referee, about, arm.arm_description, patience_s)
         else:
-            chosen = robot_kind(kind)
+            chosen = kind_of(kind)
             if motors.port is None:
                 raise RobotError(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
@@ -116,6 +116,11 @@ def open_rig(
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
             opened = _open_cameras(wanted, camera_sources or beside, stack)
             yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", described, patience_s)
+
+
+def kind_of(robot: str) -> RobotKind:
+    """A robot other than the simulated one, by name or file. Raises RobotError, with every name there is."""
+    return robot_kind(robot, also=(SIMULATED,))
 
 
 def _robot(

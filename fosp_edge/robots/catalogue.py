@@ -4,6 +4,7 @@ An arm is geometry: a bundle is made for one, by name. A robot is an arm and the
 wire does not decide which arm moves: where a calibration says that its servos form another arm, that one counts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ ROBOTS: dict[str, RobotKind] = {
 }
 
 
-def robot_kind(name: str) -> RobotKind:
-    """A robot by its name, or by the path of its file (`robot_file`).
+def robot_kind(name: str, also: Sequence[str] = ()) -> RobotKind:
+    """A robot by its name, or by the path of its file (`robot_file`); `also` is what else may be chosen there.
 
     Raises:
         RobotError: there is none of that name, the message lists those there are; or the file does not describe one.
@@ -51,7 +52,7 @@ def robot_kind(name: str) -> RobotKind:
     if name in ROBOTS:
         return ROBOTS[name]
     if not _is_file(name):
-        raise RobotError(f"unknown robot {name!r}; choose one of: {', '.join(ROBOTS)}, or FILE.json")
+        raise RobotError(f"unknown robot {name!r}; choose one of: {', '.join([*also, *ROBOTS])}, or FILE.json")
     robot = _described(name)
     wire = "a controller board" if robot.bus == CONTROLLER else f"{robot.bus} servos {robot.ids}"
     return RobotKind(robot.bus, robot.ids, str(Path(name).resolve()), f"{robot.arm.name} on {wire}")
