@@ -7,7 +7,7 @@ from pathlib import Path
 from export.candidates import Candidates
 from export.conversion import Yardstick, enough
 from export.drift import Steps
-from export.exporter import Contract, metadata_of
+from export.exporter import metadata_of
 from export.finishing import TRIALS_FILE, Driver, Exported, now, with_precision
 from export.graph import export_step
 from export.parity import ParityError
@@ -38,9 +38,8 @@ def convert_bundle(
         raise ParityError("a conversion cannot be judged: there is no recorded episode held out")
     agent = agent_of_bundle(bundle)
     manifest = bundle.manifest
-    contract = Contract.of(manifest)
     rows = Candidates.of(agent, search="least-harm" in manifest.candidates)
-    plain = export_step(StepModule(agent, rows), metadata_of(manifest.name, contract, agent, rows))
+    plain = export_step(StepModule(agent, rows), metadata_of(manifest.name, manifest, agent, rows))
     files = {name: data for name, data in read_files(bundle).items() if name not in (GATE_FILE, TRIALS_FILE)}
     date = now()
     manifest = replace(

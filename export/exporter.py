@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from export.step import StepModule
 from export.storage import Storage, pack
 from export.thresholds import UNCALIBRATED, Calibration, calibrate
 from fosp_edge.agent.agent import Agent
+from fosp_edge.bundle.contract import Contract
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import (
     GRAPH_FILE,
@@ -32,8 +32,6 @@ from fosp_edge.bundle.manifest import (
     SCHEMA_VERSION,
     WEIGHTS_FILE,
     BundleError,
-    CameraContract,
-    Channel,
     FilterThresholds,
     LatentContract,
     Manifest,
@@ -41,22 +39,6 @@ from fosp_edge.bundle.manifest import (
 
 INITIAL_FILE, DECODER_FILE = "initial.onnx", "decoder.onnx"
 PARITY_EPISODES = 3
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What the agent was trained for, as its recordings say."""
-
-    robot: str
-    rate_hz: float
-    cameras: tuple[CameraContract, ...]
-    state: tuple[Channel, ...]
-    actions: tuple[Channel, ...]
-
-    @staticmethod
-    def of(manifest: Manifest) -> "Contract":
-        """That of a bundle, for another one that shall stand in for it."""
-        return Contract(manifest.robot, manifest.rate_hz, manifest.cameras, manifest.state, manifest.actions)
 
 
 def export_bundle(

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from export.exporter import Contract, export_bundle
+from export.exporter import export_bundle
 from export.parity import ParityError
 from export.storage import Storage
 from export.thresholds import TooLittleDataError, UninformativeScoreError
@@ -49,14 +49,13 @@ def make_candidate(
         NoCandidate: with a sentence; nothing was written.
     """
     manifest = running.manifest
-    contract = Contract.of(manifest)
     for left in scratch_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
     try:
         recorded = [steps for _, steps in held_out.unprejudiced]
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch_folder) as folder:
             exported = export_bundle(
-                agent, contract, recorded,
+                agent, manifest, recorded,
                 name=f"{manifest.name.partition('+')[0]}+{update}",
                 miss_rate=manifest.filter.level,
                 data_sha256=manifest.filter.data_sha256,

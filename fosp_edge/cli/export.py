@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fosp_edge.bundle.contract import RobotContract
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import REACHABILITY, CameraContract
 from fosp_edge.cli import foreign as foreign_checkpoints
@@ -21,6 +22,7 @@ from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.arm import DESKTOP_ARM
 
 
 class StorageChoice(str, Enum):
@@ -117,7 +119,7 @@ def export(
         check_available(prepare)  # before the work, not after it
     import torch
 
-    from export.exporter import Contract, export_bundle
+    from export.exporter import export_bundle
     from export.foreign.assembly import forget_reachability
     from fosp_edge.learning.checkpoint import load_agent
 
@@ -143,7 +145,7 @@ def export(
             chosen = [info for info in source.episodes() if is_held_out(info)]
         held_out = [source.read(info.id) for info in chosen]
         fingerprint = store.fingerprint()
-    contract = Contract(
+    contract = RobotContract(
         robot=recording.robot,
         rate_hz=recording.rate_hz,
         cameras=camera_contracts(recordings, any_camera=any_camera),
@@ -189,7 +191,8 @@ def export(
     if prepare is not None:
         report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
     drive = f"fosp-edge run --bundle {exported.path}" + ("" if armable else " --no-filter")
-    console.print(f"Next: fosp-edge eval --bundle {exported.path}   or   {drive}")
+    here = recording.robot == DESKTOP_ARM.name  # the arm of SafeReach, which alone is evaluated in lockstep
+    console.print("Next: " + (f"fosp-edge eval --bundle {exported.path}   or   " if here else "") + drive)
 
 
 def recorded_cameras(store: ExperienceStore) -> list[str]:

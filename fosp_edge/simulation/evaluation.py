@@ -8,11 +8,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fosp_edge.bundle.contract import check_contract
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.types import Decision, Observation, StepScores
 from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.recording import SAFEREACH_RECORDING
 from fosp_edge.simulation.scene import CAMERAS
 
 Action = npt.NDArray[np.float32]
@@ -67,6 +69,7 @@ class BundleActor:
         """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
         self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
+        _check_robot(bundle.manifest)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
             raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")
@@ -85,6 +88,19 @@ class BundleActor:
         """The same with its reasons. `observation` holds all cameras of SafeReach. Raises as `Controller.decide`."""
         image = np.ascontiguousarray(observation.image[..., self.channels])
         return self.controller.decide(Observation(image, observation.state))
+
+
+def _check_robot(manifest: Manifest) -> None:
+    """Raises BundleError where a bundle is made for another arm than the one that stands at SafeReach's table."""
+    differences = check_contract(
+        manifest, robot=SAFEREACH_RECORDING.robot, rate_hz=manifest.rate_hz, cameras=manifest.cameras,
+        state=SAFEREACH_RECORDING.state, actions=SAFEREACH_RECORDING.action,
+    )  # fmt: skip
+    if differences:
+        raise BundleError(
+            f"SafeReach cannot be played with this bundle: {'; '.join(differences)}; measure it on its own robot, with "
+            "fosp-edge run"
+        )
 
 
 def evaluate_episode(actor: Actor, scenario: str, seed: int) -> EpisodeResult:

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from export.candidates import Candidates
-from export.exporter import Contract, Exported, export_bundle
+from export.exporter import Exported, export_bundle
 from export.restore import agent_of_bundle
 from export.storage import rounded, unpack
 from export.thresholds import TooLittleDataError
 from fosp_edge.agent.agent import Agent
+from fosp_edge.bundle.contract import RobotContract
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.bundle.manifest import IMAGINATION_FILE, WEIGHTS_FILE, BundleError, CameraContract, Channel
 from fosp_edge.control.controller import Controller
@@ -23,7 +24,7 @@ from fosp_edge.control.look_ahead import LookAheadRuntime
 from fosp_edge.control.types import Observation
 from tests.export.agents import make_agent, make_episode
 
-CONTRACT = Contract(
+CONTRACT = RobotContract(
     robot="test-arm",
     rate_hz=20.0,
     cameras=(CameraContract("fixed", 64, 64), CameraContract("wrist", 64, 64)),
