@@ -1,0 +1,75 @@
+"""An arm that nobody knows, from its URDF to a bundle that drives it: `pytest -m slow`, a minute or two."""
+
+import json
+import os
+import random
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mujoco")
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.simulation.launcher import SimulatedRobot
+from tests.cli.tree import run_verb
+from tests.robots.bench_arm import write_urdf
+
+EPISODES = 36
+MOTION_COSTS = {"kind": "joint thresholds", "fastest_rad_s": [0.4] * 5}
+"""Every episode runs into a violation, so that there is something for a filter to be calibrated on."""
+
+
+@pytest.fixture
+def gamepad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A gamepad whose sticks somebody moves about."""
+    path, done, sticks = tmp_path_factory.mktemp("pad") / "js0", threading.Event(), random.Random(0)
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+
+    def move_about() -> None:
+        while not done.wait(0.1):
+            for axis in (0, 1, 4):
+                os.write(descriptor, struct.pack("<IhBB", 1, sticks.randint(-32767, 32767), 2, axis))
+
+    thread = threading.Thread(target=move_about)
+    thread.start()
+    yield path
+    done.set()
+    thread.join()
+    os.close(descriptor)
+
+
+def done(*arguments: object) -> str:
+    result = run_verb(*map(str, arguments), columns=200)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_from_a_urdf_to_a_bundle_that_drives(gamepad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("judge.json").write_text(json.dumps({"sources": [MOTION_COSTS]}))
+    box = ("--low", "0.2,-0.15,0.05", "--high", "0.3,0.15,0.15")
+    done("robots", "from-urdf", write_urdf(tmp_path / "arm.urdf"), "my-arm.json", "--tip", "tip", *box)
+    with SimulatedRobot(arm=str(tmp_path / "my-arm.json"), start_timeout_s=120.0) as device:
+        robot = ["--robot", "my-arm.json", "--port", device.port, "--yes"]
+        cameras = [f"--camera={name}=ring:{camera.ring}" for name, camera in device.cameras.items()]
+        by_hand = ["--hand", "gamepad", "--gamepad", gamepad, "--judge", "judge.json", "--rate", 10]
+        done("data", "record", "data", *robot, *cameras, *by_hand, "--episodes", EPISODES, "--max-steps", 16)
+        with ExperienceStore(tmp_path / "data") as store:
+            headers = [info.header for info in store.episodes()]
+        assert len(headers) == EPISODES and {header.recording.robot for header in headers} == {"my-arm"}
+        done("train", "--dataset", "data", "--preset", "nano", "--updates", 4, "--run", "run")
+        exported = done("export", "run", "--dataset", "data", "--miss-rate", 0.5, "--out", "bundles")
+        assert "fosp-edge run --bundle" in exported and "fosp-edge eval" not in exported
+        [bundle] = Path("bundles").iterdir()
+        drive = ["--bundle", bundle, "--episodes", 1, "--max-steps", 10, "--headless", "--no-filter"]
+        assert "RUN_COMPLETE" in done("run", *robot, *cameras, *drive)
+    refused = run_verb("eval", "--bundle", str(bundle), "--episodes", "1", columns=300)
+    assert refused.exit_code == 1 and "made for the robot 'my-arm'" in refused.output
