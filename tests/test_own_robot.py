@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.hand import STICKS, GamepadHand
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.cli.tree import run_verb
 from tests.robots.bench_arm import write_urdf
@@ -25,21 +27,29 @@ MOTION_COSTS = {"kind": "joint thresholds", "fastest_rad_s": [0.4] * 5}
 
 
 @pytest.fixture
-def gamepad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A gamepad whose sticks somebody moves about."""
-    path, done, sticks = tmp_path_factory.mktemp("pad") / "js0", threading.Event(), random.Random(0)
+def gamepad(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A gamepad whose sticks somebody moves about as soon as it drives."""
+    path, driving, done = tmp_path_factory.mktemp("pad") / "js0", threading.Event(), threading.Event()
     os.mkfifo(path)
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor, sticks = os.open(path, os.O_RDWR), random.Random(0)
+
+    def opened(*arguments: Any) -> GamepadHand:
+        hand = GamepadHand(*arguments)
+        driving.set()
+        return hand
 
     def move_about() -> None:
+        driving.wait()
         while not done.wait(0.1):
-            for axis in (0, 1, 4):
+            for axis in STICKS:
                 os.write(descriptor, struct.pack("<IhBB", 1, sticks.randint(-32767, 32767), 2, axis))
 
-    thread = threading.Thread(target=move_about)
+    monkeypatch.setattr("fosp_edge.cli.record.GamepadHand", opened)
+    thread = threading.Thread(target=move_about, daemon=True)
     thread.start()
     yield path
     done.set()
+    driving.set()
     thread.join()
     os.close(descriptor)
 

@@ -35,7 +35,7 @@ from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.channels import action_channels, state_channels
-from fosp_edge.robots.hand import GamepadHand, Hand, KeyboardHand
+from fosp_edge.robots.hand import STICKS, GamepadHand, Hand, KeyboardHand
 from fosp_edge.robots.joystick import DEFAULT_DEVICE
 from fosp_edge.robots.judge_file import Judges
 from fosp_edge.robots.presses import Gamepad
@@ -77,6 +77,9 @@ def record(
     ] = OnMoved.REFUSE,
     hand: Annotated[Means, typer.Option(help="What you drive with.")] = Means.KEYBOARD,
     gamepad: Annotated[Path, typer.Option(help="Device of the gamepad.")] = DEFAULT_DEVICE,
+    axes: Annotated[
+        str, typer.Option(help="Its axes for forwards, left and up; those of an Xbox pad if left out.")
+    ] = ",".join(map(str, STICKS)),
     speed: Annotated[float, typer.Option(min=0.01, max=1.0, help="Part of the full speed that you drive at.")] = 0.5,
     rate_hz: Annotated[float, typer.Option("--rate", min=1.0, max=100.0, help="Ticks per second.")] = 20.0,
     episodes: Annotated[int | None, typer.Option(min=1, help="End after so many; otherwise when you say so.")] = None,
@@ -128,7 +131,7 @@ def record(
             ExperienceStore(out, "a") as store,
         ):  # fmt: skip
             cameras_checked(console, bench.rig, wanted, camera_store, camera_moved)
-            driver: Hand = KeyboardHand() if hand is Means.KEYBOARD else GamepadHand(gamepad)
+            driver: Hand = KeyboardHand() if hand is Means.KEYBOARD else GamepadHand(gamepad, _sticks(axes))
             try:
                 _check_keys(driver, bench)
                 contract = _contract(bench.rig, rate_hz, wanted)
@@ -161,6 +164,14 @@ def _cameras(robot: str, port: str | None, sources: list[str]) -> tuple[CameraCo
     if not names:
         raise CameraError("a policy sees through cameras: name at least one with --camera NAME=ADDRESS")
     return tuple(CameraContract(name, PICTURE_PX, PICTURE_PX) for name in names)
+
+
+def _sticks(text: str) -> tuple[int, int, int]:
+    try:
+        x, y, z = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--axes {text!r}: expected three numbers of axes, as in 1,0,4") from None
+    return x, y, z
 
 
 def _judges(hand: Means, gamepad: Path, terminal: bool) -> Judges:

@@ -21,8 +21,11 @@ FIRST_HOLD_S, REPEAT_HOLD_S = 0.6, 0.15
 """A terminal tells of repeats, never of releases: it waits about half a second before it repeats a held key."""
 DEAD_ZONE = 0.12
 """A stick that is let go does not come back to zero quite."""
-STICKS = ((1, -1.0), (0, -1.0), (4, -1.0))
-"""Axis and sign for x, y and z: left stick up is forwards, left stick left is left, right stick up is up."""
+STICKS = (1, 0, 4)
+"""Axes for x, y and z as Linux numbers those of an Xbox pad; up and left are negative there, and positive here: left
+stick up is forwards, left stick left is left, right stick up is up."""
+_AT_START_S = 0.2
+"""By then Linux has told how each axis stands."""
 
 
 class Hand(Protocol):
@@ -77,17 +80,27 @@ class KeyboardHand:
 
 
 class GamepadHand:
-    """The sticks of a gamepad.
+    """The sticks of a gamepad, all of which stand at rest in the beginning: a trigger, taken for a stick, would not.
 
     Raises:
         OSError: the device cannot be opened.
+        RobotError: a stick does not stand at rest.
     """
 
     keys: frozenset[str] = frozenset()
 
-    def __init__(self, path: Path = DEFAULT_DEVICE) -> None:
+    def __init__(self, path: Path = DEFAULT_DEVICE, sticks: tuple[int, int, int] = STICKS) -> None:
+        """`sticks`: which axes stand for x, y and z."""
         self._axes: dict[int, float] = {}
+        self._sticks = sticks
         self._joystick = Joystick(path, moved=self._moved)
+        time.sleep(_AT_START_S)
+        if moved := [number for number in sticks if abs(self._axes.get(number, 0.0)) > DEAD_ZONE]:
+            self.close()
+            raise RobotError(
+                f"axis {moved[0]} of the gamepad does not stand at rest ({self._axes[moved[0]]:+.2f}): let go of it; "
+                "if it is a trigger, this gamepad numbers its sticks otherwise: --axes"
+            )
 
     def _moved(self, number: int, value: float) -> None:
         self._axes[number] = value
@@ -99,7 +112,7 @@ class GamepadHand:
         """Where the sticks stand, beyond the dead zone."""
         if self._joystick.gone:
             raise RobotError("the gamepad is gone, and with it whoever drives; plug it in and begin again")
-        places = np.array([sign * self._axes.get(number, 0.0) for number, sign in STICKS])
+        places = -np.array([self._axes.get(number, 0.0) for number in self._sticks])
         beyond = np.maximum(np.abs(places) - DEAD_ZONE, 0.0) / (1.0 - DEAD_ZONE)
         wish: Float32Array = (np.sign(places) * beyond).astype(np.float32)
         return wish

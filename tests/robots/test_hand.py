@@ -63,9 +63,12 @@ class Pad:
     """The far end of a gamepad's device."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         os.mkfifo(path)
         self.hand_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.descriptor = os.open(path, os.O_WRONLY)
+        self.move(1, round(32767 * 0.9 * DEAD_ZONE), kind=0x82)  # how it stands at the start: as good as at rest
+        self.move(2, -32767, kind=0x82)  # a trigger, which is at its end when nobody touches it
         self.hand = GamepadHand(path)
 
     def move(self, axis: int, value: int, kind: int = 2) -> None:
@@ -93,7 +96,7 @@ def test_sticks_are_a_wish_beyond_the_dead_zone(pad: Pad) -> None:
     np.testing.assert_array_equal(pad.hand.wish(), [0, 0, 0])
     pad.move(1, -32767)  # up is forwards
     pad.move(0, 32767)
-    pad.move(4, -32768, kind=0x82)  # how it stands at the start counts as well
+    pad.move(4, -32768)
     assert pad.wish_is([1, -1, 1])
     pad.move(1, round(-32767 * DEAD_ZONE))
     pad.move(0, round(32767 * (DEAD_ZONE + 0.5 * (1 - DEAD_ZONE))))
@@ -102,6 +105,16 @@ def test_sticks_are_a_wish_beyond_the_dead_zone(pad: Pad) -> None:
     pad.move(2, 32767)  # a trigger means nothing
     pad.move(1, 32767, kind=1)  # nor does a button of that number
     assert pad.wish_is([0, -0.5, 0])
+
+
+def test_a_trigger_taken_for_a_stick_drives_nothing(pad: Pad) -> None:
+    pad.hand.close()
+    pad.move(2, -32767, kind=0x82)
+    with pytest.raises(RobotError, match=r"axis 2 of the gamepad does not stand at rest \(-1.00\).*--axes"):
+        GamepadHand(pad.path, (1, 0, 2))
+    pad.hand = GamepadHand(pad.path, (0, 1, 5))
+    pad.move(5, -32767)
+    assert pad.wish_is([0, 0, 1])
 
 
 def test_a_gamepad_that_is_gone_drives_nothing(pad: Pad) -> None:
