@@ -1,5 +1,6 @@
 """`fosp-edge data record`: a person drives the robot by hand, and what was lived is kept."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -167,10 +168,10 @@ def _cameras(robot: str, port: str | None, sources: list[str]) -> tuple[CameraCo
 
 
 def _sticks(text: str) -> tuple[int, int, int]:
-    try:
-        x, y, z = (int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--axes {text!r}: expected three numbers of axes, as in 1,0,4") from None
+    found = re.fullmatch(r"(\d+),(\d+),(\d+)", text)
+    if found is None:
+        raise ValueError(f"--axes {text!r}: expected three numbers of axes, as in 1,0,4")
+    x, y, z = map(int, found.groups())
     return x, y, z
 
 

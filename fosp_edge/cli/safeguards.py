@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cameras.base import CameraError
@@ -25,7 +26,7 @@ _SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGH
 
 def refuse(console: Console, sentence: str) -> NoReturn:
     """Say why nothing is done, and end with status 2."""
-    console.print(f"[bold red]refused[/]: {sentence}", soft_wrap=True, highlight=False)
+    console.print(f"[bold red]refused[/]: {escape(sentence)}", soft_wrap=True, highlight=False)
     raise typer.Exit(2)
 
 

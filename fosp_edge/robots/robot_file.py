@@ -107,13 +107,19 @@ def parse_robot(text: str, source: str) -> RobotFile:
         RobotError: it says something that cannot be meant; the message names the place.
     """
     try:
-        raw = json.loads(text)
+        raw = json.loads(text, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise RobotError(f"{source} is not JSON ({error})") from error
     try:
         return _robot(_Entry(raw, ""))
     except ValueError as error:
         raise RobotError(f"{source}: {error} (fosp-edge robots show so101 prints an example)") from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: of two limits of one name, which would count?"""
+    _distinct([name for name, _ in pairs])
+    return dict(pairs)
 
 
 class _Entry:
@@ -241,4 +247,4 @@ def _joint(entry: _Entry) -> Joint:
 def _distinct(names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"joints: {', '.join(twice)} is there more than once")
+        raise ValueError(f"{', '.join(twice)} is there more than once")

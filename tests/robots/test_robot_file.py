@@ -94,6 +94,13 @@ def test_what_is_missing_is_named(missing: str, tmp_path: Path) -> None:
         read_robot(path)
 
 
+def test_a_limit_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('"lower_rad": -1.92', '"lower_rad": -1.92, "lower_rad": -3.0', 1))
+    with pytest.raises(RobotError, match="lower_rad is there more than once"):
+        read_robot(path)
+
+
 def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RobotError, match="cannot be read"):
         robot_kind(str(tmp_path / "none.json"))
