@@ -83,8 +83,7 @@ class GamepadHand:
     """The sticks of a gamepad, all of which stand at rest in the beginning: a trigger, taken for a stick, would not.
 
     Raises:
-        OSError: the device cannot be opened.
-        RobotError: a stick does not stand at rest.
+        RobotError: the device cannot be opened, or a stick does not stand at rest.
     """
 
     keys: frozenset[str] = frozenset()

@@ -7,17 +7,34 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from fosp_edge.robots.base import RobotError
+
 DEFAULT_DEVICE = Path("/dev/input/js0")
 _EVENT = struct.Struct("<IhBB")  # time ms, value, type, number (linux/joystick.h)
 _BUTTON, _AXIS, _AT_START = 0x01, 0x02, 0x80
 _FULL = 32767.0
 
 
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise RobotError(
+            f"there is no gamepad at {path}: plug it in; `ls /dev/input/js*` lists those there are"
+        ) from error
+    except PermissionError as error:
+        raise RobotError(
+            f"the gamepad {path} may not be opened: sudo usermod -aG input $USER, then log in again"
+        ) from error
+    except OSError as error:
+        raise RobotError(f"the gamepad {path} cannot be opened ({error.strerror})") from error
+
+
 class Joystick:
     """Tells of every button that goes down and of every axis that moves, from a thread of its own.
 
     Raises:
-        OSError: the device cannot be opened.
+        RobotError: the device cannot be opened.
     """
 
     def __init__(
@@ -35,7 +52,7 @@ class Joystick:
             moved: is told number and place, from -1 to 1, of an axis; also how each stands at the start.
         """
         self._pressed, self._moved = pressed, moved
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._descriptor = _opened(path)
         self._done = threading.Event()
         self.gone = False
         """It was pulled out: nobody is heard any more."""

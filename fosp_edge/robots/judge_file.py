@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.judging import Finding, Source
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier, LearntOutcome
@@ -83,7 +84,7 @@ def open_judges(path: Path, kinematics: ArmKinematics) -> Judges:
 
     Raises:
         ValueError: with the entry that cannot be meant.
-        OSError: the file, a classifier or a gamepad cannot be opened.
+        OSError, RobotError: the file, a classifier or a gamepad cannot be opened.
     """
     try:
         raw = json.loads(path.read_text())
@@ -108,10 +109,10 @@ def open_judges(path: Path, kinematics: ArmKinematics) -> Judges:
         seen = {source.cameras for source in sources if isinstance(source, LearntOutcome)}
         if len(keyboards) > 1 or len(seen) > 1:
             raise ValueError("one keyboard, and classifiers that look through the same cameras")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RobotError) as error:
         for source in sources:
             source.close()
-        if isinstance(error, OSError):
+        if not isinstance(error, ValueError):
             raise
         raise ValueError(f"{path}: {error}") from error
     return Judges(tuple(sources), keyboards[0] if keyboards else None, seen.pop() if seen else None)

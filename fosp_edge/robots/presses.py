@@ -61,7 +61,7 @@ class Gamepad(Presses):
     """A person with a gamepad: each button has a number and a meaning.
 
     Raises:
-        OSError: the device cannot be opened.
+        RobotError: the device cannot be opened.
     """
 
     def __init__(self, path: Path = DEFAULT_DEVICE, buttons: dict[str, Finding] | None = None) -> None:

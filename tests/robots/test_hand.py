@@ -117,6 +117,13 @@ def test_a_trigger_taken_for_a_stick_drives_nothing(pad: Pad) -> None:
     assert pad.wish_is([0, 0, 1])
 
 
+def test_a_gamepad_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RobotError, match=r"no gamepad at .*plug it in"):
+        GamepadHand(tmp_path / "js1")
+    with pytest.raises(RobotError, match="cannot be opened"):
+        GamepadHand(tmp_path / ("x" * 300))
+
+
 def test_a_gamepad_that_is_gone_drives_nothing(pad: Pad) -> None:
     pad.move(1, -32767)
     assert pad.wish_is([1, 0, 0])
