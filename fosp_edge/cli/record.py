@@ -45,6 +45,8 @@ from fosp_edge.robots.presses import Keyboard as JudgeByKeyboard
 SOURCE = "person"
 PICTURE_PX = 64
 """Height and width of the pictures that agents here see."""
+SLOW = 0.25
+"""Part of the full speed that `--camera-moved slow` leaves at most."""
 _HINTS = {
     "keyboard": "hold i, k: forwards, back; j, l: left, right; u, o: up, down",
     "gamepad": "left stick: forwards, back, left, right; right stick: up, down",
@@ -131,7 +133,10 @@ def record(
             ) as bench,
             ExperienceStore(out, "a") as store,
         ):  # fmt: skip
-            cameras_checked(console, bench.rig, wanted, camera_store, camera_moved)
+            seen = cameras_checked(console, bench.rig, wanted, camera_store, camera_moved)
+            if not all(state.trustworthy for state in seen) and speed > SLOW:
+                speed = SLOW
+                console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow")
             driver: Hand = KeyboardHand() if hand is Means.KEYBOARD else GamepadHand(gamepad, _sticks(axes))
             try:
                 _check_keys(driver, bench)
