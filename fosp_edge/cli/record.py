@@ -29,7 +29,7 @@ from fosp_edge.control.latch import StopLatch
 from fosp_edge.control.loop import ControlLoop, EpisodeSummary, LoopSettings
 from fosp_edge.control.machine import Machine, Transition
 from fosp_edge.control.recorder import REASONS, Recorder, Writer, recording_of
-from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, RunSummary, Session
+from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, Session
 from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader, Recording
@@ -275,7 +275,6 @@ def _drive(
             bench.press(key)
 
     keyboard, caught, told = Keyboard(console, button, press), list[int](), list[EpisodeSummary]()
-    summary: RunSummary | None = None
 
     def tell() -> None:
         for episode in session.summary.episodes[len(told) :]:
