@@ -107,7 +107,8 @@ def evaluate(
 
 
 def _has_filter(manifest: Manifest) -> bool:
-    """Whether the agent learnt reachability at all; behaviour cloning, say, does not."""
+    """Whether the agent learnt reachability at all; behaviour cloning, say, does not, which older bundles say only in
+    their configuration."""
     learnt = REACHABILITY not in manifest.unknown_scores
     return learnt and bool(manifest.provenance.get("config", {}).get("safety", True))
 

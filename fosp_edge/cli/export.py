@@ -120,7 +120,7 @@ def export(
     import torch
 
     from export.exporter import export_bundle
-    from export.foreign.assembly import forget_reachability
+    from export.foreign.assembly import forget_costs, forget_reachability
     from fosp_edge.learning.checkpoint import load_agent
 
     console = Console()
@@ -129,6 +129,8 @@ def export(
         raise ValueError("--groups, --camera and --without-reachability are for other projects' agents; leave them out")
     if not foreign:
         agent, header = load_agent(checkpoint, torch.device("cpu"))
+        if not agent.config.safety:  # `bc` and `dreamerv3`: nothing that a filter could go by was ever taught
+            agent = forget_costs(agent)
         provenance = {"training": header["notes"], "progress": {"update": header["progress"]["update"]}}
         camera = header["notes"]["cameras"]
     with ExperienceStore(dataset) as store:

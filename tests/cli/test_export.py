@@ -85,6 +85,22 @@ def test_every_family_becomes_a_bundle(family: str, said: bool, dataset: Path, t
     assert "--no-filter" in result.output
 
 
+def test_an_agent_that_learnt_without_costs_comes_without_a_filter(tmp_path: Path) -> None:
+    harmless = tmp_path / "data"
+    with ExperienceStore(harmless, "a") as store:
+        for seed in range(12):
+            store.add(replace(make_header(seed=seed), recording=RECORDING), make_episode(seed, onset=None))
+    words = ["--dataset", str(harmless), "--preset", "nano", "--method", "bc", "--updates", "2"]
+    trained = run_verb("train", *words, "--run", str(tmp_path / "run"))
+    assert trained.exit_code == 0, trained.output
+    result = run_verb("export", str(tmp_path / "run"), "--dataset", str(harmless), "--out", str(tmp_path / "out"))
+    told = re.sub(r"[\s│]+", " ", result.output)
+    assert result.exit_code == 0, told
+    assert "none: the agent never learnt reachability" in told and "--no-filter" in told
+    [path] = (tmp_path / "out").iterdir()
+    assert set(load_bundle(path).manifest.unknown_scores) == {"cost_value", "reachability", "state_reachability"}
+
+
 def test_another_family_than_said_is_refused(dataset: Path, tmp_path: Path) -> None:
     path = layouts.write_torch(tmp_path / "it", layouts.r2dreamer())
     result = export(path, dataset, tmp_path / "out", "--from", "dreamerv3-torch")
