@@ -8,7 +8,7 @@ from fosp_edge.robots.arm import ArmDescription, FloatArray
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.workspace import Workspace
 
-_NEAR, _ANYWHERE, _STARTS = 4, 12, 64
+_NEAR, _ANYWHERE, _STARTS = 4, 8, 64
 
 
 def grid(workspace: Workspace) -> FloatArray:
@@ -48,6 +48,10 @@ def posture_at(arm: ArmDescription, point_m: FloatArray, seed: int = 0) -> Float
 
 
 def _search(kinematics: ArmKinematics, point_m: FloatArray, start_rad: FloatArray) -> FloatArray | None:
+    arm = kinematics.arm
+    links = [*(joint.offset_m for joint in arm.joints[1 : arm.tool_link + 1]), arm.tool_offset_m]
+    if np.linalg.norm(point_m - np.array(arm.joints[0].offset_m)) > np.sum(np.linalg.norm(links, axis=1)):
+        return None  # farther than the whole arm, stretched out
     try:
         return kinematics.inverse(point_m, start_rad)
     except ValueError:
