@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from fosp_edge.robots.hand import STICKS, GamepadHand
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.cli.tree import run_verb
 from tests.robots.bench_arm import write_urdf
+from tests.robots.gamepads import AXIS, event
 
 EPISODES = 36
 MOTION_COSTS = {"kind": "joint thresholds", "fastest_rad_s": [0.4] * 5}
@@ -42,7 +42,7 @@ def gamepad(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         driving.wait()
         while not done.wait(0.1):
             for axis in STICKS:
-                os.write(descriptor, struct.pack("<IhBB", 1, sticks.randint(-32767, 32767), 2, axis))
+                os.write(descriptor, event(AXIS, axis, sticks.randint(-32767, 32767)))
 
     monkeypatch.setattr("fosp_edge.cli.record.GamepadHand", opened)
     thread = threading.Thread(target=move_about, daemon=True)

@@ -7,7 +7,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -30,12 +30,10 @@ from fosp_edge.cli.motors_access import (
     wire,
 )
 from fosp_edge.robots.catalogue import ARMS, arm_named
+from fosp_edge.robots.hand import HeldKey
 from fosp_edge.robots.serial_arm import describe_faults
 from fosp_edge.robots.wires import CONTROLLER
 
-FIRST_HOLD_S = 0.6
-"""A keyboard waits about half a second before it repeats a held key; until then one press counts as holding."""
-REPEAT_HOLD_S = 0.15
 JOG_PERIOD_S = 0.02
 
 
@@ -124,30 +122,24 @@ class DeadMan:
     joints: int
     speed_rad_s: float
     joint: int = 0
-    _direction: int = 0
-    _until_s: float = 0.0
+    _held: HeldKey = field(default_factory=HeldKey)
     finished: bool = False
 
     def press(self, key: str, now_s: float) -> None:
         """A key came: a digit chooses the joint, + and - move it, q ends, anything else stops."""
+        if key in "+=-":
+            self._held.press(-1.0 if key == "-" else 1.0, now_s)
+            return
+        self._held.release()
         if key.isdigit() and 1 <= int(key) <= self.joints:
-            self.joint, self._direction = int(key) - 1, 0
-        elif key in "+=-":
-            direction = -1 if key == "-" else 1
-            repeats = direction == self._direction and now_s < self._until_s
-            self._direction = direction
-            self._until_s = now_s + (REPEAT_HOLD_S if repeats else FIRST_HOLD_S)
+            self.joint = int(key) - 1
         else:
-            self._direction = 0
             self.finished = key == "q"
 
     def velocity_rad_s(self, now_s: float) -> np.ndarray:
         """What to command now, shape [J]."""
         velocity = np.zeros(self.joints)
-        if now_s < self._until_s:
-            velocity[self.joint] = self._direction * self.speed_rad_s
-        else:
-            self._direction = 0
+        velocity[self.joint] = self._held.direction(now_s) * self.speed_rad_s
         return velocity
 
 

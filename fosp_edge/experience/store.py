@@ -82,8 +82,8 @@ class ExperienceStore:
             value = view.first_value("headers")
         return None if value is None else EpisodeHeader.from_json(value.decode()).recording
 
-    def writer(self, header: EpisodeHeader) -> "EpisodeWriter":
-        """Begin an episode. It exists for readers from its first chunk on.
+    def check_fits(self, recording: Recording) -> None:
+        """Whether episodes of this recording may be appended, asked before there are any.
 
         Raises:
             StoreError: the store is open for reading only, or holds another robot's episodes.
@@ -91,7 +91,15 @@ class ExperienceStore:
         if self.mode != "a":
             raise StoreError(f"{self.path} is open for reading; open it with mode 'a' to append")
         with self._database.read() as view:
-            check_recording(view, header.recording)
+            check_recording(view, recording)
+
+    def writer(self, header: EpisodeHeader) -> "EpisodeWriter":
+        """Begin an episode. It exists for readers from its first chunk on.
+
+        Raises:
+            StoreError: the store is open for reading only, or holds another robot's episodes.
+        """
+        self.check_fits(header.recording)
         stamp = header.created_utc or datetime.now(timezone.utc).isoformat(timespec="seconds")
         return EpisodeWriter(self._database, replace(header, created_utc=stamp))
 

@@ -51,9 +51,7 @@ def robot_kind(name: str, also: Sequence[str] = ()) -> RobotKind:
     """
     if name in ROBOTS:
         return ROBOTS[name]
-    if not _is_file(name):
-        raise RobotError(f"unknown robot {name!r}; choose one of: {', '.join([*also, *ROBOTS])}, or FILE.json")
-    robot = _described(name)
+    robot = _described(name, f"unknown robot {name!r}; choose one of: {', '.join([*also, *ROBOTS])}, or FILE.json")
     wire = "a controller board" if robot.bus == CONTROLLER else f"{robot.bus} servos {robot.ids}"
     return RobotKind(robot.bus, robot.ids, str(Path(name).resolve()), f"{robot.arm.name} on {wire}")
 
@@ -66,17 +64,14 @@ def arm_named(name: str) -> tuple[ArmDescription, Workspace]:
     """
     if name in ARMS:
         return ARMS[name]
-    if not _is_file(name):
-        raise RobotError(f"unknown arm {name!r}; choose one of: {', '.join(ARMS)}, or a robot's FILE.json")
-    robot = _described(name)
+    robot = _described(name, f"unknown arm {name!r}; choose one of: {', '.join(ARMS)}, or a robot's FILE.json")
     return robot.arm, robot.workspace
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".json")
-
-
-def _described(name: str) -> RobotFile:
+def _described(name: str, otherwise: str) -> RobotFile:
+    """What a file says; `otherwise` is told of a name that is no file's."""
+    if not name.endswith(".json"):
+        raise RobotError(otherwise)
     robot = read_robot(Path(name))
     if robot.arm.name in ARMS:  # bundles are made for an arm by its name
         raise RobotError(f"{name}: the name {robot.arm.name!r} is taken by an arm of the catalogue; choose another")

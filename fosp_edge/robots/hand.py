@@ -18,7 +18,8 @@ KEYS: dict[str, tuple[int, float]] = {
 }  # fmt: skip
 """Component of the velocity and its sign, for each key: forwards, back, left, right, up, down."""
 FIRST_HOLD_S, REPEAT_HOLD_S = 0.6, 0.15
-"""A terminal tells of repeats, never of releases: it waits about half a second before it repeats a held key."""
+"""A terminal tells of repeats, never of releases: it waits about half a second before it repeats a held key; until then
+one press counts as holding."""
 DEAD_ZONE = 0.12
 """A stick that is let go does not come back to zero quite."""
 STICKS = (1, 0, 4)
@@ -48,6 +49,26 @@ class Hand(Protocol):
         """Let go of the device."""
 
 
+class HeldKey:
+    """One of two opposite keys, held as far as a terminal can tell."""
+
+    def __init__(self) -> None:
+        self._direction, self._until_s = 0.0, 0.0
+
+    def press(self, direction: float, now_s: float) -> None:
+        """The key of this direction, 1 or -1, went down or repeats."""
+        self._until_s = now_s + (REPEAT_HOLD_S if self.direction(now_s) == direction else FIRST_HOLD_S)
+        self._direction = direction
+
+    def release(self) -> None:
+        """Neither is held."""
+        self._direction = 0.0
+
+    def direction(self, now_s: float) -> float:
+        """Which one is held now, 1 or -1; 0 for neither."""
+        return self._direction if now_s < self._until_s else 0.0
+
+
 class KeyboardHand:
     """Keys that move while they are held, as far as a terminal can tell."""
 
@@ -55,25 +76,23 @@ class KeyboardHand:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._sign, self._until_s = [0.0] * 3, [0.0] * 3
+        self._held = [HeldKey() for _ in range(3)]
 
     def press(self, key: str) -> None:
         """Move along the key's axis for as long as a held key takes to repeat; the opposite key stops first."""
         if key not in KEYS:
             return
         (axis, sign), now_s = KEYS[key], self._clock()
-        moving = self._sign[axis] if now_s < self._until_s[axis] else 0.0
-        if moving == -sign:
-            self._sign[axis] = 0.0
-            return
-        self._until_s[axis] = now_s + (REPEAT_HOLD_S if moving == sign else FIRST_HOLD_S)
-        self._sign[axis] = sign
+        held = self._held[axis]
+        if held.direction(now_s) == -sign:
+            held.release()
+        else:
+            held.press(sign, now_s)
 
     def wish(self) -> Float32Array:
         """What is held now."""
         now_s = self._clock()
-        held = [sign if now_s < until_s else 0.0 for sign, until_s in zip(self._sign, self._until_s, strict=True)]
-        return np.array(held, np.float32)
+        return np.array([held.direction(now_s) for held in self._held], np.float32)
 
     def close(self) -> None:
         """Nothing to let go of: whoever watches the terminal hands the keys on."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.entry import Entry
 from fosp_edge.robots.judging import Finding, Source
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier, LearntOutcome
@@ -40,22 +41,20 @@ class Judges:
     """Whose pictures a classifier judges by; None if there is no classifier."""
 
 
-class _Entry:
-    """One entry of the file, whose values are taken out one after the other."""
+class _Entry(Entry):
+    """One source of the file."""
 
     def __init__(self, values: dict[str, Any], folder: Path, kinematics: ArmKinematics) -> None:
-        self._rest = dict(values)
+        super().__init__(values)
         self.folder, self.kinematics = folder, kinematics
 
     def take(self, name: str, read: Callable[[Any], Kind], default: Kind) -> Kind:
         """A value, or its default."""
-        return self.need(name, read) if name in self._rest else default
+        return self.need(name, read) if name in self else default
 
     def need(self, name: str, read: Callable[[Any], Kind]) -> Kind:
         """A value that has to be there."""
-        if name not in self._rest:
-            raise ValueError(f"{name} is missing")
-        value = self._rest.pop(name)
+        value = self.pop(name)
         try:
             return read(value)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
@@ -71,8 +70,8 @@ class _Entry:
 
     def done(self) -> None:
         """Refuse what nobody took."""
-        if self._rest:
-            raise ValueError(f"unknown entry {', '.join(sorted(self._rest))}")
+        if self.left:
+            raise ValueError(f"unknown entry {', '.join(self.left)}")
 
 
 def open_judges(path: Path, kinematics: ArmKinematics) -> Judges:

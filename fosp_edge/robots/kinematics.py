@@ -47,16 +47,7 @@ class ArmKinematics:
 
     def _pose(self, position_rad: FloatArray) -> Pose:
         count = len(self._offsets)
-        cosine, sine = np.cos(position_rad)[:, None, None], np.sin(position_rad)[:, None, None]
-        rotations = np.eye(3) * cosine + self._along * (1.0 - cosine) + self._across * sine
-        origin, orientation = np.zeros(3), np.eye(3)
-        origins, axes = np.empty((count, 3)), np.empty((count, 3))
-        for index in range(count):
-            origin = origin + orientation @ self._offsets[index]
-            origins[index], axes[index] = origin, orientation @ self._axes[index]
-            orientation = orientation @ rotations[index]
-            if index == self.arm.tool_link:
-                tip, tool = origin + orientation @ self._tool, orientation
+        origins, axes, tip, tool = self._frames(position_rad)
         (x, y, z), (along_x, along_y, along_z) = axes.T, (tip - origins).T
         jacobian = np.empty((count, 6)).T
         # The cross product of axis and lever; np.cross takes longer than all the rest.
@@ -71,15 +62,25 @@ class ArmKinematics:
             array.setflags(write=False)
         return tip, tool, jacobian
 
+    def _frames(self, position_rad: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Places [J, 3] and axes [J, 3] of the joints, fingertip [3] and tool orientation [3, 3]."""
+        count = len(self._offsets)
+        cosine, sine = np.cos(position_rad)[:, None, None], np.sin(position_rad)[:, None, None]
+        rotations = np.eye(3) * cosine + self._along * (1.0 - cosine) + self._across * sine
+        origin, orientation = np.zeros(3), np.eye(3)
+        origins, axes = np.empty((count, 3)), np.empty((count, 3))
+        for index in range(count):
+            origin = origin + orientation @ self._offsets[index]
+            origins[index], axes[index] = origin, orientation @ self._axes[index]
+            orientation = orientation @ rotations[index]
+            if index == self.arm.tool_link:
+                tip, tool = origin + orientation @ self._tool, orientation
+        return origins, axes, tip, tool
+
     def chain(self, position_rad: FloatArray) -> FloatArray:
         """Base, every joint up to the tool's, and the fingertip, for drawing, shape [J + 2, 3] (m)."""
-        points, orientation = [np.zeros(3)], np.eye(3)
-        for index in range(self.arm.tool_link + 1):
-            points.append(points[-1] + orientation @ self._offsets[index])
-            cosine, sine = np.cos(position_rad[index]), np.sin(position_rad[index])
-            turn = np.eye(3) * cosine + self._along[index] * (1.0 - cosine) + self._across[index] * sine
-            orientation = orientation @ turn
-        return np.array([*points, self.fingertip(position_rad)[0]])
+        origins, _, tip, _ = self._frames(position_rad)
+        return np.vstack([np.zeros(3), origins[: self.arm.tool_link + 1], tip])
 
     def resolved_rate(
         self,

@@ -33,6 +33,7 @@ from typing import Any
 from firmware_bridge import units
 from fosp_edge.robots.arm import ArmDescription, Joint
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.entry import Entry
 from fosp_edge.robots.wires import CONTROLLER, WIRES
 from fosp_edge.robots.workspace import Workspace
 
@@ -122,19 +123,20 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-class _Entry:
-    """An object of the file, whose values are taken out one after the other."""
+class _Entry(Entry):
+    """An object of the file; complaints say where it stands."""
 
     def __init__(self, values: object, place: str) -> None:
         self._place = f"{place}: " if place else ""
         if not isinstance(values, dict):
             raise ValueError(f"{self._place}expected an object, found {values!r}")
-        self._rest = dict(values)
+        super().__init__(values)
 
-    def take(self, name: str, default: object = ...) -> Any:
-        if name not in self._rest and default is ...:
-            raise ValueError(f"{self._place}{name} is missing")
-        return self._rest.pop(name, default)
+    def take(self, name: str) -> Any:
+        try:
+            return self.pop(name)
+        except ValueError as error:
+            raise ValueError(f"{self._place}{error}") from error
 
     def wrong(self, name: str, expected: str, found: object) -> ValueError:
         return ValueError(f"{self._place}{name}: expected {expected}, found {found!r}")
@@ -146,7 +148,7 @@ class _Entry:
         return value
 
     def words(self, name: str) -> list[str]:
-        value = self.take(name, [])
+        value = self.take(name) if name in self else []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.wrong(name, "a list of names", value)
         return value
@@ -176,8 +178,8 @@ class _Entry:
         return x / length, y / length, z / length
 
     def done(self) -> None:
-        if self._rest:
-            raise ValueError(f"{self._place}unknown entry {', '.join(map(repr, sorted(self._rest)))}")
+        if self.left:
+            raise ValueError(f"{self._place}unknown entry {', '.join(map(repr, self.left))}")
 
 
 def _is_number(value: object) -> bool:
@@ -208,7 +210,7 @@ def _robot(entry: _Entry) -> RobotFile:
     box.done()
     if not all(low < high for low, high in zip(workspace.low_m, workspace.high_m, strict=True)):
         raise ValueError(f"workspace: low_m {workspace.low_m} has to lie below high_m {workspace.high_m} everywhere")
-    bus = entry.take("bus", CONTROLLER)
+    bus = entry.take("bus") if "bus" in entry else CONTROLLER
     if bus not in WIRES:
         raise entry.wrong("bus", f"one of {', '.join(WIRES)}", bus)
     ids = "" if bus == CONTROLLER else entry.word("ids")

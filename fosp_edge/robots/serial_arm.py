@@ -11,6 +11,7 @@ from firmware_bridge.link import Handshake, MotorLink
 from firmware_bridge.telemetry import JointLimits, Telemetry
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription, FloatArray
 from fosp_edge.robots.base import ActionSpace, RobotError, RobotLost, RobotState
+from fosp_edge.robots.channels import state_channels
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace
 
@@ -63,8 +64,8 @@ class SerialArm:
         self.name = arm.name
         self.arm_description = arm
         self.action_space = FINGERTIP_VELOCITY
-        self.state_names = (*arm.joint_names, "fingertip_x", "fingertip_y", "fingertip_z")
-        self.state_units = ("rad",) * len(arm.joints) + ("m",) * 3
+        state = state_channels(arm)
+        self.state_names, self.state_units = tuple(one.name for one in state), tuple(one.unit for one in state)
         self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s
         self._drive = FingertipDrive(arm, workspace, period_s)
         self._link = link or MotorLink(port, expected_joint_count=len(arm.joints))

@@ -68,8 +68,8 @@ class BundleActor:
     ) -> None:
         """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
-        self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         _check_robot(bundle.manifest)
+        self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         known = {name: index for index, name in enumerate(CAMERAS)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
             raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")

@@ -13,7 +13,8 @@ from firmware_bridge.buses.calibration import load_calibration
 from firmware_bridge.buses.families import FAMILIES
 from fosp_edge.cli import motors_access, motors_by_hand
 from fosp_edge.cli.motors import app
-from fosp_edge.cli.motors_by_hand import FIRST_HOLD_S, REPEAT_HOLD_S, DeadMan
+from fosp_edge.cli.motors_by_hand import DeadMan
+from fosp_edge.robots.hand import FIRST_HOLD_S, REPEAT_HOLD_S
 from tests.firmware_bridge.plants import running_emulator
 from tests.firmware_bridge.test_buses import chain_on_a_line, patient
 

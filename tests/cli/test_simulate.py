@@ -20,12 +20,13 @@ import fosp_edge
 from firmware_bridge.buses.calibration import calibrated_arm, centred, save_calibration
 from firmware_bridge.ports import lasting_name
 from fosp_edge.bundle.folder import write_bundle
-from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, Channel
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.cli.robots import from_urdf
 from fosp_edge.cli.run import run
 from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
 from fosp_edge.robots.catalogue import ROBOTS, arm_named, robot_kind
+from fosp_edge.robots.channels import state_channels
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.faults.bundles import arm_manifest, scripted_graph
 from tests.faults.patience import real_time
@@ -40,9 +41,8 @@ RATE_HZ = 5.0
 def bundle_for(arm: str, folder: Path) -> Path:
     """A bundle that moves the fingertip of this arm sideways."""
     description, _ = arm_named(arm)
-    state = [Channel(joint.name, "rad", joint.lower_rad, joint.upper_rad) for joint in description.joints]
-    state += [Channel(f"fingertip_{axis}", "m", -1.0, 1.0) for axis in "xyz"]
-    manifest = replace(arm_manifest(RATE_HZ), robot=description.name, state=tuple(state))
+    state = state_channels(description)
+    manifest = replace(arm_manifest(RATE_HZ), robot=description.name, state=state)
     graph = scripted_graph((0.0, 0.3, 0.0), state=len(state))
     return write_bundle(manifest, {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, folder)
 

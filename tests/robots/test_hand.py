@@ -1,7 +1,6 @@
 """A person's wish: only while a key is held, only beyond the dead zone, and never of somebody who is gone."""
 
 import os
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.hand import DEAD_ZONE, FIRST_HOLD_S, KEYS, REPEAT_HOLD_S, GamepadHand, KeyboardHand
+from tests.robots.gamepads import event
 
 
 class Clock:
@@ -72,7 +72,7 @@ class Pad:
         self.hand = GamepadHand(path)
 
     def move(self, axis: int, value: int, kind: int = 2) -> None:
-        os.write(self.descriptor, struct.pack("<IhBB", 1, value, kind, axis))
+        os.write(self.descriptor, event(kind, axis, value))
 
     def wish_is(self, wanted: list[float]) -> bool:
         deadline = time.monotonic() + 5.0

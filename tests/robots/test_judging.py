@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import struct
 import time
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier
 from fosp_edge.robots.presses import Gamepad, Keyboard
 from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, Volume, volumes_from
+from tests.robots.gamepads import event
 
 HOME = np.array(DESKTOP_ARM.home_rad)
 STATE = RobotState(np.zeros(9, np.float32), HOME, np.zeros(6), 0, 0, None)
@@ -139,10 +139,6 @@ def test_a_person_presses_buttons_and_pulls_the_plug(tmp_path):
     writer = os.open(pipe, os.O_WRONLY)
     source = Gamepad(pipe)
     try:
-
-        def event(kind, number, value):
-            return struct.pack("<IhBB", 1, value, kind, number)
-
         # How things are at the start, an axis, a release: none of them is a press. The press itself comes in pieces.
         press = event(1, 1, 1)
         os.write(writer, event(0x81, 1, 1) + event(2, 0, 30000) + event(1, 0, 0) + press[:3])
