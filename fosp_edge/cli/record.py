@@ -20,17 +20,36 @@ from fosp_edge.cli.extras import require
 from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, Rig, kind_of, open_rig
-from fosp_edge.cli.safeguards import cameras_checked, refuse, released_or_refuse, signals
+from fosp_edge.cli.rig import SIMULATED, MotorOptions, Rig, kind_of, open_rig
+from fosp_edge.cli.rig_options import (
+    SLOW,
+    CameraMoved,
+    CameraSources,
+    CameraStore,
+    EmergencyFile,
+    MotorIds,
+    MotorPort,
+    ReleaseStop,
+    RobotName,
+)
+from fosp_edge.cli.safeguards import (
+    cameras_checked,
+    emergency_button,
+    exit_status,
+    loop_settings,
+    refuse,
+    released_or_refuse,
+    say_end,
+    settle,
+    signals,
+)
 from fosp_edge.cli.simulated_ports import cameras_beside
 from fosp_edge.control.by_hand import HandController
-from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.control.latch import StopLatch
-from fosp_edge.control.loop import ControlLoop, EpisodeSummary, LoopSettings
+from fosp_edge.control.loop import ControlLoop, EpisodeSummary
 from fosp_edge.control.machine import Machine, Transition
 from fosp_edge.control.recorder import REASONS, Recorder, Writer, recording_of
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Operator, Plan, Session
-from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.store import ExperienceStore
@@ -45,8 +64,6 @@ from fosp_edge.robots.presses import Keyboard as JudgeByKeyboard
 SOURCE = "person"
 PICTURE_PX = 64
 """Height and width of the pictures that agents here see."""
-SLOW = 0.25
-"""Part of the full speed that `--camera-moved slow` leaves at most."""
 _HINTS = {
     "keyboard": "hold i, k: forwards, back; j, l: left, right; u, o: up, down",
     "gamepad": "left stick: forwards, back, left, right; right stick: up, down",
@@ -62,22 +79,15 @@ class Means(str, Enum):
 
 def record(
     out: Annotated[Path, typer.Argument(help="Folder of the data set; made, or gone on with, as needed.")],
-    robot: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}, or a robot's FILE.json.")] = SIMULATED,
-    port: Annotated[str | None, typer.Option(help="Serial port of the motors, for a real robot.")] = None,
-    ids: Annotated[str | None, typer.Option(help="Ids of the servos from base to tool, if not the usual.")] = None,
+    robot: RobotName = SIMULATED,
+    port: MotorPort = None,
+    ids: MotorIds = None,
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
     rs485: HalfDuplex = False,
     release: Release = False,
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=ADDRESS, once per camera, for a real robot: fixed=realsense:123456789."),
-    ] = None,
-    camera_store: Annotated[
-        Path, typer.Option(help="Folder of the cameras' calibrations, each SERIAL.json.")
-    ] = DEFAULT_CAMERA_STORE,
-    camera_moved: Annotated[
-        OnMoved, typer.Option(help="When a camera has moved, was refocused, or does not recognise its scene.")
-    ] = OnMoved.REFUSE,
+    camera: CameraSources = None,
+    camera_store: CameraStore = DEFAULT_CAMERA_STORE,
+    camera_moved: CameraMoved = OnMoved.REFUSE,
     hand: Annotated[Means, typer.Option(help="What you drive with.")] = Means.KEYBOARD,
     gamepad: Annotated[Path, typer.Option(help="Device of the gamepad.")] = DEFAULT_DEVICE,
     axes: Annotated[
@@ -95,12 +105,8 @@ def record(
         str, typer.Option(help="Scenario family of the simulated robot; a name of yours.")
     ] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first table of the simulated robot.")] = 500_000,
-    estop_file: Annotated[
-        Path | None, typer.Option(help="Emergency switch: a file as of a GPIO pin; 1, or unreadable, is pressed.")
-    ] = None,
-    release_stop: Annotated[
-        bool, typer.Option("--release-stop", help="Release the stop that the last run on this port left latched.")
-    ] = False,
+    estop_file: EmergencyFile = None,
+    release_stop: ReleaseStop = False,
     yes: Annotated[bool, typer.Option("--yes", help="Begin every episode without asking.")] = False,
 ) -> None:
     """Drive the robot by hand, and record what is lived, in the format that training reads.
@@ -141,7 +147,7 @@ def record(
             try:
                 _check_keys(driver, bench)
                 contract = _contract(bench.rig, rate_hz, wanted)
-                lived = _episodes_before(store, recording_of(contract, bench.rig.cameras), scenario, out)
+                lived = _episodes_before(store, recording_of(contract, bench.rig.cameras), scenario)
                 plan = Plan(scenario, seed + lived, episodes, camera_return_s=0.0 if robot == SIMULATED else 60.0)
                 code = _drive(
                     console, bench, HandController(contract, driver.wish, speed=speed), driver, store, plan,
@@ -199,18 +205,14 @@ def _contract(rig: Rig, rate_hz: float, cameras: tuple[CameraContract, ...]) -> 
     )
 
 
-def _episodes_before(store: ExperienceStore, recording: Recording, scenario: str, out: Path) -> int:
+def _episodes_before(store: ExperienceStore, recording: Recording, scenario: str) -> int:
     """How many episodes by hand the store has of a scenario.
 
     Raises:
-        ValueError: it holds episodes of another robot.
+        StoreError: it holds episodes of another robot.
     """
-    infos = store.episodes()
-    for info in infos[:1]:
-        differences = info.header.recording.differences(recording)
-        if differences:
-            raise ValueError(f"{out} holds episodes of another kind ({'; '.join(differences)}); choose another folder")
-    return sum(info.header.source == SOURCE and info.header.scenario == scenario for info in infos)
+    store.check_fits(recording)
+    return sum(info.header.source == SOURCE and info.header.scenario == scenario for info in store.episodes())
 
 
 class _Telling:
@@ -252,22 +254,10 @@ def _drive(
 
     loop = ControlLoop(
         rig.robot, rig.cameras, controller, Machine(), referee=rig.referee, recorder=Recorder(open_episode),
-        settings=LoopSettings(
-            max_frame_age_s=rig.patience_s,
-            max_missed_in_a_row=round(4.0 * rig.patience_s * contract.rate_hz),
-            max_steps=max_steps,
-            thresholds=default_thresholds(1.0 / contract.rate_hz, rig.patience_s),
-        ),
+        settings=loop_settings(rig, contract.rate_hz, max_steps=max_steps),
     )  # fmt: skip
     bench.controller = lambda: loop.controller
-    button = EmergencyStop(
-        rig.robot,
-        lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
-        lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
-    )
-    bench.stopped = lambda: button.pressed
-    if estop_file is not None:
-        button.watch_file(estop_file)
+    button = emergency_button(console, bench, loop, estop_file)
 
     def press(key: str) -> None:
         driver.press(key)
@@ -292,19 +282,14 @@ def _drive(
     with signals(session, caught, button):
         summary = session.run(plan)
     button.close()
-    if latch is not None and latch.sentence is not None:
-        latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
+    if latch is not None:
+        settle(latch, summary)
     tell()
     rows = f"{summary.recorded} rows in {store.path}" + (f", {summary.dropped} dropped" if summary.dropped else "")
     listed = f"{len(told)} episodes, {rows}; fosp-edge data ls {store.path}"
     console.print(listed, soft_wrap=True, highlight=False, markup=False)
-    style = "green" if summary.planned else "bold red"
-    stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
-    console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
-    console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
-    if caught:
-        return 128 + caught[0]
-    return 0 if summary.planned else 1
+    say_end(console, summary)
+    return exit_status(summary, caught)
 
 
 def _outcome(episode: EpisodeSummary) -> str:

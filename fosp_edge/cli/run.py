@@ -26,28 +26,46 @@ from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.learnt_from import unlike_training
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import KINDS, SIMULATED, MotorOptions, open_rig
+from fosp_edge.cli.rig import SIMULATED, MotorOptions, open_rig
+from fosp_edge.cli.rig_options import (
+    SLOW,
+    CameraMoved,
+    CameraSources,
+    CameraStore,
+    EmergencyFile,
+    MotorIds,
+    MotorPort,
+    ReleaseStop,
+    RobotName,
+)
 from fosp_edge.cli.run_learning import LearnOptions, beside, both, learn_options, make_swapper
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import RecordingOptions
 from fosp_edge.cli.run_summary import summary_json, summary_table, timing_line
-from fosp_edge.cli.safeguards import cameras_checked, refuse, released_or_refuse, signals
+from fosp_edge.cli.safeguards import (
+    cameras_checked,
+    emergency_button,
+    exit_status,
+    loop_settings,
+    refuse,
+    released_or_refuse,
+    say_end,
+    settle,
+    signals,
+)
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.arming import caveats
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.device import CPU, Device
-from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.control.inference import DEFAULT_EXECUTION, Execution
 from fosp_edge.control.latch import StopLatch
 from fosp_edge.control.look_ahead import open_runtime
-from fosp_edge.control.loop import ControlLoop, LoopSettings
+from fosp_edge.control.loop import ControlLoop
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.systemd import Notifier, Progress
-from fosp_edge.control.telemetry import default_thresholds
-from fosp_edge.control.types import Reason
 from fosp_edge.robots.base import RobotError
 
 DEFAULT_EPISODES = 10
@@ -61,28 +79,18 @@ def run(
         int | None, typer.Option(min=1, help=f"End after so many episodes; {DEFAULT_EPISODES} if no end is given.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the shipped one if left out.")] = None,
-    robot: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}, or a robot's FILE.json.")] = SIMULATED,
-    port: Annotated[str | None, typer.Option(help="Serial port of the motors, for a real robot.")] = None,
-    ids: Annotated[str | None, typer.Option(help="Ids of the servos from base to tool, if not the usual.")] = None,
+    robot: RobotName = SIMULATED,
+    port: MotorPort = None,
+    ids: MotorIds = None,
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
     rs485: HalfDuplex = False,
     release: Release = False,
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=ADDRESS, once per camera, for a real robot: fixed=realsense:123456789, fixed=v4l2:/dev/video0."
-        ),
-    ] = None,
-    camera_store: Annotated[
-        Path, typer.Option(help="Folder of the cameras' calibrations, each SERIAL.json.")
-    ] = DEFAULT_CAMERA_STORE,
-    camera_moved: Annotated[
-        OnMoved,
-        typer.Option(help="When a camera has moved, was refocused, or does not recognise its scene: what to do."),
-    ] = OnMoved.REFUSE,
+    camera: CameraSources = None,
+    camera_store: CameraStore = DEFAULT_CAMERA_STORE,
+    camera_moved: CameraMoved = OnMoved.REFUSE,
     slow_to: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Part of the full speed that `--camera-moved slow` leaves.")
-    ] = 0.25,
+    ] = SLOW,
     scenario: Annotated[str, typer.Option(help="Scenario family of the simulated robot.")] = "standard",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")] = 0,
     provider: Annotated[
@@ -108,12 +116,8 @@ def run(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="FIFO priority, a core, locked memory; says what could not be had.")
     ] = False,
-    estop_file: Annotated[
-        Path | None, typer.Option(help="Emergency switch: a file as of a GPIO pin; 1, or unreadable, is pressed.")
-    ] = None,
-    release_stop: Annotated[
-        bool, typer.Option("--release-stop", help="Release the stop that the last run on this port left latched.")
-    ] = False,
+    estop_file: EmergencyFile = None,
+    release_stop: ReleaseStop = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the motors of a real robot without asking.")] = False,
     out: Annotated[Path, typer.Option(help="Where the folder of this run is made.")] = Path("runs"),
     learn: Annotated[
@@ -247,14 +251,7 @@ def _drive(
         recorder=recorder,
         observer=log if swapper is None else both(log, swapper.record),
         relay=swapper,
-        settings=LoopSettings(
-            rehearse=realtime,
-            max_frame_age_s=rig.patience_s,
-            # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
-            max_missed_in_a_row=round(4.0 * rig.patience_s * bundle.manifest.rate_hz),
-            max_steps=max_steps,
-            thresholds=default_thresholds(1.0 / bundle.manifest.rate_hz, rig.patience_s),
-        ),
+        settings=loop_settings(rig, bundle.manifest.rate_hz, max_steps=max_steps, rehearse=realtime),
     )
     bench.controller = lambda: loop.controller
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
@@ -262,14 +259,7 @@ def _drive(
     if speed < 1.0:
         console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow", highlight=False)
     measures, notifier = Realtime(controller.runtime.execution.cores), Notifier()
-    button = EmergencyStop(
-        rig.robot,
-        lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
-        lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
-    )
-    bench.stopped = lambda: button.pressed
-    if estop_file is not None:
-        button.watch_file(estop_file)
+    button = emergency_button(console, bench, loop, estop_file)
     keyboard, caught = Keyboard(console, button, bench.press), list[int]()
     session = Session(loop, AskingOperator(keyboard.confirm) if ask else AutomaticOperator())
     if latch is not None:
@@ -299,10 +289,8 @@ def _drive(
     notifier.stopping(summary.detail)
     notifier.close()
     button.close()
-    if (
-        latch is not None and latch.sentence is not None
-    ):  # it was armed; a run that was refused leaves nothing to release
-        latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
+    if latch is not None:
+        settle(latch, summary)
     for event in () if swapper is None else swapper.events:
         console.print(event.sentence, style="dim", soft_wrap=True, highlight=False, markup=False)
     if reporter.failure is not None:
@@ -326,9 +314,7 @@ def _drive(
             "events": [{"time_ns": event.time_ns, "sentence": event.sentence} for event in swapper.events],
         }
     _report(console, summary, log, bundle, folder, about, judged=rig.referee is not None)
-    if caught:
-        return 128 + caught[0]
-    return 0 if summary.planned else 1
+    return exit_status(summary, caught)
 
 
 def _take(console: Console, measures: Realtime) -> None:
@@ -355,10 +341,7 @@ def _report(
     if summary.recorded or summary.dropped:
         console.print(f"{summary.recorded} rows of experience written, {summary.dropped} dropped", highlight=False)
     _save(console, summary, log, bundle, folder, about)
-    style = "green" if summary.planned else "bold red"
-    stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
-    console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
-    console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
+    say_end(console, summary)
 
 
 def _save(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,11 +15,15 @@ from rich.markup import escape
 from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cli.camera_check import CameraState, OnMoved, examine
+from fosp_edge.cli.judges import Bench
 from fosp_edge.cli.keyboard import confirm
 from fosp_edge.cli.rig import Rig
 from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.control.latch import StopLatch
-from fosp_edge.control.session import Session
+from fosp_edge.control.loop import ControlLoop, LoopSettings
+from fosp_edge.control.session import RunSummary, Session
+from fosp_edge.control.telemetry import default_thresholds
+from fosp_edge.control.types import Reason
 
 _SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
 
@@ -82,3 +86,53 @@ def signals(session: Session, caught: list[int], button: EmergencyStop) -> Itera
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def loop_settings(rig: Rig, rate_hz: float, *, max_steps: int | None, rehearse: bool = False) -> LoopSettings:
+    """When the loop gives up, by the patience of the rig."""
+    return LoopSettings(
+        rehearse=rehearse,
+        max_frame_age_s=rig.patience_s,
+        # Ticks that are each a little late miss deadlines one by one: that is given longer than one standstill.
+        max_missed_in_a_row=round(4.0 * rig.patience_s * rate_hz),
+        max_steps=max_steps,
+        thresholds=default_thresholds(1.0 / rate_hz, rig.patience_s),
+    )
+
+
+def emergency_button(console: Console, bench: Bench, loop: ControlLoop[Any], file: Path | None) -> EmergencyStop:
+    """The button that stops the robot, tells the loop and the judges, and watches the file if there is one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    button = EmergencyStop(
+        bench.rig.robot,
+        lambda detail: loop.request_stop(detail, Reason.EMERGENCY_STOP),
+        lambda sentence: console.print(sentence, style="bold red", soft_wrap=True, highlight=False, markup=False),
+    )
+    bench.stopped = lambda: button.pressed
+    if file is not None:
+        button.watch_file(file)
+    return button
+
+
+def settle(latch: StopLatch, summary: RunSummary) -> None:
+    """Leave the stop latched unless the run ended as it should; a run that never armed leaves nothing to release."""
+    if latch.sentence is not None:
+        latch.ended(None if summary.planned and summary.stop_acknowledged else summary.detail)
+
+
+def say_end(console: Console, summary: RunSummary) -> None:
+    """Why it ended, and whether the motors confirmed it."""
+    style = "green" if summary.planned else "bold red"
+    stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
+    console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)
+    console.print(f"{summary.detail}; {stopped}", soft_wrap=True, highlight=False, markup=False)
+
+
+def exit_status(summary: RunSummary, caught: Sequence[int]) -> int:
+    """128 and the first signal that was caught; otherwise 0 if the run ended as it should, else 1."""
+    if caught:
+        return 128 + caught[0]
+    return 0 if summary.planned else 1
