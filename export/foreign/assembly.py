@@ -1,6 +1,6 @@
 """The state of an agent of this project, put together layer by layer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -105,25 +105,6 @@ class Assembly:
             raise ForeignCheckpointError(f"the checkpoint's layers do not fit each other: {error}") from error
         agent.slow_critics.load_state_dict(agent.critics.state_dict())
         return agent.eval()
-
-
-def forget_reachability(agent: Agent) -> Agent:
-    """The same agent without its reachability function, which then calls everything unsafe."""
-    return _without(agent, ("reach_action", "reach_state"))
-
-
-def forget_costs(agent: Agent) -> Agent:
-    """The same agent without the critics that learning without safety never touches: of cost, and of reachability."""
-    return _without(agent, ("cost_action", "cost_state", "reach_action", "reach_state"))
-
-
-def _without(agent: Agent, critics: tuple[str, ...]) -> Agent:
-    unknown = tuple(dict.fromkeys((*agent.config.unknown, *critics)))
-    result = Agent(replace(agent.config, unknown=unknown, reachability_form="logit"))
-    forgotten = tuple(f".{name}." for name in critics)
-    kept = {name: value for name, value in agent.state_dict().items() if not any(part in name for part in forgotten)}
-    result.load_state_dict(result.state_dict() | kept)
-    return result.eval()
 
 
 def for_every_action(layers: list[Layer], action_size: int) -> list[Layer]:

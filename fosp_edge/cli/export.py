@@ -120,7 +120,7 @@ def export(
     import torch
 
     from export.exporter import export_bundle
-    from export.foreign.assembly import forget_costs, forget_reachability
+    from export.forgetting import forget_costs, forget_reachability
     from fosp_edge.learning.checkpoint import load_agent
 
     console = Console()

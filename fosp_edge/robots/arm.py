@@ -76,6 +76,12 @@ class ArmDescription:
             cut.append(replace(joint, lower_rad=lower, upper_rad=upper))
         return replace(self, joints=tuple(cut))
 
+    @cached_property
+    def reach_m(self) -> float:
+        """From the first joint to the fingertip with all links stretched out."""
+        links = [*(joint.offset_m for joint in self.joints[1 : self.tool_link + 1]), self.tool_offset_m]
+        return float(np.sum(np.linalg.norm(links, axis=1)))
+
     @property
     def joint_names(self) -> tuple[str, ...]:
         """Names of the joints from base to tool."""

@@ -49,9 +49,8 @@ def posture_at(arm: ArmDescription, point_m: FloatArray, seed: int = 0) -> Float
 
 def _search(kinematics: ArmKinematics, point_m: FloatArray, start_rad: FloatArray) -> FloatArray | None:
     arm = kinematics.arm
-    links = [*(joint.offset_m for joint in arm.joints[1 : arm.tool_link + 1]), arm.tool_offset_m]
-    if np.linalg.norm(point_m - np.array(arm.joints[0].offset_m)) > np.sum(np.linalg.norm(links, axis=1)):
-        return None  # farther than the whole arm, stretched out
+    if np.linalg.norm(point_m - np.array(arm.joints[0].offset_m)) > arm.reach_m:
+        return None
     try:
         return kinematics.inverse(point_m, start_rad)
     except ValueError:

@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from export.foreign.assembly import forget_reachability
 from export.foreign.errors import ForeignCheckpointError
 from export.foreign.read import FAMILIES, read_foreign
+from export.forgetting import forget_reachability
 from export.graph import export_step
 from export.parity import check_parity
 from export.step import StepModule
