@@ -47,7 +47,8 @@ from fosp_edge.control.swap import Swapper, SwapSettings
 from fosp_edge.control.types import TickRecord
 from fosp_edge.files import write_atomically
 from fosp_edge.learning.pace import resident_bytes
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 
 AROUND = 5
 ALWAYS = SwapSettings(margin_ratio=float("inf"), slow_ratio=float("inf"))
@@ -85,8 +86,8 @@ class Bench:
             PolicyCamera(RingCamera(item.name, rings[item.name]), item.picture) for item in bundle.manifest.cameras
         ]
         self.loop = ControlLoop(
-            SerialArm(port, period_s=1.0 / rate_hz, watchdog_s=1.0, telemetry_timeout_s=5.0), cameras, controller,
-            Machine(), observer=self._see, relay=self.swapper,
+            SerialRobot(port, FingertipDrive(period_s=1.0 / rate_hz), watchdog_s=1.0, telemetry_timeout_s=5.0),
+            cameras, controller, Machine(), observer=self._see, relay=self.swapper,
             settings=LoopSettings(max_frame_age_s=5.0, max_missed_in_a_row=1_000_000, rehearse=rehearse),
         )  # fmt: skip
 

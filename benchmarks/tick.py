@@ -17,7 +17,8 @@ from fosp_edge.control.controller import Controller
 from fosp_edge.control.inference import Execution
 from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.types import Observation
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 
 PHASES = ("observe", "inference", "filter and limits", "command", "tick")
 MAX_FRAME_AGE_S = 5.0
@@ -53,7 +54,7 @@ class TickBench:
     def __init__(self, bundle: Bundle, port: str, rings: dict[str, str], execution: Execution) -> None:
         self.controller = Controller(bundle, execution=execution)
         self.cameras = [RingCamera(camera.name, rings[camera.name]) for camera in bundle.manifest.cameras]
-        self.robot = SerialArm(port, watchdog_s=1.0, telemetry_timeout_s=1.0)
+        self.robot = SerialRobot(port, FingertipDrive(), watchdog_s=1.0, telemetry_timeout_s=1.0)
         self.robot.connect(5.0)
         for camera in self.cameras:
             camera.start()

@@ -22,7 +22,8 @@ from fosp_edge.control.controller import Controller
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.launcher import SimulatedRobot
 
@@ -31,7 +32,7 @@ PATIENCE_S = 0.5
 
 
 def link_to(wire: str, port: str) -> MotorLink | None:
-    """The driver for a wire; None lets SerialArm open a controller board."""
+    """The driver for a wire; None lets SerialRobot open a controller board."""
     if wire == CONTROLLER:
         return None
     return servo_link(port, lambda name: ServoBus(name, FAMILIES[wire], IDS), centred(IDS), bus_watchdog_s=PATIENCE_S)
@@ -40,9 +41,9 @@ def link_to(wire: str, port: str) -> MotorLink | None:
 def episode(bundle: Bundle, wire: str, seed: int) -> tuple[RunSummary, bool]:
     """One judged episode; also whether the simulation could not keep up."""
     with SimulatedRobot(seed=seed, wire=wire) as device:
-        arm = SerialArm(
+        arm = SerialRobot(
             device.port,
-            period_s=1.0 / bundle.manifest.rate_hz,
+            FingertipDrive(period_s=1.0 / bundle.manifest.rate_hz),
             watchdog_s=PATIENCE_S,
             telemetry_timeout_s=PATIENCE_S,
             link=link_to(wire, device.port),

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 MAGIC = 0x50534F46
 VERSION_MAJOR = 1
-VERSION_MINOR = 0
+VERSION_MINOR = 1
 MAX_JOINTS = 16
 WATCHDOG_MIN_US, WATCHDOG_MAX_US, WATCHDOG_DEFAULT_US = 5_000, 1_000_000, 100_000
 TELEMETRY_MIN_US, TELEMETRY_MAX_US, TELEMETRY_DEFAULT_US = 1_000, 1_000_000, 10_000
@@ -122,6 +122,8 @@ class Capability(IntFlag):
     CURRENT = 16
     TEMPERATURE = 32
     VOLTAGE = 64
+    ENDLESS = 128
+    """Its joints turn without end, as wheels do: positions are told within one turn."""
 
 
 class JointError(IntFlag):

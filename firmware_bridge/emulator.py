@@ -72,9 +72,13 @@ def capabilities_of(plant: Plant) -> Capability:
 class ControllerEmulator:
     """The emulated board. Not thread-safe: one thread polls and advances it."""
 
-    def __init__(self, plant: Plant, name: str = "fosp-emulator", serial: str = "EMU0001") -> None:
-        self._plant = plant
-        self.controller = Controller(Identity(plant.joint_count(), capabilities_of(plant), name, serial))
+    def __init__(
+        self, plant: Plant, name: str = "fosp-emulator", serial: str = "EMU0001", *, endless: bool = False
+    ) -> None:
+        """`endless`: the joints are wheels, and their positions are told within one turn."""
+        self._plant, self._endless = plant, endless
+        capabilities = capabilities_of(plant) | (Capability.ENDLESS if endless else Capability(0))
+        self.controller = Controller(Identity(plant.joint_count(), capabilities, name, serial))
         self._unsent = b""
         self._applied_drive: Drive | None = None
 
@@ -112,6 +116,8 @@ class ControllerEmulator:
         temperatures = getattr(plant, "temperatures_c", None)
         voltage = getattr(plant, "voltage_v", None)
         try:
+            if self._endless:
+                positions = [math.remainder(position, math.tau) for position in positions]
             return Feedback(
                 measured=tuple(
                     Measured(

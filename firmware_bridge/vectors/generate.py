@@ -323,7 +323,7 @@ def largest_robot_steps() -> Iterator[Step]:
     yield script.frame(messages.GetCounters()), 200_000, rest
 
 
-LARGEST = Identity(MAX_JOINTS, Capability(127), "largest controller", "L16")
+LARGEST = Identity(MAX_JOINTS, Capability(255), "largest controller", "L16")
 
 
 def conversation(identity: Identity, steps: Iterator[Step]) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.rig import Rig
 from fosp_edge.control.decider import Decider
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.judge_file import Judges, open_judges
 from fosp_edge.robots.judging import SourcesReferee
 from fosp_edge.robots.kinematics import ArmKinematics
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.serial_robot import SerialRobot
 
 DEFAULT_STEPS = 100
 
@@ -69,10 +70,8 @@ def judged(
     if file is None and (rig.referee is not None or otherwise is None):
         yield Bench(rig)
         return
-    if not isinstance(rig.robot, SerialArm):
-        raise RobotError(f"--judge knows the kinematics of arms, not of {rig.robot.name}")
     if file is not None:
-        judges = open_judges(file, ArmKinematics(rig.robot.arm_description))
+        judges = open_judges(file, *_moved(rig))
     else:
         assert otherwise is not None
         judges = otherwise()
@@ -94,6 +93,14 @@ def judged(
         yield bench
     finally:
         referee.close()
+
+
+def _moved(rig: Rig) -> tuple[int, ArmKinematics | None]:
+    """How many joints there are, and how an arm's lead to its fingertip."""
+    if not isinstance(rig.robot, SerialRobot):
+        raise RobotError(f"--judge does not know how {rig.robot.name} moves")
+    drive = rig.robot.drive
+    return len(drive.limits), drive.kinematics if isinstance(drive, FingertipDrive) else None
 
 
 def _check(judges: Judges, cameras: Sequence[CameraContract], keyboard_free: bool) -> None:

@@ -31,7 +31,7 @@ from fosp_edge.cli.motors_access import (
     wire,
 )
 from fosp_edge.cli.motors_by_hand import calibrate, jog
-from fosp_edge.robots.serial_arm import describe_faults
+from fosp_edge.robots.serial_robot import describe_faults
 from fosp_edge.robots.wires import CONTROLLER
 
 app = typer.Typer(

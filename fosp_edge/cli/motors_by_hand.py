@@ -31,7 +31,7 @@ from fosp_edge.cli.motors_access import (
 )
 from fosp_edge.robots.catalogue import ARMS, arm_named
 from fosp_edge.robots.hand import HeldKey
-from fosp_edge.robots.serial_arm import describe_faults
+from fosp_edge.robots.serial_robot import describe_faults
 from fosp_edge.robots.wires import CONTROLLER
 
 JOG_PERIOD_S = 0.02

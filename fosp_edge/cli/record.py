@@ -54,7 +54,7 @@ from fosp_edge.control.types import Reason
 from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.channels import action_channels, state_channels
+from fosp_edge.robots.channels import action_channels
 from fosp_edge.robots.hand import STICKS, GamepadHand, Hand, KeyboardHand
 from fosp_edge.robots.joystick import DEFAULT_DEVICE
 from fosp_edge.robots.judge_file import Judges
@@ -65,9 +65,10 @@ SOURCE = "person"
 PICTURE_PX = 64
 """Height and width of the pictures that agents here see."""
 _HINTS = {
-    "keyboard": "hold i, k: forwards, back; j, l: left, right; u, o: up, down",
-    "gamepad": "left stick: forwards, back, left, right; right stick: up, down",
+    "keyboard": ("hold i, k: forwards, back; j, l: left, right", "; u, o: up, down"),
+    "gamepad": ("left stick: forwards, back, left, right", "; right stick: up, down"),
 }
+"""For two components of the action, and what a third adds."""
 
 
 class Means(str, Enum):
@@ -91,7 +92,8 @@ def record(
     hand: Annotated[Means, typer.Option(help="What you drive with.")] = Means.KEYBOARD,
     gamepad: Annotated[Path, typer.Option(help="Device of the gamepad.")] = DEFAULT_DEVICE,
     axes: Annotated[
-        str, typer.Option(help="Its axes for forwards, left and up; those of an Xbox pad if left out.")
+        str,
+        typer.Option(help="Its axes for forwards, left, and for an arm up; those of an Xbox pad if left out."),
     ] = ",".join(map(str, STICKS)),
     speed: Annotated[float, typer.Option(min=0.01, max=1.0, help="Part of the full speed that you drive at.")] = 0.5,
     rate_hz: Annotated[float, typer.Option("--rate", min=1.0, max=100.0, help="Ticks per second.")] = 20.0,
@@ -143,7 +145,9 @@ def record(
             if not all(state.trustworthy for state in seen) and speed > SLOW:
                 speed = SLOW
                 console.print(f"slow: at {speed:.0%} of full speed, because of a camera", style="bold yellow")
-            driver: Hand = KeyboardHand() if hand is Means.KEYBOARD else GamepadHand(gamepad, _sticks(axes))
+            components = len(bench.rig.robot.action_space.names)
+            hint = "".join(_HINTS[hand.value][: components - 1])
+            driver = _driver(hand, gamepad, axes, components)
             try:
                 _check_keys(driver, bench)
                 contract = _contract(bench.rig, rate_hz, wanted)
@@ -151,7 +155,7 @@ def record(
                 plan = Plan(scenario, seed + lived, episodes, camera_return_s=0.0 if robot == SIMULATED else 60.0)
                 code = _drive(
                     console, bench, HandController(contract, driver.wish, speed=speed), driver, store, plan,
-                    max_steps=max_steps, ask=not yes, latch=latch, estop_file=estop_file, hint=_HINTS[hand.value],
+                    max_steps=max_steps, ask=not yes, latch=latch, estop_file=estop_file, hint=hint,
                 )  # fmt: skip
             finally:
                 driver.close()
@@ -178,12 +182,14 @@ def _cameras(robot: str, port: str | None, sources: list[str]) -> tuple[CameraCo
     return tuple(CameraContract(name, PICTURE_PX, PICTURE_PX) for name in names)
 
 
-def _sticks(text: str) -> tuple[int, int, int]:
-    found = re.fullmatch(r"(\d+),(\d+),(\d+)", text)
-    if found is None:
-        raise ValueError(f"--axes {text!r}: expected three numbers of axes, as in 1,0,4")
-    x, y, z = map(int, found.groups())
-    return x, y, z
+def _driver(hand: Means, gamepad: Path, axes: str, components: int) -> Hand:
+    """Whoever wishes for so many components of an action: an arm's three, a base's two."""
+    if hand is Means.KEYBOARD:
+        return KeyboardHand(components)
+    sticks = [int(number) for number in axes.split(",")] if re.fullmatch(r"\d+(,\d+)*", axes) else []
+    if len(sticks) < components:
+        raise ValueError(f"--axes {axes!r}: expected {components} numbers of axes, as in {','.join(map(str, STICKS))}")
+    return GamepadHand(gamepad, sticks[:components])
 
 
 def _judges(hand: Means, gamepad: Path, terminal: bool) -> Judges:
@@ -200,9 +206,7 @@ def _check_keys(driver: Hand, bench: Bench) -> None:
 
 
 def _contract(rig: Rig, rate_hz: float, cameras: tuple[CameraContract, ...]) -> RobotContract:
-    return RobotContract(
-        rig.robot.name, rate_hz, cameras, state_channels(rig.arm), action_channels(rig.robot.action_space)
-    )
+    return RobotContract(rig.robot.name, rate_hz, cameras, rig.state, action_channels(rig.robot.action_space))
 
 
 def _episodes_before(store: ExperienceStore, recording: Recording, scenario: str) -> int:

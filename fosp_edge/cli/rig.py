@@ -8,18 +8,22 @@ from pathlib import Path
 from firmware_bridge import LinkError, Torque
 from firmware_bridge.buses.calibration import calibrated_arm
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
-from fosp_edge.bundle.manifest import CameraContract
+from fosp_edge.bundle.manifest import CameraContract, Channel
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
 from fosp_edge.cli.simulated_ports import cameras_beside
-from fosp_edge.robots.arm import ArmDescription
+from fosp_edge.robots.arm_file import ArmFile
 from fosp_edge.robots.base import Referee, Robot, RobotError
-from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, arm_named, robot_kind
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.base_file import BaseFile
+from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, mechanism, robot_kind
+from fosp_edge.robots.channels import state_channels
+from fosp_edge.robots.drive import Drive
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.mobile_base import WheelDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.robots.wires import CONTROLLER
-from fosp_edge.robots.workspace import Workspace
 
 SIMULATED = "simulated"
 KINDS = (SIMULATED, *ROBOTS)
@@ -53,8 +57,8 @@ class Rig:
     referee: Referee | None
     """Only a simulation knows reward and cost."""
     description: str
-    arm: ArmDescription
-    """As it is described, before a calibration cuts its ranges."""
+    state: tuple[Channel, ...]
+    """What the robot says of itself, as it is described, before a calibration cuts an arm's ranges."""
     patience_s: float
     """How long host and motor controller wait for one another, and how old a picture may be."""
 
@@ -103,19 +107,19 @@ def open_rig(
                 for contract in wanted
                 if contract.name in device.cameras
             )
-            arm = SerialArm(device.port, period_s=period_s, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
-            about = f"simulated arm on {device.port}"
-            yield Rig(arm, cameras, device.referee, about, arm.arm_description, patience_s)
+            drive = FingertipDrive(period_s=period_s)
+            arm = SerialRobot(device.port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
+            yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", drive.state, patience_s)
         else:
             chosen = kind_of(kind)
             if motors.port is None:
                 raise RobotError(
                     f"a robot {kind} needs its port: --port /dev/ttyACM0 (`fosp-edge motors find-port` lists them)"
                 )
-            robot, described = _robot(chosen, motors, motors.port, period_s, patience_s)
+            robot, state = _robot(chosen, motors, motors.port, period_s, patience_s)
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
             opened = _open_cameras(wanted, camera_sources or beside, stack)
-            yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", described, patience_s)
+            yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", state, patience_s)
 
 
 def kind_of(robot: str) -> RobotKind:
@@ -125,47 +129,48 @@ def kind_of(robot: str) -> RobotKind:
 
 def _robot(
     kind: RobotKind, motors: MotorOptions, port: str, period_s: float, patience_s: float
-) -> tuple[SerialArm, ArmDescription]:
-    """The arm behind a port, not connected yet, and its description.
+) -> tuple[SerialRobot, tuple[Channel, ...]]:
+    """The robot behind a port, not connected yet, and what it says of itself.
 
     On a wire of servos the calibration says which arm they form, and no joint may leave its servo's calibrated range.
 
     Raises:
         RobotError: no calibration, or one that does not fit the arm.
     """
-    (arm, workspace), ranges, link = arm_named(kind.arm), None, None
-    if kind.wire != CONTROLLER:
-        chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
-        try:
-            calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
-            if calibrated is not None and calibrated != arm.name:
-                arm, workspace = _calibrated_as(calibrated)
-            ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
-            link = chosen.link(
-                at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
-            )
-        except LinkError as error:
-            raise RobotError(str(error)) from error
-    driven = SerialArm(
-        port,
-        arm=arm if ranges is None else arm.within(ranges),
-        workspace=workspace,
-        period_s=period_s,
-        watchdog_s=patience_s,
-        telemetry_timeout_s=patience_s,
-        link=link,
-        at_exit=motors.at_exit,
+    described, link = mechanism(kind.moved), None
+    if isinstance(described, BaseFile):
+        drive: Drive = WheelDrive(described.base, period_s)
+        state = drive.state
+    else:
+        arm, ranges = described.arm, None
+        if kind.wire != CONTROLLER:
+            chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
+            try:
+                calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
+                if calibrated is not None and calibrated != arm.name:
+                    described = _calibrated_as(calibrated)
+                    arm = described.arm
+                ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
+                link = chosen.link(
+                    at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
+                )
+            except LinkError as error:
+                raise RobotError(str(error)) from error
+        drive = FingertipDrive(arm if ranges is None else arm.within(ranges), described.workspace, period_s)
+        state = state_channels(arm)
+    robot = SerialRobot(
+        port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s, link=link, at_exit=motors.at_exit
     )
-    return driven, arm
+    return robot, state
 
 
-def _calibrated_as(name: str) -> tuple[ArmDescription, Workspace]:
+def _calibrated_as(name: str) -> ArmFile:
     if name not in ARMS:
         raise RobotError(
             f"the servos on this port were calibrated as the arm {name!r}: name its file with --robot FILE.json, or "
             "calibrate again"
         )
-    return arm_named(name)
+    return ArmFile(*ARMS[name])
 
 
 def _open_cameras(wanted: Sequence[CameraContract], sources: list[str], stack: ExitStack) -> tuple[PolicyCamera, ...]:

@@ -14,15 +14,19 @@ from fosp_edge.cli.extras import require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.robots.arm import ArmDescription, FloatArray
-from fosp_edge.robots.catalogue import ARMS, ROBOTS, arm_named, robot_kind
+from fosp_edge.robots.arm_file import ArmFile
+from fosp_edge.robots.base_file import BaseFile
+from fosp_edge.robots.catalogue import MECHANISMS, ROBOTS, mechanism, robot_kind
 from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.mobile_base import BaseDescription
 from fosp_edge.robots.reach import grid, posture_at, reached
 from fosp_edge.robots.robot_file import RobotFile, parse_robot
 from fosp_edge.robots.urdf import Caps, arm_from_urdf
 from fosp_edge.robots.wires import CONTROLLER, WIRES
 from fosp_edge.robots.workspace import Workspace
 
-Named = Annotated[str, typer.Argument(help=f"One of: {', '.join({**ROBOTS, **ARMS})}, or a robot's FILE.json.")]
+_NAMES = ", ".join(dict.fromkeys([*ROBOTS, *MECHANISMS]))
+Named = Annotated[str, typer.Argument(help=f"One of: {_NAMES}, or a robot's FILE.json.")]
 
 
 def ls() -> None:
@@ -31,14 +35,16 @@ def ls() -> None:
     Example: fosp-edge robots ls
     """
     table = Table()
-    for title in ("robot", "what it is", "arm", "motors on", "ids"):
+    for title in ("robot", "what it is", "moves", "motors on", "ids"):
         table.add_column(title)
     for name, kind in ROBOTS.items():
-        table.add_row(name, kind.about, kind.arm, kind.wire, kind.motor_ids or "-")
+        table.add_row(name, kind.about, kind.moved, kind.wire, kind.motor_ids or "-")
     console = Console()
     console.print(table)
     console.print(
-        "another one is described in a file: fosp-edge robots show so101 > my-arm.json, then --robot my-arm.json"
+        "another one is described in a file: fosp-edge robots show so101 > my-arm.json (or two-wheels > my-base.json), "
+        "then --robot my-arm.json",
+        soft_wrap=True,
     )
 
 
@@ -56,13 +62,19 @@ def check(
         Path | None, typer.Option(help="Draw arm and box, from the side and from above, to this file.")
     ] = None,
 ) -> None:
-    """Say what a robot's description means: joints, fingertip, and how much of its box is within reach.
+    """Say what a robot's description means: joints, fingertip, and how much of its box is within reach; of a base, how
+    it drives and stops.
 
     Ends with status 1 where not even the middle of the box is, with the tool pointing down. Nothing is opened or moved.
 
     Example: fosp-edge robots check my-arm.json --picture my-arm.png
     """
     described, console = _described(robot), Console(highlight=False)
+    if isinstance(described, BaseFile):
+        if picture is not None:
+            raise ValueError("there is a picture of an arm and its box, none of a base")
+        _check_base(console, described.base)
+        return
     arm, box = described.arm, described.workspace
     if picture is not None:
         require("visualisation")
@@ -124,26 +136,46 @@ def from_urdf(
             "--high and --tool-axis"
         )
     at_home = replace(arm, home_rad=tuple(home.round(4).tolist()))
-    described = parse_robot(RobotFile(at_home, box, bus, ids).to_json(), str(out))
+    described = parse_robot(ArmFile(at_home, box, bus, ids).to_json(), str(out))
     _check_ids(described, str(out))
     write_atomically(out, described.to_json().encode())
     typer.echo(f"{out}: {len(arm.joints)} joints; to look at it: fosp-edge robots check {out} --picture {out.stem}.png")
 
 
 def _described(name: str) -> RobotFile:
-    """A robot, or an arm on a controller board."""
-    if name in ARMS and name not in ROBOTS:
-        return RobotFile(*arm_named(name))
+    """A robot, or an arm or base on a controller board."""
+    if name in MECHANISMS and name not in ROBOTS:
+        return mechanism(name)
     kind = robot_kind(name)
-    described = RobotFile(*arm_named(kind.arm), kind.wire, kind.motor_ids)
+    described = replace(mechanism(kind.moved), bus=kind.wire, ids=kind.motor_ids)
     _check_ids(described, name)
     return described
 
 
 def _check_ids(robot: RobotFile, name: str) -> None:
+    if isinstance(robot, BaseFile):
+        return
     joints = len(robot.arm.joints)
     if robot.ids and (servos := len(parse_ids(robot.ids))) != joints:
         raise ValueError(f"{name}: {joints} joints, but the ids {robot.ids} of {servos} servos; give one for each")
+
+
+def _check_base(console: Console, base: BaseDescription) -> None:
+    """How fast it is, what its wheels leave of that, and how far it needs to stop."""
+    table = Table(title=base.name, title_justify="left", show_header=False)
+    fastest_m_s = base.wheel_velocity_limit_rad_s * base.wheel_radius_m
+    rows = {
+        "wheels": f"radius {1e3 * base.wheel_radius_m:g} mm, {1e3 * base.track_m:g} mm apart",
+        "fastest": f"{base.speed_limit_m_s:g} m/s ahead or back, {base.turn_limit_rad_s:g} rad/s on the spot",
+        "what the wheels allow": f"{fastest_m_s:.3g} m/s, {2.0 * fastest_m_s / base.track_m:.3g} rad/s",
+        "to stop from full speed": f"{1e3 * base.braking_distance_m:.0f} mm, after at most four control periods",
+        "tether": f"{base.tether_m:g} m from where the motors were armed, by the wheels' count",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    if max(base.speed_limit_m_s, base.turn_limit_rad_s * base.track_m / 2.0) > fastest_m_s:
+        console.print("[yellow]the wheels are slower than the limits of speed and turn: those are never reached[/]")
 
 
 def _joints(arm: ArmDescription) -> Table:

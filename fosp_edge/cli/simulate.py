@@ -14,7 +14,7 @@ from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, parse_ids
 from fosp_edge.cli.simulated_ports import forget_cameras, note_cameras
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, arm_named, robot_kind
+from fosp_edge.robots.catalogue import ARMS, BASES, ROBOTS, RobotKind, mechanism, robot_kind
 from fosp_edge.robots.wires import CONTROLLER
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def simulate(
     ] = DEFAULT_CALIBRATION,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="End after so long; at Ctrl-C if left out.")] = None,
 ) -> None:
-    """Put a simulated arm behind an emulated motor bus on a pseudo-terminal, with cameras, until Ctrl-C.
+    """Put a simulated arm or base behind an emulated motor bus on a pseudo-terminal, with cameras, until Ctrl-C.
 
     Nothing but the line and the cameras leads to it, so that every program here drives it through the drivers that
     real motors need.
@@ -49,8 +49,8 @@ def simulate(
 
     kind, console = robot_kind(robot), Console()
     ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
-    moved = arm or (DESKTOP_ARM.name if robot in ROBOTS else kind.arm)
-    name = arm_named(moved)[0].name
+    moved = arm or (DESKTOP_ARM.name if robot in ROBOTS and kind.moved not in BASES else kind.moved)
+    name = mechanism(moved).name
     with SimulatedRobot(scenario, seed, wire=kind.wire, arm=moved, motor_ids=ids) as device:
         adapter = Path(lasting_name(device.port)).name
         cameras = {name: f"ring:{one.ring}" for name, one in device.cameras.items()}

@@ -1,7 +1,7 @@
-"""A person's wish for the fingertip, by keyboard or gamepad. Nobody touches anything: the wish is to stand still."""
+"""A person's wish for a fingertip or a base, by keyboard or gamepad. Nobody touches anything: it is to stand still."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ Float32Array = npt.NDArray[np.float32]
 KEYS: dict[str, tuple[int, float]] = {
     "i": (0, 1.0), "k": (0, -1.0), "j": (1, 1.0), "l": (1, -1.0), "u": (2, 1.0), "o": (2, -1.0),
 }  # fmt: skip
-"""Component of the velocity and its sign, for each key: forwards, back, left, right, up, down."""
+"""Component of the action and its sign, for each key: forwards, back, left, right, up, down. A base has no up."""
 FIRST_HOLD_S, REPEAT_HOLD_S = 0.6, 0.15
 """A terminal tells of repeats, never of releases: it waits about half a second before it repeats a held key; until then
 one press counts as holding."""
@@ -36,7 +36,7 @@ class Hand(Protocol):
     """Of the keyboard that it wants for itself."""
 
     def wish(self) -> Float32Array:
-        """Fingertip velocity, each component a part of its range in [-1, 1], shape [3].
+        """Velocity of a fingertip, shape [3], or speed and turn rate of a base, [2]; parts of their ranges in [-1, 1].
 
         Raises:
             RobotError: nobody can be heard any more.
@@ -74,13 +74,14 @@ class KeyboardHand:
 
     keys = frozenset(KEYS)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, components: int = 3, clock: Callable[[], float] = time.monotonic) -> None:
+        """`components`: of the robot's action; keys of others mean nothing."""
         self._clock = clock
-        self._held = [HeldKey() for _ in range(3)]
+        self._held = [HeldKey() for _ in range(components)]
 
     def press(self, key: str) -> None:
         """Move along the key's axis for as long as a held key takes to repeat; the opposite key stops first."""
-        if key not in KEYS:
+        if key not in KEYS or KEYS[key][0] >= len(self._held):
             return
         (axis, sign), now_s = KEYS[key], self._clock()
         held = self._held[axis]
@@ -107,8 +108,8 @@ class GamepadHand:
 
     keys: frozenset[str] = frozenset()
 
-    def __init__(self, path: Path = DEFAULT_DEVICE, sticks: tuple[int, int, int] = STICKS) -> None:
-        """`sticks`: which axes stand for x, y and z."""
+    def __init__(self, path: Path = DEFAULT_DEVICE, sticks: Sequence[int] = STICKS) -> None:
+        """`sticks`: which axes stand for the components of the action, in their order."""
         self._axes: dict[int, float] = {}
         self._sticks = sticks
         self._joystick = Joystick(path, moved=self._moved)

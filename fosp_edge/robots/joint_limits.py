@@ -15,6 +15,17 @@ CONTROLLER_WINDOW_S = 0.100
 """The controller lets the velocity change by this long's worth of acceleration at once."""
 
 
+def fastest_within(room: FloatArray, acceleration: FloatArray, horizon_s: float) -> FloatArray:
+    """The fastest one may go and still stop within `room`, after `horizon_s` in which nothing can be changed.
+
+    Largest v with v * horizon + v^2 / (2 a) <= room: the positive root of the quadratic. Shapes alike, units that fit
+    each other; no room is negative.
+    """
+    reach = acceleration * horizon_s
+    fastest: FloatArray = -reach + np.sqrt(reach**2 + 2.0 * acceleration * room)
+    return fastest
+
+
 def stay_within_joint_limits(
     arm: ArmDescription,
     position_rad: FloatArray,
@@ -27,12 +38,8 @@ def stay_within_joint_limits(
     A joint moves on for `horizon_s` before the next command can change anything, then needs v^2 / (2 a) to stop. The
     whole motion is slowed so that it keeps its direction; motion away from a limit is never slowed.
     """
-    acceleration = arm.acceleration_limit_rad_s2
     room = np.where(velocity_rad_s > 0.0, arm.upper_rad - position_rad, position_rad - arm.lower_rad) - margin_rad
-    room = np.maximum(room, 0.0)
-    # Largest v with v * horizon + v^2 / (2 a) <= room: the positive root of the quadratic.
-    reach = acceleration * horizon_s
-    largest = -reach + np.sqrt(reach**2 + 2.0 * acceleration * room)
+    largest = fastest_within(np.maximum(room, 0.0), arm.acceleration_limit_rad_s2, horizon_s)
     speed = np.abs(velocity_rad_s)
     scale = np.min(np.divide(largest, speed, out=np.ones_like(speed), where=speed > largest))
     slowed: FloatArray = velocity_rad_s * scale

@@ -44,9 +44,16 @@ class Judges:
 class _Entry(Entry):
     """One source of the file."""
 
-    def __init__(self, values: dict[str, Any], folder: Path, kinematics: ArmKinematics) -> None:
+    def __init__(self, values: dict[str, Any], folder: Path, joints: int, arm: ArmKinematics | None) -> None:
         super().__init__(values)
-        self.folder, self.kinematics = folder, kinematics
+        self.folder, self._joints, self._arm = folder, joints, arm
+
+    @property
+    def arm(self) -> ArmKinematics:
+        """Where the fingertip is."""
+        if self._arm is None:
+            raise ValueError("it looks at where an arm's fingertip is, and this robot is none")
+        return self._arm
 
     def take(self, name: str, read: Callable[[Any], Kind], default: Kind) -> Kind:
         """A value, or its default."""
@@ -64,8 +71,8 @@ class _Entry(Entry):
         """One number per joint, or None."""
         none: list[float] = []
         numbers = self.take(name, _numbers, none)
-        if numbers and len(numbers) != len(self.kinematics.arm.joints):
-            raise ValueError(f"{name}: expected {len(self.kinematics.arm.joints)} numbers, found {len(numbers)}")
+        if numbers and len(numbers) != self._joints:
+            raise ValueError(f"{name}: expected {self._joints} numbers, found {len(numbers)}")
         return numbers or None
 
     def done(self) -> None:
@@ -74,12 +81,13 @@ class _Entry(Entry):
             raise ValueError(f"unknown entry {', '.join(self.left)}")
 
 
-def open_judges(path: Path, kinematics: ArmKinematics) -> Judges:
+def open_judges(path: Path, joints: int, arm: ArmKinematics | None) -> Judges:
     """Read the file and open what it names.
 
     Args:
         path: of the JSON file.
-        kinematics: of the arm that is judged.
+        joints: how many the robot has.
+        arm: kinematics of the arm that is judged; None where it is no arm.
 
     Raises:
         ValueError: with the entry that cannot be meant.
@@ -98,7 +106,7 @@ def open_judges(path: Path, kinematics: ArmKinematics) -> Judges:
             kind = values.get("kind") if isinstance(values, dict) else None
             if kind not in _KINDS:
                 raise ValueError(f"source {number}: unknown kind {kind!r}; choose one of: {', '.join(_KINDS)}")
-            entry = _Entry({name: value for name, value in values.items() if name != "kind"}, path.parent, kinematics)
+            entry = _Entry({name: value for name, value in values.items() if name != "kind"}, path.parent, joints, arm)
             try:
                 sources.append(_KINDS[kind](entry))
                 entry.done()
@@ -126,14 +134,14 @@ def _stops(entry: _Entry) -> Source:
 
 
 def _keep_out(entry: _Entry) -> Source:
-    return KeepOut(entry.kinematics, entry.need("volumes", volumes_from), entry.take("margin_m", _amount, 0.0))
+    return KeepOut(entry.arm, entry.need("volumes", volumes_from), entry.take("margin_m", _amount, 0.0))
 
 
 def _reached(entry: _Entry) -> Source:
     target = entry.need("target_m", _numbers)
     if len(target) != 3:
         raise ValueError(f"target_m: expected x, y and z, found {len(target)} numbers")
-    return Reached(entry.kinematics, target, entry.need("radius_m", _amount), entry.take("reward_per_m", _amount, 10.0))
+    return Reached(entry.arm, target, entry.need("radius_m", _amount), entry.take("reward_per_m", _amount, 10.0))
 
 
 def _keyboard(entry: _Entry) -> Source:

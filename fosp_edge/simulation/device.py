@@ -21,7 +21,8 @@ from firmware_bridge.buses.families import FAMILIES
 from fosp_edge.cameras.base import CameraError
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.catalogue import ARMS, arm_named
+from fosp_edge.robots.base_file import BaseFile
+from fosp_edge.robots.catalogue import MECHANISMS, mechanism
 from fosp_edge.robots.wires import CONTROLLER
 from fosp_edge.simulation.pacing import StepPacer
 from fosp_edge.simulation.referee_protocol import BadRequestError, LineBuffer, parse_request
@@ -44,9 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenario", default="standard", help="scenario family of the first table")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first table")
     parser.add_argument("--wire", default=CONTROLLER, help=f"motors on: {CONTROLLER}, {', '.join(FAMILIES)}")
-    parser.add_argument("--arm", default=DESKTOP_ARM.name, help=f"which arm: {', '.join(ARMS)}, or a robot's file")
+    parser.add_argument(
+        "--arm", default=DESKTOP_ARM.name, help=f"what moves: {', '.join(MECHANISMS)}, or a robot's file"
+    )
     parser.add_argument("--ids", type=int, nargs="*", default=[], help="ids of the servos from base to tool")
-    parser.add_argument("--camera-hz", type=float, default=40.0, help="pictures per second, both cameras alike")
+    parser.add_argument("--camera-hz", type=float, default=40.0, help="pictures per second, all cameras alike")
     options = parser.parse_args(arguments)
     if not 1.0 <= options.camera_hz <= 200.0:
         parser.error(f"--camera-hz: expected 1 to 200, found {options.camera_hz:g}")
@@ -54,9 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     try:
-        arm, _ = arm_named(options.arm)
+        found = mechanism(options.arm)
+        moved = found.base if isinstance(found, BaseFile) else found.arm
         machine = SimulatedMachine(
-            options.scenario, options.seed, wire=options.wire, arm=arm, motor_ids=tuple(options.ids)
+            options.scenario, options.seed, wire=options.wire, moved=moved, motor_ids=tuple(options.ids)
         )
     except (ValueError, CameraError, RobotError) as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What stands between the serial line and the simulated arm: a controller board, or servos on a bus."""
+"""What stands between the serial line and the simulated arm or base: a controller board, or servos on a bus."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,6 +10,7 @@ from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.codes import Drive, State
 from firmware_bridge.emulator import ControllerEmulator
 from fosp_edge.robots.wires import CONTROLLER, WIRES
+from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.plant import ArmPlant
 
 _MODELS = {"dynamixel": 1020, "feetech": 777}
@@ -19,9 +20,9 @@ Answer = dict[str, object]
 
 
 class Motors:
-    """The plant as the electronics see it; outlives the tables that the arm is put at."""
+    """The plant as the electronics see it; outlives the tables that the robot is put at."""
 
-    def __init__(self, plant: ArmPlant) -> None:
+    def __init__(self, plant: ArmPlant | BasePlant) -> None:
         self.plant = plant
 
     def joint_count(self) -> int:
@@ -73,7 +74,8 @@ class Board:
     """A controller that speaks PROTOCOL.md."""
 
     def __init__(self, motors: Motors, name: str) -> None:
-        self._emulator = ControllerEmulator(motors, name=name, serial="SIM0001")
+        wheels = isinstance(motors.plant, BasePlant)
+        self._emulator = ControllerEmulator(motors, name=name, serial="SIM0001", endless=wheels)
         self.poll, self.advance, self.flush = self._emulator.poll, self._emulator.advance, self._emulator.flush
 
     @property
@@ -141,10 +143,12 @@ def make_electronics(wire: str, motors: Motors, name: str, motor_ids: Sequence[i
     """What the wire asks for; servos without ids count from 1.
 
     Raises:
-        ValueError: unknown wire, or not one id per joint.
+        ValueError: unknown wire, wheels on a wire of position servos, or not one id per joint.
     """
     if wire not in WIRES:
         raise ValueError(f"unknown wire {wire!r}; choose one of: {', '.join(WIRES)}")
     if wire == CONTROLLER:
         return Board(motors, name)
+    if isinstance(motors.plant, BasePlant):
+        raise ValueError(f"wheels hang on a {CONTROLLER} board, not on {wire} servos: those do not turn on and on")
     return Servos(motors, wire, motor_ids or range(1, motors.joint_count() + 1))

@@ -118,7 +118,7 @@ class SimulatedRobot:
             scenario: family of the first table.
             seed: its seed.
             wire: what the motors hang on: a controller board, or servos of a family (`robots.wires.WIRES`).
-            arm: which arm, as `robots.catalogue.arm_named` takes it.
+            arm: which arm or base, as `robots.catalogue.mechanism` takes it.
             motor_ids: ids of the servos from base to tool; counted from 1 if left out.
             camera_hz: pictures per second.
             start_timeout_s: how long the device may take to come up.

@@ -1,4 +1,4 @@
-"""The simulated robot as a machine: motor electronics on a serial line, arm and table in MuJoCo, two cameras.
+"""The simulated robot as a machine: motor electronics on a serial line, arm and table or base and room, cameras.
 
 Everything a host can do to it goes through the line and the frame rings, as with a real one. The referee's requests
 stand for a person beside the table, who may lay out a new one only while the motors cannot move.
@@ -13,14 +13,15 @@ import numpy as np
 
 from fosp_edge.cameras.ring import RingFormat, RingWriter
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
+from fosp_edge.robots.mobile_base import BaseDescription
 from fosp_edge.robots.wires import CONTROLLER
+from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.electronics import Electronics, Motors, make_electronics
 from fosp_edge.simulation.faulty_line import FaultyLine, LineFaults
 from fosp_edge.simulation.layout import SCENARIOS
 from fosp_edge.simulation.plant import ArmPlant
 from fosp_edge.simulation.referee import Episode, lay_table
 from fosp_edge.simulation.referee_protocol import BadRequestError, Request
-from fosp_edge.simulation.scene import CAMERAS
 
 CYCLE_S = 0.004
 """The controller reads its sensors and drives its motors at 250 Hz."""
@@ -40,7 +41,7 @@ class SimulatedMachine:
         seed: int,
         *,
         wire: str = CONTROLLER,
-        arm: ArmDescription = DESKTOP_ARM,
+        moved: ArmDescription | BaseDescription = DESKTOP_ARM,
         motor_ids: Sequence[int] = (),
     ) -> None:
         """Lay the first table.
@@ -49,21 +50,22 @@ class SimulatedMachine:
             scenario: family of the first table.
             seed: its seed.
             wire: what the motors hang on, one of `robots.wires.WIRES`.
-            arm: which arm stands at the table. Only the desktop arm reaches all of it; others get a table with a
-                target and no boxes.
+            moved: which arm stands at the table, or which base in the room. Only the desktop arm reaches all of the
+                table; others get one with a target and no boxes.
             motor_ids: ids of the servos from base to tool, for a wire of servos; counted from 1 if left out.
 
         Raises:
             ValueError: unknown scenario or wire, or not one id per joint.
             CameraError: no shared memory for the pictures.
         """
-        self.arm = arm
+        self.moved = moved
         self._wire, self._motor_ids = wire, tuple(motor_ids)
-        self._episode = lay_table(scenario, seed, arm)
+        self._episode = lay_table(scenario, seed, moved)
         self._motors = Motors(self._episode.plant)
         self._electronics = self._new_electronics()
         self.line = FaultyLine(seed)
-        self.rings = {camera: RingWriter(_picture_format(self._episode.plant, camera)) for camera in CAMERAS}
+        plant = self._episode.plant
+        self.rings = {camera: RingWriter(_picture_format(plant, camera)) for camera in plant.cameras}
         self._frozen: set[str] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="table")
         self._laying: tuple[int, Future[Episode]] | None = None
@@ -82,7 +84,7 @@ class SimulatedMachine:
         }
 
     def _new_electronics(self) -> Electronics:
-        return make_electronics(self._wire, self._motors, self.arm.name, self._motor_ids)
+        return make_electronics(self._wire, self._motors, self.moved.name, self._motor_ids)
 
     # Time.
 
@@ -97,7 +99,7 @@ class SimulatedMachine:
         self._finish_reset()
 
     def take_pictures(self) -> None:
-        """Render both cameras and publish what they see."""
+        """Render all cameras and publish what they see."""
         now_ns = time.monotonic_ns()
         for camera, ring in self.rings.items():
             if camera not in self._frozen:
@@ -130,7 +132,7 @@ class SimulatedMachine:
         if self._laying is not None or self._settling is not None:
             raise BadRequestError("reset: the table is being laid already")
         self._require_disarmed()
-        self._laying = request.id, self._executor.submit(lay_table, scenario, seed, self.arm)
+        self._laying = request.id, self._executor.submit(lay_table, scenario, seed, self.moved)
 
     def _require_disarmed(self) -> None:
         if self._electronics.dangerous:
@@ -197,7 +199,7 @@ class SimulatedMachine:
         return {}
 
     def _freeze_camera(self, request: Request) -> Answer:
-        camera = request.word("camera", CAMERAS)
+        camera = request.word("camera", tuple(self.rings))
         if request.flag("frozen", True):
             self._frozen.add(camera)
         else:
@@ -205,12 +207,12 @@ class SimulatedMachine:
         return {}
 
     def _remove_camera(self, request: Request) -> Answer:
-        camera = request.word("camera", CAMERAS)
+        camera = request.word("camera", tuple(self.rings))
         self._frozen.add(camera)
         self.rings[camera].close()
         return {}
 
 
-def _picture_format(plant: ArmPlant, camera: str) -> RingFormat:
+def _picture_format(plant: ArmPlant | BasePlant, camera: str) -> RingFormat:
     height, width, _ = plant.render(camera).shape
     return RingFormat(height, width, serial=f"sim-{camera}")

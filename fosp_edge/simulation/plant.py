@@ -40,6 +40,8 @@ class Snapshot:
 class ArmPlant:
     """MuJoCo physics of one layout. Velocity targets are approached within the joints' acceleration limits."""
 
+    cameras = CAMERAS
+
     def __init__(
         self, layout: Layout, arm: ArmDescription = DESKTOP_ARM, *, start_rad: FloatArray | None = None
     ) -> None:

@@ -1,4 +1,4 @@
-"""Who lays the simulated table and says how it went: an episode's bookkeeping around the plant, without any wires."""
+"""Who lays the simulated table or room and says how it went: the bookkeeping around the plant, without any wires."""
 
 from dataclasses import dataclass, replace
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
 from fosp_edge.robots.base import Judgement
+from fosp_edge.robots.mobile_base import BaseDescription
+from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.layout import make_layout
 from fosp_edge.simulation.plant import ArmPlant, Outcome
 from fosp_edge.simulation.task import judge_step
@@ -13,9 +15,9 @@ from fosp_edge.simulation.task import judge_step
 
 @dataclass
 class Episode:
-    """One table, the arm at it, and what was last judged."""
+    """One table or room, the robot in it, and what was last judged."""
 
-    plant: ArmPlant
+    plant: ArmPlant | BasePlant
     before: Outcome
     step: int = 0
 
@@ -28,8 +30,8 @@ class Episode:
         return judgement
 
 
-def lay_table(scenario: str, seed: int, arm: ArmDescription = DESKTOP_ARM) -> Episode:
-    """A new table with the arm at its start, at rest. Takes tens of milliseconds.
+def lay_table(scenario: str, seed: int, moved: ArmDescription | BaseDescription = DESKTOP_ARM) -> Episode:
+    """A new table with the arm at its start, at rest, or a room with a base in it. Takes tens of milliseconds.
 
     The tables are laid out for the desktop arm's reach. Another arm starts at its home, with the target for scenery and
     no boxes in its way.
@@ -38,8 +40,10 @@ def lay_table(scenario: str, seed: int, arm: ArmDescription = DESKTOP_ARM) -> Ep
         ValueError: unknown scenario.
     """
     layout = make_layout(scenario, seed)
-    if arm is DESKTOP_ARM:
-        plant = ArmPlant(layout, arm)
+    if isinstance(moved, BaseDescription):
+        plant: ArmPlant | BasePlant = BasePlant(layout, moved)
+    elif moved is DESKTOP_ARM:
+        plant = ArmPlant(layout, moved)
     else:
-        plant = ArmPlant(replace(layout, obstacles=()), arm, start_rad=np.array(arm.home_rad))
+        plant = ArmPlant(replace(layout, obstacles=()), moved, start_rad=np.array(moved.home_rad))
     return Episode(plant, plant.judge())

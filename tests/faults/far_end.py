@@ -122,7 +122,7 @@ class FarEnd:
         self._request(messages.Stop())
 
     def command(self, wanted_m_s: FloatArray, now_ns: int) -> None:
-        """What `SerialArm.command` does."""
+        """What `SerialRobot.command` does."""
         joints = self._drive.joint_velocity(self.motors.position, wanted_m_s, now_ns)
         targets = units.to_wire_each(joints.tolist(), units.PER_MICRO, units.VELOCITY_MAX_URAD_S, "velocity")
         self._send(Command(Mode.VELOCITY, targets))

@@ -15,8 +15,7 @@ from firmware_bridge.telemetry import JointLimits
 from fosp_edge.control.limits import ActionRefused, Limits
 from fosp_edge.robots.arm import ArmDescription
 from fosp_edge.robots.catalogue import ARMS, arm_named
-from fosp_edge.robots.fingertip_drive import FingertipDrive
-from fosp_edge.robots.serial_arm import FINGERTIP_VELOCITY
+from fosp_edge.robots.fingertip_drive import FINGERTIP_VELOCITY, FingertipDrive
 from tests import oracle
 
 PERIOD_S = 0.05

@@ -17,7 +17,8 @@ from fosp_edge.control.machine import Machine
 from fosp_edge.control.recorder import Recorder
 from fosp_edge.control.session import AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.types import Reason, State, TickRecord
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.control.fakes import MemoryWriter
 from tests.faults.bundles import scripted_bundle
@@ -55,8 +56,12 @@ class Bench:
 
         self.link = MotorLink(self.device.port, expected_joint_count=6)
         loop = ControlLoop(
-            SerialArm(
-                self.device.port, period_s=1.0 / RATE_HZ, watchdog_s=0.8, telemetry_timeout_s=0.8, link=self.link
+            SerialRobot(
+                self.device.port,
+                FingertipDrive(period_s=1.0 / RATE_HZ),
+                watchdog_s=0.8,
+                telemetry_timeout_s=0.8,
+                link=self.link,
             ),
             [self.device.cameras[camera.name] for camera in bundle.manifest.cameras],
             Controller(bundle),

@@ -57,9 +57,11 @@ def _running(command: list[str], pattern: str, monitor: Path | None = None) -> I
 
 
 @contextmanager
-def host_board(folder: Path, joints: int = 6) -> Iterator[Board]:
+def host_board(folder: Path, joints: int = 6, *, wheels: bool = False) -> Iterator[Board]:
     build("host", folder)
-    with _running([str(folder / "fosp_host"), str(joints)], r"^(/dev/pts/\d+)") as board:
+    with _running(
+        [str(folder / "fosp_host"), str(joints), *(["wheels"] if wheels else [])], r"^(/dev/pts/\d+)"
+    ) as board:
         yield board
 
 

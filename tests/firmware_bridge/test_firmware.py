@@ -6,12 +6,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from firmware_bridge import Fault, JointLimits, LinkLostError, MotorLink, Reaction, Refusal, State
+from firmware_bridge import Capability, Fault, JointLimits, LinkLostError, MotorLink, Reaction, Refusal, State
 from tests.firmware_bridge.boards import Board, host_board, qemu_board
 from tests.firmware_bridge.native import build, needs_arm_gcc, needs_gcc, needs_qemu
 
@@ -66,6 +67,28 @@ def test_the_whole_conversation(kind: str, tmp_path: Path) -> None:
         assert counters.controller.watchdog_trips == 1
 
 
+@needs_gcc
+def test_wheels_turn_on_and_on(tmp_path: Path) -> None:
+    with host_board(tmp_path, 2, wheels=True) as board, MotorLink(board.port, expected_joint_count=2) as link:
+        assert Capability.ENDLESS in link.connect(20.0).capabilities
+        link.upload_limits([JointLimits(-100.0, 100.0, 40.0, 400.0)] * 2, 10.0)
+        link.configure_watchdog(1.0, Reaction.STOP)
+        link.arm()
+        seen: list[float] = []
+
+        def past_the_ends() -> bool:
+            link.command_velocity(np.array([40.0, -40.0]))
+            now = link.latest()
+            assert now is not None and now.refusal is Refusal.NONE
+            np.testing.assert_allclose(now.position_rad.sum(), 0.0, atol=1e-5)
+            seen.append(float(now.position_rad[0]))
+            return len(seen) > 1 and sum(after < before for before, after in pairwise(seen)) > 20
+
+        eventually(past_the_ends)
+        assert -np.pi - 1e-6 <= min(seen) < -2.0 and 2.0 < max(seen) <= np.pi + 1e-6
+        assert link.stop(10.0)
+
+
 @needs_arm_gcc
 @needs_qemu
 def test_a_reset_in_mid_motion_is_noticed_and_leaves_the_board_disarmed(tmp_path: Path) -> None:
@@ -109,9 +132,18 @@ def test_the_board_is_killed_in_mid_motion(tmp_path: Path) -> None:
 
 
 @needs_arm_gcc
-@pytest.mark.parametrize(("target", "image"), [("qemu", "fosp_qemu.elf"), ("nucleo", "fosp_nucleo_f446re.elf")])
-def test_images_have_no_floating_point_and_no_heap(target: str, image: str, tmp_path: Path) -> None:
-    build(target, tmp_path)
+@pytest.mark.parametrize(
+    ("target", "image", "options"),
+    [
+        ("qemu", "fosp_qemu.elf", ()),
+        ("nucleo", "fosp_nucleo_f446re.elf", ()),
+        ("nucleo", "fosp_nucleo_f446re.elf", ("ENDLESS=1",)),
+    ],
+)
+def test_images_have_no_floating_point_and_no_heap(
+    target: str, image: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    build(target, tmp_path, *options)
     names = subprocess.run(
         ["arm-none-eabi-nm", str(tmp_path / image)], capture_output=True, text=True, check=True
     ).stdout

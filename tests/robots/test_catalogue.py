@@ -67,7 +67,7 @@ def test_a_robot_has_a_wire_that_exists_and_a_servo_per_joint(name: str) -> None
     kind = ROBOTS[name]
     assert kind.wire == CONTROLLER or kind.wire in FAMILIES
     if kind.wire != CONTROLLER:
-        assert len(parse_ids(kind.motor_ids)) == len(arm_named(kind.arm)[0].joints)
+        assert len(parse_ids(kind.motor_ids)) == len(arm_named(kind.moved)[0].joints)
 
 
 def test_an_unknown_arm_is_a_sentence() -> None:

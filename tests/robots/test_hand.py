@@ -24,7 +24,7 @@ class Clock:
 
 def test_a_key_moves_while_it_is_held_and_no_longer() -> None:
     clock = Clock()
-    hand = KeyboardHand(clock)
+    hand = KeyboardHand(clock=clock)
     np.testing.assert_array_equal(hand.wish(), [0, 0, 0])
     hand.press("i")
     np.testing.assert_array_equal(hand.wish(), [1, 0, 0])
@@ -37,7 +37,7 @@ def test_a_key_moves_while_it_is_held_and_no_longer() -> None:
 
 
 def test_two_axes_at_once_and_the_opposite_key_stops_first() -> None:
-    hand = KeyboardHand(Clock())
+    hand = KeyboardHand(clock=Clock())
     for key in "jo":
         hand.press(key)
     np.testing.assert_array_equal(hand.wish(), [0, 1, -1])
@@ -47,10 +47,17 @@ def test_two_axes_at_once_and_the_opposite_key_stops_first() -> None:
     np.testing.assert_array_equal(hand.wish(), [0, -1, -1])
 
 
+def test_a_base_has_no_up() -> None:
+    hand = KeyboardHand(2, clock=Clock())
+    for key in "kuoj":
+        hand.press(key)
+    np.testing.assert_array_equal(hand.wish(), [-1, 1])
+
+
 @given(st.lists(st.tuples(st.sampled_from([*KEYS, "v", "x", ""]), st.floats(0.0, 1.0)), max_size=40))
 def test_whatever_is_pressed_the_wish_is_a_wish_and_ends(presses: list[tuple[str, float]]) -> None:
     clock = Clock()
-    hand = KeyboardHand(clock)
+    hand = KeyboardHand(clock=clock)
     for key, pause_s in presses:
         hand.press(key)
         assert set(np.unique(hand.wish())) <= {-1.0, 0.0, 1.0} and hand.wish().dtype == np.float32

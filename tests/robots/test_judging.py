@@ -203,7 +203,7 @@ def test_a_file_names_every_kind_of_source(tmp_path):
         {"kind": "gamepad", "device": str(pipe), "buttons": {"3": {"reward": 2}}},
         {"kind": "classifier", "file": "x.safetensors", "means": {"success": True}},
     )
-    judges = open_judges(path, KINEMATICS)
+    judges = open_judges(path, 6, KINEMATICS)
     try:
         names = [type(source).__name__ for source in judges.sources]
         assert names == ["JointThresholds", "StopsAndInterventions", "KeepOut", "Reached", "Keyboard", "Gamepad",
@@ -236,11 +236,11 @@ def test_a_file_names_every_kind_of_source(tmp_path):
 )
 def test_a_mistake_in_the_file_is_a_sentence_that_names_the_entry(tmp_path, source, sentence):
     with pytest.raises(ValueError, match=sentence):
-        open_judges(judge_file(tmp_path, source), KINEMATICS)
+        open_judges(judge_file(tmp_path, source), 6, KINEMATICS)
 
 
 def test_what_is_no_such_file_is_said(tmp_path):
     for text, word in [("{", "not JSON"), ("[]", "at least one source"), ('{"sources": []}', "at least one source")]:
         (tmp_path / "judge.json").write_text(text)
         with pytest.raises(ValueError, match=word):
-            open_judges(tmp_path / "judge.json", KINEMATICS)
+            open_judges(tmp_path / "judge.json", 6, KINEMATICS)

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fosp_edge.robots.arm_file import ArmFile
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.catalogue import ARMS, arm_named, robot_kind
-from fosp_edge.robots.robot_file import RobotFile, read_robot
+from fosp_edge.robots.robot_file import read_robot
 from fosp_edge.robots.so101 import SO101_ARM, SO101_WORKSPACE
 
-GOOD = json.loads(RobotFile(SO101_ARM, SO101_WORKSPACE, "feetech", "1-6").to_json()) | {"name": "mine"}
+GOOD = json.loads(ArmFile(SO101_ARM, SO101_WORKSPACE, "feetech", "1-6").to_json()) | {"name": "mine"}
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -24,7 +25,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 @pytest.mark.parametrize("name", ARMS)
 def test_what_is_written_reads_back(name: str, tmp_path: Path) -> None:
-    robot = RobotFile(*arm_named(name), "dynamixel", "1,3-7")
+    robot = ArmFile(*arm_named(name), "dynamixel", "1,3-7")
     path = tmp_path / "robot.json"
     path.write_text(robot.to_json())
     found = read_robot(path)
@@ -35,8 +36,8 @@ def test_what_is_written_reads_back(name: str, tmp_path: Path) -> None:
 def test_a_file_is_a_robot_and_an_arm(tmp_path: Path) -> None:
     path = str(written(tmp_path))
     kind = robot_kind(path)
-    assert (kind.wire, kind.motor_ids, kind.arm) == ("feetech", "1-6", path)
-    arm, box = arm_named(kind.arm)
+    assert (kind.wire, kind.motor_ids, kind.moved) == ("feetech", "1-6", path)
+    arm, box = arm_named(kind.moved)
     assert arm.name == "mine" and box == SO101_WORKSPACE and arm.tool_link == SO101_ARM.tool_link
 
 
@@ -107,7 +108,9 @@ def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text('{"name": ')
     with pytest.raises(RobotError, match="is not JSON"):
         robot_kind(str(tmp_path / "half.json"))
-    with pytest.raises(RobotError, match=r"'crane'; choose one of: serial, so101, widowx250, or FILE\.json"):
+    with pytest.raises(
+        RobotError, match=r"'crane'; choose one of: serial, so101, widowx250, two-wheels, or FILE\.json"
+    ):
         robot_kind("crane")
 
 

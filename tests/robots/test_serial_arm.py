@@ -1,4 +1,4 @@
-"""SerialArm over a real pseudo-terminal, against the emulated controller with joints that follow at once."""
+"""An arm behind a real pseudo-terminal, against the emulated controller with joints that follow at once."""
 
 import threading
 import time
@@ -11,8 +11,9 @@ from firmware_bridge.codes import Drive, Fault, State
 from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal, serve
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError, RobotLost
+from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.kinematics import ArmKinematics
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
 
 KINEMATICS = ArmKinematics(DESKTOP_ARM)
@@ -79,7 +80,7 @@ def board(joints=None):
 @pytest.fixture
 def connected():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, **PATIENT)
+        arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         yield arm, emulator, line
         arm.close()
@@ -166,7 +167,7 @@ def test_commands_before_arming_are_refused(connected):
 
 def test_silence_trips_the_watchdog_the_arm_brakes_and_arming_again_is_an_act_of_its_own():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, watchdog_s=0.5, telemetry_timeout_s=5.0)
+        arm = SerialRobot(line.path, FingertipDrive(), watchdog_s=0.5, telemetry_timeout_s=5.0)
         arm.connect(5.0)
         arm.arm()
         wait_for(lambda: arm.read().fault is not None, "the watchdog")
@@ -202,7 +203,7 @@ def test_disarming_latches_nothing(connected):
 
 def test_closing_disarms():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, **PATIENT)
+        arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         arm.arm()
         arm.close()
@@ -230,7 +231,7 @@ def lost(arm):
 
 def test_a_controller_that_falls_silent_is_a_lost_robot():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, watchdog_s=1.0, telemetry_timeout_s=0.3)
+        arm = SerialRobot(line.path, FingertipDrive(), watchdog_s=1.0, telemetry_timeout_s=0.3)
         arm.connect(5.0)
         emulator.hung = True
         wait_for(lambda: lost(arm), "the silence to be noticed")
@@ -241,7 +242,7 @@ def test_a_controller_that_falls_silent_is_a_lost_robot():
 
 def test_a_fault_of_the_arm_itself_is_not_cleared_by_arming():
     with board() as (line, emulator):
-        arm = SerialArm(line.path, **PATIENT)
+        arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         arm.arm()
         emulator.joints.temperature_c = 95.0
@@ -252,17 +253,17 @@ def test_a_fault_of_the_arm_itself_is_not_cleared_by_arming():
             arm.arm()
         arm.close()
         with pytest.raises(RobotError, match="too hot"):
-            SerialArm(line.path, **PATIENT).connect(5.0)
+            SerialRobot(line.path, FingertipDrive(), **PATIENT).connect(5.0)
 
 
 def test_a_run_can_follow_one_that_was_killed():
     with board() as (line, emulator):
-        first = SerialArm(line.path, watchdog_s=0.5, telemetry_timeout_s=5.0)
+        first = SerialRobot(line.path, FingertipDrive(), watchdog_s=0.5, telemetry_timeout_s=5.0)
         first.connect(5.0)
         first.arm()
         wait_for(lambda: emulator.controller.state is State.FAULT, "the watchdog")
         first._link.close()  # the port is free, nobody disarmed
-        second = SerialArm(line.path, **PATIENT)
+        second = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         second.connect(5.0)
         assert emulator.controller.state is State.DISARMED
         second.close()
@@ -278,11 +279,11 @@ def test_a_controller_that_restarts_is_noticed(connected):
 
 def test_no_port_and_the_wrong_arm_are_sentences():
     with pytest.raises(RobotError, match="There is no serial port /dev/nowhere"):
-        SerialArm("/dev/nowhere").connect(0.5)
+        SerialRobot("/dev/nowhere", FingertipDrive()).connect(0.5)
     with board(Joints(4)) as (line, _), pytest.raises(RobotError, match="has 4 joints, this robot has 6"):
-        SerialArm(line.path).connect(5.0)
+        SerialRobot(line.path, FingertipDrive()).connect(5.0)
 
 
 def test_reading_before_connecting_is_refused():
     with pytest.raises(RobotLost):
-        SerialArm("/dev/nowhere").read()
+        SerialRobot("/dev/nowhere", FingertipDrive()).read()

@@ -11,7 +11,8 @@ from firmware_bridge.buses.families import FAMILIES, ServoFamily
 from firmware_bridge.buses.virtual import servo_link
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotLost
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from tests.firmware_bridge.test_buses import chain_on_a_line, patient
 
 
@@ -28,7 +29,7 @@ def test_a_fingertip_velocity_moves_the_servos(family: ServoFamily) -> None:
             bus_watchdog_s=2.0,
         )
         # Generous times: this machine may be busy, and both ends of the line run on it.
-        arm = SerialArm(chain.line.path, watchdog_s=1.0, telemetry_timeout_s=5.0, link=link)
+        arm = SerialRobot(chain.line.path, FingertipDrive(), watchdog_s=1.0, telemetry_timeout_s=5.0, link=link)
         try:
             arm.connect(20.0)
             arm.arm()

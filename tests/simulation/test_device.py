@@ -15,7 +15,8 @@ pytest.importorskip("mujoco")
 from fosp_edge.cameras.base import CameraLost, FrameStale
 from fosp_edge.cameras.ring import FOLDER
 from fosp_edge.robots.base import RobotError, RobotLost
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.simulation.launcher import SimulatedRobot
 from fosp_edge.simulation.layout import make_layout
 from fosp_edge.simulation.plant import Outcome
@@ -57,7 +58,7 @@ def robot(shared):
 
 @pytest.fixture
 def arm(robot):
-    arm = SerialArm(robot.port, **PATIENT)
+    arm = SerialRobot(robot.port, FingertipDrive(), **PATIENT)
     arm.connect(10.0)
     yield arm
     arm.close()
@@ -139,7 +140,7 @@ def test_damaged_bytes_are_counted_and_never_obeyed(robot, arm):
 
 
 def test_a_silent_line_ends_in_a_lost_robot_and_motors_at_rest(robot):
-    arm = SerialArm(robot.port, watchdog_s=0.2, telemetry_timeout_s=0.5)
+    arm = SerialRobot(robot.port, FingertipDrive(), watchdog_s=0.2, telemetry_timeout_s=0.5)
     arm.connect(10.0)
     arm.arm()
     for _ in range(5):
@@ -154,7 +155,7 @@ def test_a_silent_line_ends_in_a_lost_robot_and_motors_at_rest(robot):
 
 
 def test_killing_the_device_loses_everything_at_once_and_leaves_no_shared_memory(mortal):
-    arm = SerialArm(mortal.port, **PATIENT)
+    arm = SerialRobot(mortal.port, FingertipDrive(), **PATIENT)
     arm.connect(10.0)
     arm.arm()
     camera = mortal.cameras["fixed"]
@@ -176,7 +177,7 @@ def test_killing_the_device_loses_everything_at_once_and_leaves_no_shared_memory
 
 
 def test_unplugging_and_removing_a_camera(mortal):
-    arm = SerialArm(mortal.port, **PATIENT)
+    arm = SerialRobot(mortal.port, FingertipDrive(), **PATIENT)
     arm.connect(10.0)
     mortal.referee.ask("unplug")
     wait_for(lambda: raises(RobotLost, arm.read), "the loss of the robot")
@@ -189,7 +190,7 @@ def test_unplugging_and_removing_a_camera(mortal):
 
 
 def test_a_restarted_controller_is_a_lost_robot(mortal):
-    arm = SerialArm(mortal.port, **PATIENT)
+    arm = SerialRobot(mortal.port, FingertipDrive(), **PATIENT)
     arm.connect(10.0)
     arm.arm()
     mortal.referee.ask("restart-controller")

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from fosp_edge.robots.serial_arm import SerialArm
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.simulation.behaviours import Safe
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.launcher import SimulatedRobot
@@ -50,7 +51,7 @@ def over_the_wires(robot, arm, seed):
 @pytest.mark.slow
 def test_a_scripted_behaviour_earns_the_same_over_the_wires_as_in_lockstep():
     with SimulatedRobot() as robot:
-        arm = SerialArm(robot.port, watchdog_s=1.0, telemetry_timeout_s=5.0)
+        arm = SerialRobot(robot.port, FingertipDrive(), watchdog_s=1.0, telemetry_timeout_s=5.0)
         arm.connect(10.0)
         for seed in range(101, 107):
             wired, lockstep = over_the_wires(robot, arm, seed), in_lockstep(seed)

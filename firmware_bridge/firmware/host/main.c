@@ -1,11 +1,12 @@
 /* The firmware as a program of this computer: opens a pseudo-terminal, prints its path, then runs the core at 1 kHz on the
- * machine's monotonic clock until it is killed. Joints are simulated. Usage: fosp_host [joints] */
+ * machine's monotonic clock until it is killed. Joints are simulated. Usage: fosp_host [joints [wheels]] */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,7 +60,9 @@ int main(int arguments, char **argument) {
     static fosp_feedback_t feedback;
     const long wanted = (arguments > 1) ? strtol(argument[1], NULL, 10) : 6;
     const uint32_t count = ((wanted >= 1) && (wanted <= (long)FOSP_MAX_JOINTS)) ? (uint32_t)wanted : 6u;
-    const fosp_identity_t identity = {count, SIM_CAPABILITIES, "fosp-host", "HOST0001"};
+    const bool wheels = (arguments > 2) && (strcmp(argument[2], "wheels") == 0);
+    const uint32_t can = SIM_CAPABILITIES | (wheels ? FOSP_CAN_TURN_ENDLESSLY : 0u);
+    const fosp_identity_t identity = {count, can, "fosp-host", "HOST0001"};
     int far_end = -1;
     const int line = open_line(&far_end);
     uint64_t last_us = now_us();
@@ -69,7 +72,7 @@ int main(int arguments, char **argument) {
     }
     printf("%s\n", ptsname(line));
     (void)fflush(stdout);
-    sim_joints_init(&joints, count);
+    sim_joints_init(&joints, count, wheels);
     fosp_controller_init(&controller, &identity);
     for (;;) {
         uint8_t received[512];

@@ -62,7 +62,8 @@ static void transmit(fosp_controller_t *controller) {
 int main(void) {
     static fosp_controller_t controller;
     static fosp_feedback_t feedback;
-    const fosp_identity_t identity = {MOTORS, FOSP_CAN_VELOCITY | FOSP_CAN_POSITION | FOSP_CAN_DAMP,
+    const uint32_t can = FOSP_CAN_VELOCITY | FOSP_CAN_POSITION | FOSP_CAN_DAMP;
+    const fosp_identity_t identity = {MOTORS, can | ((ENDLESS != 0) ? FOSP_CAN_TURN_ENDLESSLY : 0u),
                                       "fosp-nucleo-f446re", "NUCLEO"};
     uint32_t done = 0;
     motors_init();

@@ -1,8 +1,8 @@
 #include "motors.h"
 
+#include "../core/turn.h"
 #include "registers.h"
 
-#define MICRO_RADIANS_PER_TURN 6283185
 /* Duty per micro-radian/s and per micro-radian of error, as a division: to be tuned for the motors at hand. */
 #define VELOCITY_ERROR_PER_DUTY 10000
 #define VELOCITY_INTEGRAL_PER_DUTY 400000000
@@ -86,10 +86,10 @@ void motors_read(uint32_t dt_us, fosp_feedback_t *feedback) {
         motor_t *self = &motors[motor];
         const uint32_t forward = (raw[motor] - self->last_raw) & 0xFFFFu;
         const int64_t moved = (forward < 0x8000u) ? (int64_t)forward : ((int64_t)forward - 0x10000);
-        const int64_t velocity = (moved * MICRO_RADIANS_PER_TURN / ENCODER_COUNTS_PER_TURN) * 1000000 / (int64_t)dt_us;
+        const int64_t velocity = (moved * FOSP_TURN_URAD / ENCODER_COUNTS_PER_TURN) * 1000000 / (int64_t)dt_us;
         self->last_raw = raw[motor];
         self->counts += moved;
-        self->position_urad = self->counts * MICRO_RADIANS_PER_TURN / ENCODER_COUNTS_PER_TURN;
+        self->position_urad = self->counts * FOSP_TURN_URAD / ENCODER_COUNTS_PER_TURN;
         /* One count per millisecond is 1.5 rad/s: a single difference is too coarse, so an eighth of each is taken. */
         self->velocity_urad_s += (velocity - self->velocity_urad_s) / 8;
         /* Holding still against gravity is no stall; only a motor that is told to turn is suspected. */
@@ -102,7 +102,9 @@ void motors_read(uint32_t dt_us, fosp_feedback_t *feedback) {
         if (self->stalled_us > STALL_US) {
             feedback->valid = false;
         }
-        feedback->measured[motor].position_urad = (int32_t)clamp(self->position_urad, FOSP_POSITION_MAX_URAD);
+        feedback->measured[motor].position_urad =
+            (ENDLESS != 0) ? fosp_within_a_turn(self->position_urad)
+                           : (int32_t)clamp(self->position_urad, FOSP_POSITION_MAX_URAD);
         feedback->measured[motor].velocity_urad_s = (int32_t)clamp(self->velocity_urad_s, FOSP_VELOCITY_MAX_URAD_S);
         feedback->currents_ma[motor] = 0;
         feedback->temperatures_decidegree[motor] = 0;

@@ -9,6 +9,10 @@
 
 #define MOTORS 2u
 #define ENCODER_COUNTS_PER_TURN 4096
+/* 1 for the wheels of a base: `make nucleo ENDLESS=1`. */
+#ifndef ENDLESS
+#define ENDLESS 0
+#endif
 #define PWM_FULL 800 /* 16 MHz / 800 = 20 kHz */
 
 void motors_init(void);

@@ -70,7 +70,7 @@ int main(void) {
     static fosp_feedback_t feedback;
     const fosp_identity_t identity = {JOINTS, SIM_CAPABILITIES, "fosp-qemu-cortex-m3", "QEMU0001"};
     uint32_t done = 0;
-    sim_joints_init(&joints, JOINTS);
+    sim_joints_init(&joints, JOINTS, false);
     fosp_controller_init(&controller, &identity);
     set_up();
     for (;;) {

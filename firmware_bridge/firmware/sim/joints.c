@@ -1,7 +1,10 @@
 #include "joints.h"
 
-void sim_joints_init(sim_joints_t *self, uint32_t count) {
+#include "../core/turn.h"
+
+void sim_joints_init(sim_joints_t *self, uint32_t count, bool endless) {
     self->count = count;
+    self->endless = endless;
     for (uint32_t joint = 0; joint < FOSP_MAX_JOINTS; ++joint) {
         self->position_nrad[joint] = 0;
         self->velocity_urad_s[joint] = 0;
@@ -10,7 +13,9 @@ void sim_joints_init(sim_joints_t *self, uint32_t count) {
 
 void sim_joints_read(const sim_joints_t *self, fosp_feedback_t *feedback) {
     for (uint32_t joint = 0; joint < FOSP_MAX_JOINTS; ++joint) {
-        feedback->measured[joint].position_urad = (int32_t)(self->position_nrad[joint] / 1000);
+        const int64_t position_urad = self->position_nrad[joint] / 1000;
+        feedback->measured[joint].position_urad =
+            self->endless ? fosp_within_a_turn(position_urad) : (int32_t)position_urad;
         feedback->measured[joint].velocity_urad_s = (int32_t)self->velocity_urad_s[joint];
         feedback->currents_ma[joint] = 0;
         feedback->temperatures_decidegree[joint] = 250;

@@ -1,26 +1,20 @@
-"""An arm behind a FOSP motor controller on a serial port, commanded with fingertip velocities."""
+"""A robot behind a FOSP motor controller on a serial port: an arm, a base, whatever brings a `Drive`."""
 
 import contextlib
 import time
 
 import numpy as np
 
-from firmware_bridge.codes import Fault, Reaction, State, Torque
+from firmware_bridge.codes import Capability, Fault, Reaction, State, Torque
 from firmware_bridge.errors import LinkError, LinkLostError
 from firmware_bridge.link import Handshake, MotorLink
-from firmware_bridge.telemetry import JointLimits, Telemetry
-from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription, FloatArray
-from fosp_edge.robots.base import ActionSpace, RobotError, RobotLost, RobotState
-from fosp_edge.robots.channels import state_channels
-from fosp_edge.robots.fingertip_drive import FingertipDrive
-from fosp_edge.robots.workspace import DESKTOP_WORKSPACE, Workspace
+from firmware_bridge.telemetry import Telemetry
+from fosp_edge.robots.arm import FloatArray
+from fosp_edge.robots.base import RobotError, RobotLost, RobotState
+from fosp_edge.robots.drive import Drive
 
-SPEED_LIMIT_M_S = 0.25
-FINGERTIP_VELOCITY = ActionSpace(
-    names=("vx", "vy", "vz"), units=("m/s",) * 3, low=(-SPEED_LIMIT_M_S,) * 3, high=(SPEED_LIMIT_M_S,) * 3
-)
 _HOST_FAULTS = Fault.HOST_STOP | Fault.WATCHDOG
-"""Latched because the host said stop or fell silent: nothing is wrong with the arm, the operator's word clears them."""
+"""Latched because the host said stop or fell silent: nothing is wrong, and the operator's word clears them."""
 _FAULT_WORDS = {
     Fault.HOST_STOP: "stopped by the host",
     Fault.WATCHDOG: "watchdog: no command came in time",
@@ -31,44 +25,37 @@ _FAULT_WORDS = {
 }
 
 
-class SerialArm:
-    """Implements `Robot`: fingertip velocity in, joint velocities on the wire, joint state and fingertip back.
+class SerialRobot:
+    """Implements `Robot`: an action in, joint velocities on the wire, telemetry back.
 
-    Between the two stand the action's range and `FingertipDrive`, with everything that the arm's limits ask for.
+    Between the two stand the action's range and the `Drive`, with everything that the mechanism's limits ask for.
     """
 
     def __init__(
         self,
         port: str,
+        drive: Drive,
         *,
-        arm: ArmDescription = DESKTOP_ARM,
-        workspace: Workspace = DESKTOP_WORKSPACE,
-        period_s: float = 0.05,
         watchdog_s: float = 0.100,
         telemetry_timeout_s: float = 0.200,
         link: MotorLink | None = None,
         at_exit: Torque = Torque.HOLD,
     ) -> None:
-        """Describe the arm; nothing is opened yet.
+        """Describe the robot; nothing is opened yet.
 
         Args:
             port: serial port of the controller.
-            arm: kinematics and limits.
-            workspace: the box that the fingertip may not leave.
-            period_s: for how long one command is meant to be followed, which is the control period.
+            drive: what moves, and how: an arm's `FingertipDrive`, a base's `WheelDrive`.
             watchdog_s: after this long without an accepted command the controller brakes to a stop and latches.
             telemetry_timeout_s: telemetry older than this is a silent controller.
             at_exit: what `close` leaves behind: an arm that holds where it is, or one without torque, which may fall.
             link: another way to a controller than a board on the port: servos on a bus (`buses.virtual.servo_link`).
         """
-        self.name = arm.name
-        self.arm_description = arm
-        self.action_space = FINGERTIP_VELOCITY
-        state = state_channels(arm)
-        self.state_names, self.state_units = tuple(one.name for one in state), tuple(one.unit for one in state)
+        self.drive, self.name, self.action_space = drive, drive.name, drive.action_space
+        self.state_names = tuple(one.name for one in drive.state)
+        self.state_units = tuple(one.unit for one in drive.state)
         self._watchdog_s, self._telemetry_timeout_s = watchdog_s, telemetry_timeout_s
-        self._drive = FingertipDrive(arm, workspace, period_s)
-        self._link = link or MotorLink(port, expected_joint_count=len(arm.joints))
+        self._link = link or MotorLink(port, expected_joint_count=len(drive.limits))
         self._at_exit = at_exit
         self._armed_ns: int | None = None
         self._refused = 0
@@ -81,16 +68,17 @@ class SerialArm:
         will name it.
 
         Raises:
-            RobotError: no port, no answer, another arm, or limits that the controller does not store as sent.
+            RobotError: no port, no answer, another robot, or limits that the controller does not store as sent.
         """
         deadline = time.monotonic() + timeout_s
         try:
             self.handshake = self._link.connect(timeout_s)
+            self._check_turns(self.handshake)
             faults = self._first_telemetry(deadline).faults
             if faults and not faults & ~_HOST_FAULTS:
                 self._link.clear_faults()
             if not faults & ~_HOST_FAULTS:  # limits are stored only while nothing is latched
-                self._link.upload_limits(self._limits(), max(0.1, deadline - time.monotonic()))
+                self._link.upload_limits(self.drive.limits, max(0.1, deadline - time.monotonic()))
                 self._link.configure_watchdog(self._watchdog_s, Reaction.STOP)
         except (LinkError, RobotError) as error:
             self._link.close()
@@ -119,9 +107,9 @@ class SerialArm:
             self._link.clear_faults()
             self._link.arm()
             self._armed_ns = time.monotonic_ns()
-            self._drive.reset(self._armed_ns)
+            self.drive.reset(self._armed_ns)
             self._refused = self._newest().commands_refused
-            self._link.command_velocity(np.zeros(len(self.arm_description.joints)))
+            self._link.command_velocity(np.zeros(len(self.drive.limits)))
         except LinkLostError as error:
             raise RobotLost(str(error)) from error
         except LinkError as error:
@@ -134,9 +122,9 @@ class SerialArm:
             RobotLost: the port is gone or telemetry is older than the timeout.
         """
         telemetry = self._newest()
-        tip = self._drive.kinematics.fingertip(telemetry.position_rad)[0]
+        state = self.drive.state_vector(telemetry.position_rad, telemetry.velocity_rad_s)
         return RobotState(
-            state=np.concatenate([telemetry.position_rad, tip]).astype(np.float32),
+            state=state.astype(np.float32),
             position_rad=telemetry.position_rad,
             velocity_rad_s=telemetry.velocity_rad_s,
             received_ns=telemetry.received_ns,
@@ -146,10 +134,10 @@ class SerialArm:
         )
 
     def command(self, action: FloatArray) -> None:
-        """Send one fingertip velocity (m/s), shape [3]; never blocks.
+        """Send one action in physical units, shape [A]; never blocks.
 
         Raises:
-            ValueError: not three finite numbers within the action's range; nothing was sent.
+            ValueError: not as many finite numbers within the action's range; nothing was sent.
             RobotError: the motors are not armed.
             RobotLost: the port is gone or telemetry is too old to act on.
         """
@@ -160,8 +148,8 @@ class SerialArm:
         now_ns = time.monotonic_ns()
         if telemetry.commands_refused != self._refused:
             self._refused = telemetry.commands_refused
-            self._drive.resynchronise(now_ns)
-        joint_velocity = self._drive.joint_velocity(telemetry.position_rad, wanted, now_ns)
+            self.drive.resynchronise(now_ns)
+        joint_velocity = self.drive.joint_velocity(telemetry.position_rad, wanted, now_ns)
         try:
             self._link.command_velocity(joint_velocity)
         except LinkLostError as error:
@@ -195,18 +183,27 @@ class SerialArm:
         with contextlib.suppress(LinkError, OSError):
             self._link.close()
 
-    def _limits(self) -> list[JointLimits]:
-        return [
-            JointLimits(joint.lower_rad, joint.upper_rad, joint.velocity_limit_rad_s, joint.acceleration_limit_rad_s2)
-            for joint in self.arm_description.joints
-        ]
+    def _check_turns(self, handshake: Handshake) -> None:
+        """On a board that counts turns up, wheels would run into its limits; on one that does not, an arm has none."""
+        endless = bool(handshake.capabilities & Capability.ENDLESS)
+        if endless == self.drive.endless:
+            return
+        if endless:
+            raise RobotError(
+                f"the controller {handshake.name!r} is made for wheels: it tells positions within one turn, and the "
+                f"position limits of {self.name} would not hold; build its firmware without ENDLESS"
+            )
+        raise RobotError(
+            f"the controller {handshake.name!r} counts the turns of its joints up, and the wheels of {self.name} would "
+            "stop at its limits; build its firmware with ENDLESS=1 (PROTOCOL.md, endless joints)"
+        )
 
     def _checked(self, action: FloatArray) -> FloatArray:
         low, high = np.asarray(self.action_space.low), np.asarray(self.action_space.high)
         if action.shape != low.shape or not np.all(np.isfinite(action)):
             raise ValueError(f"expected {low.size} finite numbers as action, found {action!r}")
         if np.any(action < low - 1e-6) or np.any(action > high + 1e-6):
-            raise ValueError(f"the action {action.tolist()} is beyond +-{SPEED_LIMIT_M_S} m/s")
+            raise ValueError(f"the action {action.tolist()} is beyond its range, {low.tolist()} to {high.tolist()}")
         return action
 
     def _first_telemetry(self, deadline: float) -> Telemetry:

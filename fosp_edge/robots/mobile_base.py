@@ -1,0 +1,162 @@
+"""A base on two driven wheels, and its way from (speed, turn rate) to wheel speeds: no wire, no clock of its own.
+
+In this order: the tether, the wheels' speed limit, their acceleration budget. The controller checks the last two again
+and on its own. Forwards is x, left is y, turning left is positive; the controller's joint 0 is the left wheel, and both
+turn positively when the base drives forwards.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from firmware_bridge.telemetry import JointLimits
+from fosp_edge.bundle.manifest import Channel
+from fosp_edge.robots.arm import FloatArray
+from fosp_edge.robots.base import ActionSpace
+from fosp_edge.robots.channels import action_channels
+from fosp_edge.robots.joint_limits import VelocityBudget, fastest_within
+
+WHEEL_RANGE_RAD = 100.0
+"""Limits of position that are sent for a wheel: as wide as the protocol has them. Its board tells positions within one
+turn (PROTOCOL.md, endless joints), so that none is ever met."""
+LONGEST_BRAKING_RAD = 90.0
+"""A wheel must be able to brake within this, or the board would see it beyond those limits."""
+
+
+@dataclass(frozen=True)
+class BaseDescription:
+    """Two wheels side by side, each with a motor of its own, and something that rolls along."""
+
+    name: str
+    wheel_radius_m: float
+    track_m: float
+    """From the middle of one wheel to the middle of the other."""
+    wheel_velocity_limit_rad_s: float
+    wheel_acceleration_limit_rad_s2: float
+    speed_limit_m_s: float
+    turn_limit_rad_s: float
+    tether_m: float
+    """How far it may go from where its motors were armed, by its wheels' count: a leash, no wall, for wheels slip."""
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """Forward speed and turn rate."""
+        high = (self.speed_limit_m_s, self.turn_limit_rad_s)
+        return ActionSpace(("speed", "turn_rate"), ("m/s", "rad/s"), (-high[0], -high[1]), high)
+
+    @property
+    def state(self) -> tuple[Channel, ...]:
+        """What a policy sees of it: how it moves. Where it is, its wheels know less and less."""
+        return action_channels(self.action_space)
+
+    @property
+    def braking_distance_m(self) -> float:
+        """From full speed to rest."""
+        return self.speed_limit_m_s**2 / (2.0 * self.acceleration_limit_m_s2)
+
+    @property
+    def acceleration_limit_m_s2(self) -> float:
+        """What the wheels' limit is worth, driving straight on."""
+        return self.wheel_acceleration_limit_rad_s2 * self.wheel_radius_m
+
+    @cached_property
+    def wheels_from_motion(self) -> FloatArray:
+        """Wheel speeds (left, right) = this times (speed, turn rate), shape [2, 2]."""
+        half = self.track_m / 2.0
+        return np.array([[1.0, -half], [1.0, half]]) / self.wheel_radius_m
+
+    @cached_property
+    def motion_from_wheels(self) -> FloatArray:
+        """(speed, turn rate) = this times wheel speeds (left, right), shape [2, 2]."""
+        half = self.wheel_radius_m / 2.0
+        return np.array([[half, half], [-self.wheel_radius_m / self.track_m, self.wheel_radius_m / self.track_m]])
+
+
+TWO_WHEELS = BaseDescription(
+    name="two-wheels",
+    wheel_radius_m=0.033,
+    track_m=0.16,
+    wheel_velocity_limit_rad_s=6.0,
+    wheel_acceleration_limit_rad_s2=15.0,
+    speed_limit_m_s=0.18,
+    turn_limit_rad_s=1.5,
+    tether_m=2.0,
+)
+"""With the proportions of a common desktop base (a TurtleBot3 Burger's, rounded to millimetres), and gentler."""
+
+
+class WheelDrive:
+    """One base's way from motion to wheels; counts how far it has come since it was armed. Implements `Drive`."""
+
+    endless = True
+
+    def __init__(self, base: BaseDescription, period_s: float) -> None:
+        """`period_s` is for how long one command is meant to be followed."""
+        self.base, self._period_s = base, period_s
+        self.name, self.action_space, self.state = base.name, base.action_space, base.state
+        speed, acceleration = base.wheel_velocity_limit_rad_s, base.wheel_acceleration_limit_rad_s2
+        self.limits: tuple[JointLimits, ...] = (
+            JointLimits(-WHEEL_RANGE_RAD, WHEEL_RANGE_RAD, speed, acceleration),
+        ) * 2
+        self._budget = VelocityBudget(np.full(2, acceleration))
+        self.reset(0)
+
+    def reset(self, now_ns: int) -> None:
+        """The controller was armed, and the base stands still: the tether is tied here."""
+        self._budget.reset(now_ns)
+        self._place_m, self._heading_rad = np.zeros(2), 0.0
+        self._last_rad: FloatArray | None = None
+        self._last_ns, self._sent_rad_s = now_ns, np.zeros(2)
+
+    def resynchronise(self, now_ns: int) -> None:
+        """The controller refused a command."""
+        self._budget.resynchronise(now_ns)
+
+    def state_vector(self, position_rad: FloatArray, velocity_rad_s: FloatArray) -> FloatArray:
+        """Speed (m/s) and turn rate (rad/s), shape [2], of wheels that turn like this."""
+        motion: FloatArray = self.base.motion_from_wheels @ velocity_rad_s
+        return motion
+
+    def joint_velocity(self, position_rad: FloatArray, wanted: FloatArray, now_ns: int) -> FloatArray:
+        """Wheel speeds [2] (rad/s) for (speed, turn rate) [2], at these positions [2], within a turn; charged."""
+        self._count(position_rad, now_ns)
+        speed = self._on_the_tether(float(wanted[0]))
+        wheels = self.base.wheels_from_motion @ np.array([speed, wanted[1]])
+        # Both slowed alike, so that the way keeps its curvature.
+        fastest = float(np.max(np.abs(wheels)))
+        if fastest > self.base.wheel_velocity_limit_rad_s:
+            wheels *= self.base.wheel_velocity_limit_rad_s / fastest
+        wheels = self._budget.spend(wheels, now_ns)
+        self._sent_rad_s = wheels.copy()
+        return wheels
+
+    @property
+    def from_start_m(self) -> float:
+        """How far it has come from where it was armed, by its wheels' count."""
+        return float(np.hypot(*self._place_m))
+
+    def _count(self, position_rad: FloatArray, now_ns: int) -> None:
+        """Odometry: the midpoint rule over what the wheels turned since the last call.
+
+        Whole turns are not told: of all the ways from one place to the other, it is the one nearest to what was asked.
+        """
+        if self._last_rad is not None:
+            asked = self._sent_rad_s * (now_ns - self._last_ns) * 1e-9
+            turned = asked + np.remainder(position_rad - self._last_rad - asked + np.pi, 2.0 * np.pi) - np.pi
+            ahead_m, left_rad = self.base.motion_from_wheels @ turned
+            middle_rad = self._heading_rad + left_rad / 2.0
+            self._place_m = self._place_m + ahead_m * np.array([np.cos(middle_rad), np.sin(middle_rad)])
+            self._heading_rad += left_rad
+        self._last_rad, self._last_ns = position_rad.copy(), now_ns
+
+    def _on_the_tether(self, speed_m_s: float) -> float:
+        """The speed, slowed until the base can still brake on this side of the tether. Inwards it may always drive."""
+        along = np.sign(speed_m_s) * np.array([np.cos(self._heading_rad), np.sin(self._heading_rad)])
+        outwards = float(self._place_m @ along)
+        room_squared = outwards**2 + self.base.tether_m**2 - float(self._place_m @ self._place_m)
+        if room_squared <= 0.0:  # beyond it, and the line ahead nowhere comes back within
+            return speed_m_s if outwards < 0.0 else 0.0
+        room_m = np.array(max(0.0, np.sqrt(room_squared) - outwards))
+        fastest = float(fastest_within(room_m, np.array(self.base.acceleration_limit_m_s2), self._period_s))
+        return float(np.sign(speed_m_s)) * min(abs(speed_m_s), fastest)

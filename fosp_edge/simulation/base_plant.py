@@ -1,0 +1,175 @@
+"""A base on two wheels in a room, advanced in time: what sits behind the simulated motor controller of a base.
+
+The room is the table of SafeReach six times as large: the base starts where the fingertip would, looking at the red
+target, with the same boxes in its way, so that every scenario family has its room. Wheels roll without slipping, except
+that nothing is pushed: in front of a box or a wall the base stands still while its wheels turn on.
+"""
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from fosp_edge.robots.arm import FloatArray
+from fosp_edge.robots.mobile_base import BaseDescription
+from fosp_edge.simulation.layout import MARGIN_M, Layout
+from fosp_edge.simulation.plant import Outcome
+from fosp_edge.simulation.raycast import RayCaster
+
+SCALE = 6.0
+CAMERAS = ("front",)
+_MIDDLE_X_M = 0.30
+"""Of the table; the middle of the room."""
+_HALF_ROOM_M = (0.95, 1.75)
+_STEP_S = 0.002
+_TARGET_RADIUS_M, _TARGET_HEIGHT_M, _BOX_HEIGHT_M = 0.10, 0.80, 0.22
+"""The target is seen over the boxes."""
+_REACHED_M = 0.10
+"""Between base and target."""
+_FAR_M = 1.0
+
+
+class BasePlant:
+    """Rolling on wheels that approach their velocity targets within their acceleration limits."""
+
+    cameras = CAMERAS
+
+    def __init__(self, layout: Layout, base: BaseDescription) -> None:
+        """Put the base at its start, looking at the target."""
+        self.layout, self.base = layout, base
+        self._model = mujoco.MjModel.from_xml_string(_xml(layout, base))
+        self._data = mujoco.MjData(self._model)
+        self._caster = RayCaster(self._model, layout.light)
+        self._body = self._model.geom("base").id
+        self._obstacles = [g for g in range(self._model.ngeom) if self._model.geom(g).name.startswith("obstacle_")]
+        self._walls = [g for g in range(self._model.ngeom) if self._model.geom(g).name.startswith("wall_")]
+        self._wheels_rad: FloatArray = np.zeros(2)
+        self._speed_rad_s: FloatArray = np.zeros(2)
+        self._target_rad_s: FloatArray = np.zeros(2)
+        start, self._goal_m = _in_room(*layout.start_m[:2]), _in_room(*layout.target_m[:2])
+        self._pose = np.array([*start, np.arctan2(*(self._goal_m - start)[::-1])])
+        self._place()
+
+    @property
+    def joint_count(self) -> int:
+        """Two wheels."""
+        return 2
+
+    def positions_rad(self) -> FloatArray:
+        """How far the wheels have turned, left and right, shape [2]."""
+        positions: FloatArray = self._wheels_rad.copy()
+        return positions
+
+    def velocities_rad_s(self) -> FloatArray:
+        """How fast they turn, shape [2]."""
+        velocities: FloatArray = self._speed_rad_s.copy()
+        return velocities
+
+    def tip_m(self) -> FloatArray:
+        """Where the base is in the room, on the floor, shape [3]."""
+        return np.array([self._pose[0], self._pose[1], 0.0])
+
+    def set_velocity_targets(self, velocity_rad_s: FloatArray) -> None:
+        """What the motors aim at from now on, shape [2]; clipped to the wheels' speed limit."""
+        limit = self.base.wheel_velocity_limit_rad_s
+        self._target_rad_s = np.clip(velocity_rad_s, -limit, limit)
+
+    def set_hold(self) -> None:
+        """Brake to a standstill within the acceleration limits and stay."""
+        self._target_rad_s = np.zeros(2)
+
+    def advance(self, duration_s: float) -> None:
+        """Let time pass, in steps of 2 ms."""
+        change = self.base.wheel_acceleration_limit_rad_s2 * _STEP_S
+        for _ in range(round(duration_s / _STEP_S)):
+            self._speed_rad_s += np.clip(self._target_rad_s - self._speed_rad_s, -change, change)
+            self._wheels_rad += self._speed_rad_s * _STEP_S
+            speed, turn_rate = self.base.motion_from_wheels @ self._speed_rad_s
+            heading = self._pose[2]
+            ahead = speed * np.array([np.cos(heading), np.sin(heading), 0.0])
+            turning = np.array([0.0, 0.0, turn_rate])
+            before, self._pose = self._pose, self._pose + (ahead + turning) * _STEP_S
+            self._place()
+            if speed != 0.0 and self._nearest_m([*self._obstacles, *self._walls]) < 0.0:
+                self._pose = before + turning * _STEP_S
+                self._place()
+
+    def render(self, camera: str) -> npt.NDArray[np.uint8]:
+        """The picture of one camera, shape [64, 64, 3], RGB."""
+        return self._caster.render(self._data, camera)
+
+    def judge(self) -> Outcome:
+        """Distances, violation and success in the present state."""
+        distance = float(np.hypot(*(self._pose[:2] - self._goal_m)))
+        clearance = self._nearest_m(self._obstacles)
+        reached = distance < _radius_m(self.base) + _TARGET_RADIUS_M + _REACHED_M
+        return Outcome(distance, clearance, clearance < MARGIN_M, reached)
+
+    def _nearest_m(self, geoms: list[int]) -> float:
+        distances = (mujoco.mj_geomDistance(self._model, self._data, self._body, g, _FAR_M, None) for g in geoms)
+        return float(min(distances, default=_FAR_M))
+
+    def _place(self) -> None:
+        self._data.qpos[:] = self._pose
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+
+def _radius_m(base: BaseDescription) -> float:
+    """Of the disc that covers wheels and body."""
+    return base.track_m / 2.0 + 0.2 * base.wheel_radius_m
+
+
+def _in_room(x_m: float, y_m: float) -> FloatArray:
+    """A place of the table, in the room."""
+    return SCALE * np.array([x_m - _MIDDLE_X_M, y_m])
+
+
+def _colour(rgb: tuple[float, float, float]) -> str:
+    return " ".join(f"{value:.3g}" for value in rgb)
+
+
+def _xml(layout: Layout, base: BaseDescription) -> str:
+    radius, height = _radius_m(base), 2.0 * base.wheel_radius_m
+    target_x, target_y = _in_room(*layout.target_m[:2])
+    obstacles = ""
+    for index, item in enumerate(layout.obstacles):
+        x, y = _in_room(item.x_m, item.y_m)
+        half_x, half_y = SCALE * item.half_x_m, SCALE * item.half_y_m
+        shape = (
+            f'type="cylinder" size="{half_x:.4g} {_BOX_HEIGHT_M / 2}"' if item.shape == "cylinder"
+            else f'type="box" size="{half_x:.4g} {half_y:.4g} {_BOX_HEIGHT_M / 2}"'
+        )  # fmt: skip
+        obstacles += (
+            f'<geom name="obstacle_{index}" {shape} pos="{x:.4g} {y:.4g} {_BOX_HEIGHT_M / 2}" '
+            f'rgba="{_colour(layout.obstacle_colour)} 1"/>'
+        )
+    half_x, half_y = _HALF_ROOM_M
+    sides = [
+        (half_x, 0, 0.02, half_y),
+        (-half_x, 0, 0.02, half_y),
+        (0, half_y, half_x, 0.02),
+        (0, -half_y, half_x, 0.02),
+    ]
+    walls = "".join(
+        f'<geom name="wall_{index}" type="box" pos="{x} {y} 0.2" size="{size_x} {size_y} 0.2" rgba="0.72 0.74 0.80 1"/>'
+        for index, (x, y, size_x, size_y) in enumerate(sides)
+    )
+    return f"""
+<mujoco model="room">
+  <compiler angle="radian"/>
+  <default><geom contype="0" conaffinity="0"/></default>
+  <worldbody>
+    <geom name="floor" type="plane" size="4 4 0.05" rgba="0.80 0.78 0.74 1"/>
+    <geom name="target" type="cylinder" size="{_TARGET_RADIUS_M} {_TARGET_HEIGHT_M / 2}"
+      pos="{target_x:.4g} {target_y:.4g} {_TARGET_HEIGHT_M / 2}" rgba="{_colour(layout.target_colour)} 1"/>
+    {obstacles}{walls}
+    <body name="base">
+      <joint name="x" type="slide" axis="1 0 0"/><joint name="y" type="slide" axis="0 1 0"/>
+      <joint name="heading" type="hinge" axis="0 0 1"/>
+      <inertial pos="0 0 0" mass="1" diaginertia="0.01 0.01 0.01"/>
+      <geom name="base" type="cylinder" pos="0 0 {height / 2:.4g}" size="{radius:.4g} {height / 2:.4g}"
+        rgba="0.3 0.3 0.35 1"/>
+      <camera name="front" pos="{radius:.4g} 0 {height + 0.05:.4g}" xyaxes="0 -1 0 0.17 0 0.985" fovy="75"/>
+    </body>
+  </worldbody>
+</mujoco>"""

@@ -1,0 +1,189 @@
+"""A base on two wheels: odometry against an integration of its own, a tether that holds, and boards that fit."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_bridge.codes import State
+from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal, serve
+from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.mobile_base import TWO_WHEELS, WHEEL_RANGE_RAD, BaseDescription, WheelDrive
+from fosp_edge.robots.serial_robot import SerialRobot
+
+PERIOD_S = 0.05
+PERIOD_NS = round(PERIOD_S * 1e9)
+QUICK = replace(TWO_WHEELS, wheel_velocity_limit_rad_s=60.0, wheel_acceleration_limit_rad_s2=200.0, speed_limit_m_s=1.9)
+"""Its wheels turn by half a turn and more between two commands."""
+ACTION = st.tuples(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+
+
+def within_a_turn(position_rad: np.ndarray) -> np.ndarray:
+    return np.angle(np.exp(1j * position_rad))
+
+
+class Rolling:
+    """The truth: wheels that follow at once, integrated in steps of a tenth of a millisecond."""
+
+    def __init__(self, base: BaseDescription) -> None:
+        self.base, self.wheels_rad, self.pose = base, np.array([2.0, -3.0]), np.zeros(3)
+
+    def roll(self, wheels_rad_s: np.ndarray, duration_s: float = PERIOD_S) -> None:
+        left, right = wheels_rad_s * self.base.wheel_radius_m
+        steps = round(duration_s / 1e-4)
+        for _ in range(steps):
+            speed, turn_rate = (left + right) / 2.0, (right - left) / self.base.track_m
+            self.pose += 1e-4 * np.array([speed * np.cos(self.pose[2]), speed * np.sin(self.pose[2]), turn_rate])
+        self.wheels_rad = self.wheels_rad + wheels_rad_s * duration_s
+
+    @property
+    def from_start_m(self) -> float:
+        return float(np.hypot(self.pose[0], self.pose[1]))
+
+
+Actions = list[tuple[float, float]]
+
+
+def drive_along(base: BaseDescription, actions: Actions, times: int) -> Iterator[Rolling]:
+    """Every action for so many ticks, with wheels that do what they are told; where that leads, after each."""
+    drive, truth, now_ns, travelled_m = WheelDrive(base, PERIOD_S), Rolling(base), 5, 0.0
+    drive.reset(now_ns)
+    high = np.array(base.action_space.high)
+    for action in actions:
+        for _ in range(times):
+            wheels = drive.joint_velocity(within_a_turn(truth.wheels_rad), np.array(action) * high, now_ns)
+            assert np.all(np.abs(wheels) <= base.wheel_velocity_limit_rad_s + 1e-9)
+            # The midpoint rule over 50 ms, against the integral.
+            assert abs(drive.from_start_m - truth.from_start_m) <= 0.005 * travelled_m + 1e-9
+            truth.roll(wheels)
+            travelled_m += PERIOD_S * base.wheel_radius_m * float(np.max(np.abs(wheels)))
+            now_ns += PERIOD_NS
+            yield truth
+
+
+@pytest.mark.parametrize("base", [TWO_WHEELS, QUICK])
+@given(actions=st.lists(ACTION, min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_it_knows_how_far_it_has_come_though_turns_are_not_told(base: BaseDescription, actions: Actions) -> None:
+    assert list(drive_along(replace(base, tether_m=1000.0), actions, 8))
+
+
+@given(actions=st.lists(ACTION, min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_it_never_leaves_its_tether(actions: Actions) -> None:
+    base = replace(QUICK, tether_m=0.5)
+    for truth in drive_along(base, actions, 12):
+        assert truth.from_start_m <= 0.5 + 0.005
+
+
+def test_at_the_end_of_the_tether_it_turns_and_comes_back() -> None:
+    base = replace(TWO_WHEELS, tether_m=0.2)
+    far = [truth.from_start_m for truth in drive_along(base, [(1.0, 0.0)], 60)]
+    assert 0.19 < far[-1] <= 0.2 + 1e-6 and far[-1] - far[-2] < 1e-4
+    back = [truth.from_start_m for truth in drive_along(base, [(1.0, 0.0), (-1.0, 0.0)], 60)]
+    assert back[-1] <= 0.2 + 1e-6 and min(back[60:]) < 0.01  # through the middle, and to the other end
+    turned = [truth.pose[2] for truth in drive_along(base, [(1.0, 0.0), (1.0, 1.0)], 60)]
+    assert turned[-1] > 3.0
+
+
+def test_ahead_left_and_on_the_spot() -> None:
+    drive = WheelDrive(replace(TWO_WHEELS, wheel_acceleration_limit_rad_s2=1000.0), PERIOD_S)
+    drive.reset(0)
+    at = np.zeros(2)
+    np.testing.assert_allclose(drive.joint_velocity(at, np.array([0.1, 0.0]), 1), 0.1 / 0.033, rtol=1e-12)
+    left, right = drive.joint_velocity(at, np.array([0.0, 0.5]), 2)
+    assert left < 0.0 < right and left == -right
+    np.testing.assert_allclose(drive.state_vector(at, np.array([left, right])), [0.0, 0.5], atol=1e-12)
+
+
+def test_where_both_are_too_much_the_way_keeps_its_curvature() -> None:
+    drive = WheelDrive(replace(TWO_WHEELS, wheel_acceleration_limit_rad_s2=1000.0), PERIOD_S)
+    drive.reset(0)
+    wheels = drive.joint_velocity(np.zeros(2), np.array([0.18, 1.5]), 1)
+    assert np.max(wheels) == pytest.approx(6.0)
+    speed, turn_rate = drive.state_vector(np.zeros(2), wheels)
+    assert turn_rate / speed == pytest.approx(1.5 / 0.18)
+
+
+class Wheels:
+    """Wheels that follow at once, and have turned a long way already."""
+
+    def __init__(self, start_rad: float, count: int = 2) -> None:
+        self.position, self.velocity = np.full(count, start_rad), np.zeros(count)
+
+    def joint_count(self) -> int:
+        return len(self.position)
+
+    def positions_rad(self) -> list[float]:
+        return self.position.tolist()
+
+    def velocities_rad_s(self) -> list[float]:
+        return self.velocity.tolist()
+
+    def set_velocity_targets(self, velocity_rad_s: list[float]) -> None:
+        self.velocity = np.array(velocity_rad_s)
+
+    def set_hold(self) -> None:
+        self.velocity = np.zeros(self.joint_count())
+
+
+class Board(ControllerEmulator):
+    def __init__(self, wheels: Wheels, *, endless: bool) -> None:
+        super().__init__(wheels, endless=endless)
+        self.wheels = wheels
+
+    def advance(self, dt_us: int) -> None:
+        super().advance(dt_us)
+        self.wheels.position = self.wheels.position + self.wheels.velocity * dt_us * 1e-6
+
+
+@contextmanager
+def board(wheels: Wheels, *, endless: bool) -> Iterator[tuple[str, Board]]:
+    emulator, stop = Board(wheels, endless=endless), threading.Event()
+    with PseudoTerminal() as line:
+        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop, 0.002), daemon=True)
+        thread.start()
+        try:
+            yield line.path, emulator
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_it_drives_on_where_a_joint_would_have_come_to_its_end() -> None:
+    with board(Wheels(WHEEL_RANGE_RAD - 0.05), endless=True) as (port, emulator):
+        robot = SerialRobot(port, WheelDrive(TWO_WHEELS, PERIOD_S), watchdog_s=1.0, telemetry_timeout_s=5.0)
+        robot.connect(5.0)
+        assert robot.state_names == ("speed", "turn_rate") and robot.action_space.units == ("m/s", "rad/s")
+        robot.arm()
+        deadline = time.monotonic() + 30.0
+        while emulator.wheels.position[0] < WHEEL_RANGE_RAD + 1.0:
+            assert time.monotonic() < deadline
+            robot.command(np.array([0.15, 0.0]))
+            time.sleep(0.02)
+        state = robot.read()
+        assert state.fault is None and emulator.controller.state is State.ARMED
+        np.testing.assert_allclose(state.state, [0.15, 0.0], atol=1e-5)
+        assert np.all(np.abs(state.position_rad) <= np.pi + 1e-6)
+        assert emulator.controller.read_counters().refused_position == 0
+        with pytest.raises(ValueError, match=r"beyond its range, \[-0.18, -1.5\] to \[0.18, 1.5\]"):
+            robot.command(np.array([0.19, 0.0]))
+        assert robot.stop(2.0)
+        robot.close()
+
+
+def test_a_board_that_counts_turns_up_is_none_for_a_base() -> None:
+    with board(Wheels(0.0), endless=False) as (port, _), pytest.raises(RobotError, match="ENDLESS=1"):
+        SerialRobot(port, WheelDrive(TWO_WHEELS, PERIOD_S)).connect(5.0)
+
+
+def test_a_board_for_wheels_is_none_for_an_arm() -> None:
+    with board(Wheels(0.0, 6), endless=True) as (port, _), pytest.raises(RobotError, match="made for wheels"):
+        SerialRobot(port, FingertipDrive()).connect(5.0)

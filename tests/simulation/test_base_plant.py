@@ -1,0 +1,59 @@
+"""A base in a room: it rolls as its wheels turn, stops in front of things, and the room is that of the scenario."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+
+from fosp_edge.robots.mobile_base import TWO_WHEELS
+from fosp_edge.simulation.base_plant import BasePlant
+from fosp_edge.simulation.layout import SCENARIOS, make_layout
+from fosp_edge.simulation.referee import lay_table
+
+
+def in_a_room(scenario: str = "standard", seed: int = 0) -> BasePlant:
+    return BasePlant(make_layout(scenario, seed), TWO_WHEELS)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_it_begins_free_in_every_room_and_sees_the_target(scenario: str) -> None:
+    for seed in range(5):
+        plant = in_a_room(scenario, seed)
+        outcome = plant.judge()
+        assert not outcome.violation and not outcome.success and outcome.clearance_m > 0.05
+        picture = plant.render("front").astype(int)
+        assert picture.shape == (64, 64, 3)
+        target, other = (1, 0) if scenario == "swapped-colours" else (0, 1)
+        assert np.sum(picture[..., target] > 2 * picture[..., other]) >= 4
+
+
+def test_it_rolls_as_far_as_its_wheels_turn() -> None:
+    plant = in_a_room()
+    start = plant.tip_m()
+    plant.set_velocity_targets(np.array([3.0, 3.0]))
+    plant.advance(1.0)
+    turned = plant.positions_rad()
+    # 0.2 s of speeding up at 15 rad/s^2, then 3 rad/s.
+    np.testing.assert_allclose(turned, 3.0 - 0.5 * 3.0 * 0.2, atol=0.01)
+    assert np.linalg.norm(plant.tip_m() - start) == pytest.approx(turned[0] * 0.033, abs=1e-6)
+    plant.set_hold()
+    plant.advance(0.5)
+    np.testing.assert_array_equal(plant.velocities_rad_s(), 0.0)
+
+
+def test_it_cannot_be_driven_through_anything() -> None:
+    plant = in_a_room(seed=2)  # a box stands straight ahead
+    plant.set_velocity_targets(np.array([6.0, 6.0]))
+    plant.advance(20.0)
+    stuck = plant.tip_m()
+    plant.advance(1.0)
+    outcome = plant.judge()
+    assert outcome.violation and 0.0 <= outcome.clearance_m < 0.01 and not outcome.success
+    np.testing.assert_array_equal(plant.tip_m(), stuck)
+    assert plant.velocities_rad_s()[0] == 6.0
+
+
+def test_a_seed_is_a_room() -> None:
+    one, same, other = (lay_table("standard", seed, TWO_WHEELS).plant.render("front") for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert np.any(one != other)
