@@ -1,10 +1,10 @@
-"""An arm that nobody knows, from its URDF to a bundle that drives it: `pytest -m slow`, a minute or two."""
+"""A robot that nobody knows, from its description to a bundle that drives it: `pytest -m slow`, two minutes."""
 
 import json
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from tests.robots.bench_arm import write_urdf
 from tests.robots.gamepads import AXIS, event
 
 EPISODES = 36
-MOTION_COSTS = {"kind": "joint thresholds", "fastest_rad_s": [0.4] * 5}
-"""Every episode runs into a violation, so that there is something for a filter to be calibrated on."""
+FASTEST_RAD_S = 0.4
+"""A joint that turns faster is a violation, so that there is something for a filter to be calibrated on."""
 
 
 @pytest.fixture
@@ -60,21 +60,37 @@ def done(*arguments: object) -> str:
     return result.output
 
 
+def describe_arm() -> int:
+    """The file my-robot.json, from a URDF; how many joints it has."""
+    box = ("--low", "0.2,-0.15,0.05", "--high", "0.3,0.15,0.15")
+    done("robots", "from-urdf", write_urdf(Path("arm.urdf")), "my-robot.json", "--tip", "tip", *box)
+    return 5
+
+
+def describe_base() -> int:
+    """The same file, from another base's."""
+    Path("my-robot.json").write_text(done("robots", "show", "two-wheels").replace("two-wheels", "my-robot"))
+    return 2
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_from_a_urdf_to_a_bundle_that_drives(gamepad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("describe", [describe_arm, describe_base])
+def test_from_a_description_to_a_bundle_that_drives(
+    describe: Callable[[], int], gamepad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("judge.json").write_text(json.dumps({"sources": [MOTION_COSTS]}))
-    box = ("--low", "0.2,-0.15,0.05", "--high", "0.3,0.15,0.15")
-    done("robots", "from-urdf", write_urdf(tmp_path / "arm.urdf"), "my-arm.json", "--tip", "tip", *box)
-    with SimulatedRobot(arm=str(tmp_path / "my-arm.json"), start_timeout_s=120.0) as device:
-        robot = ["--robot", "my-arm.json", "--port", device.port, "--yes"]
+    joints = describe()
+    costs = {"kind": "joint thresholds", "fastest_rad_s": [FASTEST_RAD_S] * joints}
+    Path("judge.json").write_text(json.dumps({"sources": [costs]}))
+    with SimulatedRobot(arm=str(tmp_path / "my-robot.json"), start_timeout_s=120.0) as device:
+        robot = ["--robot", "my-robot.json", "--port", device.port, "--yes"]
         cameras = [f"--camera={name}=ring:{camera.ring}" for name, camera in device.cameras.items()]
         by_hand = ["--hand", "gamepad", "--gamepad", gamepad, "--judge", "judge.json", "--rate", 10]
         done("data", "record", "data", *robot, *cameras, *by_hand, "--episodes", EPISODES, "--max-steps", 16)
         with ExperienceStore(tmp_path / "data") as store:
             headers = [info.header for info in store.episodes()]
-        assert len(headers) == EPISODES and {header.recording.robot for header in headers} == {"my-arm"}
+        assert len(headers) == EPISODES and {header.recording.robot for header in headers} == {"my-robot"}
         done("train", "--dataset", "data", "--preset", "nano", "--updates", 4, "--run", "run")
         exported = done("export", "run", "--dataset", "data", "--miss-rate", 0.5, "--out", "bundles")
         assert "fosp-edge run --bundle" in exported and "fosp-edge eval" not in exported
@@ -82,4 +98,4 @@ def test_from_a_urdf_to_a_bundle_that_drives(gamepad: Path, tmp_path: Path, monk
         drive = ["--bundle", bundle, "--episodes", 1, "--max-steps", 10, "--headless", "--no-filter"]
         assert "RUN_COMPLETE" in done("run", *robot, *cameras, *drive)
     refused = run_verb("eval", "--bundle", str(bundle), "--episodes", "1", columns=300)
-    assert refused.exit_code == 1 and "made for the robot 'my-arm'" in refused.output
+    assert refused.exit_code == 1 and "made for the robot 'my-robot'" in refused.output

@@ -28,7 +28,7 @@ VERBS: dict[str, Verb] = {
     ),
     "simulate": Verb(
         "fosp_edge.cli.simulate:simulate",
-        "Put a simulated arm behind an emulated motor bus on a pseudo-terminal, with cameras.",
+        "Put a simulated arm or base behind emulated motors on a pseudo-terminal, with cameras.",
         "fosp-edge simulate --robot so101",
     ),
     "replay": Verb(

@@ -27,6 +27,18 @@ def test_what_is_shown_is_a_file_once_it_has_a_name_of_its_own(name: str, tmp_pa
     assert robot_kind(str(path)).wire == ("feetech" if name == "so101" else "controller")
 
 
+def test_a_base_is_shown_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "base.json"
+    path.write_text(run_verb("robots", "show", "two-wheels").stdout.replace("two-wheels", "mine"))
+    checked = run_verb("robots", "check", str(path), columns=200)
+    # v^2 / (2 a r) = 0.18^2 / (2 * 15 * 0.033)
+    assert checked.exit_code == 0 and "33 mm" in checked.output and "never reached" not in checked.output
+    path.write_text(path.read_text().replace('"speed_limit_m_s": 0.18', '"speed_limit_m_s": 0.5'))
+    assert "never reached" in run_verb("robots", "check", str(path), columns=200).output
+    drawn = run_verb("robots", "check", str(path), "--picture", str(tmp_path / "base.png"))
+    assert drawn.exit_code == 1 and "none of a base" in drawn.output and not (tmp_path / "base.png").exists()
+
+
 def test_a_urdf_becomes_a_robot_whose_home_lies_in_its_box(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     made = run_verb("robots", "from-urdf", str(write_urdf(tmp_path / "a.urdf")), str(out), "--tip", "tip", *BOX)

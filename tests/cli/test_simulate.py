@@ -20,13 +20,15 @@ import fosp_edge
 from firmware_bridge.buses.calibration import calibrated_arm, centred, save_calibration
 from firmware_bridge.ports import lasting_name
 from fosp_edge.bundle.folder import write_bundle
-from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, CameraContract
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.cli.robots import from_urdf
 from fosp_edge.cli.run import run
 from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
-from fosp_edge.robots.catalogue import ROBOTS, arm_named, robot_kind
-from fosp_edge.robots.channels import state_channels
+from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.base_file import BaseFile
+from fosp_edge.robots.catalogue import ROBOTS, mechanism, robot_kind
+from fosp_edge.robots.channels import action_channels, state_channels
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.faults.bundles import arm_manifest, scripted_graph
 from tests.faults.patience import real_time
@@ -39,11 +41,17 @@ RATE_HZ = 5.0
 
 
 def bundle_for(arm: str, folder: Path) -> Path:
-    """A bundle that moves the fingertip of this arm sideways."""
-    description, _ = arm_named(arm)
-    state = state_channels(description)
-    manifest = replace(arm_manifest(RATE_HZ), robot=description.name, state=state)
-    graph = scripted_graph((0.0, 0.3, 0.0), state=len(state))
+    """A bundle that moves the fingertip of this arm sideways, or drives this base ahead and to the left."""
+    found = mechanism(arm)
+    if isinstance(found, BaseFile):
+        state, actions = found.base.state, action_channels(found.base.action_space)
+        base = replace(arm_manifest(RATE_HZ), robot=found.name, state=state, actions=actions)
+        manifest = replace(base, cameras=(CameraContract("front", 64, 64),))
+        graph = scripted_graph((0.8, 0.2), state=len(state), cameras=1)
+    else:
+        state = state_channels(found.arm)
+        manifest = replace(arm_manifest(RATE_HZ), robot=found.name, state=state)
+        graph = scripted_graph((0.0, 0.3, 0.0), state=len(state))
     return write_bundle(manifest, {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, folder)
 
 
@@ -52,8 +60,8 @@ def drive(
 ) -> tuple[int, dict[str, object], str]:
     """`fosp-edge run` on a device; returns exit status, summary and output."""
     kind, calibration = robot_kind(robot), folder / "calibration.json"
-    ids = parse_ids(kind.motor_ids)
-    save_calibration(calibration, Path(lasting_name(device.port)).name, centred(ids), arm_named(arm)[0].name)
+    ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
+    save_calibration(calibration, Path(lasting_name(device.port)).name, centred(ids), mechanism(arm).name)
     options = ["--robot", robot, "--port", device.port, "--calibration", str(calibration), "--bundle", str(bundle)]
     for name, camera in device.cameras.items():
         options += ["--camera", f"{name}=ring:{camera.ring}"]
@@ -128,6 +136,28 @@ def test_a_robot_of_ones_own_is_driven_by_its_file(own_robot: Path, tmp_path: Pa
     moved = np.array(status["tip_m"]) - start
     assert 0.03 < moved[1] < 0.17 and abs(moved[0]) < 0.03 and abs(moved[2]) < 0.03
     assert summary["robot"].startswith(f"{robot} (bench) on")  # type: ignore[attr-defined]
+
+
+@real_time
+def test_a_base_is_driven_about_its_room(tmp_path: Path) -> None:
+    bundle = bundle_for("two-wheels", tmp_path / "bundles")
+    with SimulatedRobot(arm="two-wheels", start_timeout_s=120.0) as device:
+        assert set(device.cameras) == {"front"}
+        start = np.array(device.referee.ask("status")["tip_m"])
+        code, summary, output = drive(device, "two-wheels", "two-wheels", bundle, tmp_path)
+        status = device.referee.ask("status")
+    assert code == 0, output
+    assert summary["robot"].startswith("two-wheels (two-wheels) on")  # type: ignore[attr-defined]
+    assert summary["end"]["stop_acknowledged"]  # type: ignore[index]
+    # Ten steps of 0.2 s at 0.8 * 0.18 m/s, less the first tick; the wheel on the right has the longer way.
+    assert 0.1 < np.linalg.norm(np.array(status["tip_m"]) - start) < 0.3
+    left, right = status["positions_rad"]
+    assert 3.0 < left < right < 10.0
+
+
+def test_wheels_do_not_hang_on_position_servos(tmp_path: Path) -> None:
+    with pytest.raises(RobotError, match="wheels hang on a controller board, not on feetech servos"):
+        SimulatedRobot(wire="feetech", arm="two-wheels", start_timeout_s=120.0).__enter__()
 
 
 def test_servos_that_were_calibrated_as_an_arm_of_ones_own_want_its_file(own_robot: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from fosp_edge.bundle.manifest import CameraContract, Channel, FilterThresholds,
 from fosp_edge.robots.arm import DESKTOP_ARM
 
 CANDIDATES = ("policy", "sample-1", "sample-2", "hold", "retreat")
-ACTIONS, STATE, SIZE_PX = 3, 9, 64
+STATE, SIZE_PX = 9, 64
 
 
 def arm_manifest(rate_hz: float = 20.0) -> Manifest:
@@ -39,10 +39,11 @@ class ScriptedBundle:
 
 
 def scripted_graph(
-    action: tuple[float, float, float] = (0.1, 0.1, 0.05),
+    action: tuple[float, ...] = (0.1, 0.1, 0.05),
     reachability: tuple[float, ...] = (0.1, 0.1, 0.1, 0.05, 0.1),
     nan_after: int = 1_000_000,
     state: int = STATE,
+    cameras: int = 2,
 ) -> bytes:
     """A step graph with a constant policy and constant reachability, which returns NaN after `nan_after` steps."""
     F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741
@@ -80,26 +81,26 @@ def scripted_graph(
         const("axis", [1], I),
         const("tenth", 0.1),
         const("policy", [action]),
-        const("hold", np.zeros((1, ACTIONS))),
+        const("hold", np.zeros((1, len(action)))),
         const("minus_one", -1.0),
         const("plus_one", 1.0),
         const("reach", reachability),
         const("reach_state", [min(reachability)]),
     ]
     inputs = [
-        port("image", TensorProto.UINT8, 1, SIZE_PX, SIZE_PX, 6),
+        port("image", TensorProto.UINT8, 1, SIZE_PX, SIZE_PX, 3 * cameras),
         port("state", F, 1, state),
-        port("previous_action", F, 1, ACTIONS),
+        port("previous_action", F, 1, len(action)),
         port("is_first", F, 1),
         port("deterministic", F, 1, 1),
         port("stochastic", I, 1, 3),
         port("latent_noise", F, 1, 3, 5),
-        port("action_noise", F, 2, ACTIONS),
+        port("action_noise", F, 2, len(action)),
     ]
     outputs = [
         port("next_deterministic", F, 1, 1),
         port("next_stochastic", I, 1, 3),
-        port("candidates", F, count, ACTIONS),
+        port("candidates", F, count, len(action)),
         *[port(name, F, count) for name in ("reward_value", "cost_value", "reachability")],
         port("state_reachability", F, 1),
         port("surprise", F, 1),
