@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.extras import require
-from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
+from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, task_driver
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
@@ -52,7 +52,7 @@ def convert(
             miss_rate=loaded.manifest.filter.level if miss_rate is None else miss_rate,
             data_sha256=fingerprint,
             parent_folder=out,
-            closed_loop=safereach_driver(loaded.manifest.robot, closed_loop),
+            closed_loop=task_driver(loaded.manifest.robot, closed_loop),
         )  # fmt: skip
     print_trials(console, exported.trials)
     console.print(f"bundle in {exported.path}", highlight=False, soft_wrap=True)

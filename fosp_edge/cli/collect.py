@@ -1,6 +1,6 @@
 """`fosp-edge data collect`: a data set from scripted behaviours, or from a bundle's own policy, in simulation.
 
-The simulation is SafeReach, or a task of Safety-Gymnasium.
+The simulation is SafeReach, SafeRoom for a base, or a task of Safety-Gymnasium.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,13 +20,15 @@ from fosp_edge.experience.episode import EpisodeHeader, Recording
 from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import locked
+from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 from fosp_edge.simulation.safety_gym.tasks import TASKS
 
 _EPISODES_PER_WRITE = 20
 """Each write waits for the disk; at most so many episodes are made again after a power cut."""
 
-_Job = tuple[str, int, str | None, str | None, bool]
-"""Scenario, seed, scripted behaviour, bundle, and whether its filter is on."""
+_Job = tuple[str, str, int, str | None, str | None, bool]
+"""Robot, scenario, seed, scripted behaviour, bundle, and whether its filter is on."""
 
 _ACTORS: dict[tuple[str, bool], Any] = {}
 """One actor per bundle in each worker process: opening a graph takes longer than an episode should."""
@@ -37,13 +39,17 @@ def collect(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes the data set shall hold.")] = 1500,
     scenario: Annotated[
         str,
-        typer.Option(help="Scenario family of SafeReach, or a task of Safety-Gymnasium such as SafetyPointGoal1."),
+        typer.Option(help="Scenario family, or a task of Safety-Gymnasium such as SafetyPointGoal1."),
     ] = "standard",
+    robot: Annotated[
+        str,
+        typer.Option(help=f"Who acts: {', '.join(SIMULATED_TASKS)}; a bundle says it by itself."),
+    ] = DESKTOP_ARM.name,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow it.")] = 100_000,
     behaviour: Annotated[
         str | None,
         typer.Option(
-            help="`safe`, `careful` (SafeReach), `unsafe` or `random`; by default safe, unsafe and random mixed."
+            help="`safe`, `careful` (not in Safety-Gymnasium), `unsafe` or `random`; by default all but careful, mixed."
         ),
     ] = None,
     bundle: Annotated[
@@ -61,28 +67,34 @@ def collect(
 
     Example: fosp-edge data collect data/own --bundle bundles/... --seed 300000 --episodes 400
 
+    Example: fosp-edge data collect data/room --robot two-wheels
+
     Example: fosp-edge data collect data/goal1 --scenario SafetyPointGoal1 --episodes 300
     """
     require("simulation")
-    recording, behaviours = _world(scenario)
+    opened = None if bundle is None else load_bundle(bundle)
+    if opened is not None and opened.manifest.robot in SIMULATED_TASKS:
+        robot = opened.manifest.robot
+    recording, behaviours = _world(scenario, robot)
     if behaviour is not None and behaviour not in behaviours:
         raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(behaviours)}")
     if bundle is not None and scenario in TASKS:
-        raise ValueError(f"a bundle acts in SafeReach only; leave out --bundle, or --scenario {scenario}")
+        raise ValueError(f"a bundle does not act in Safety-Gymnasium; leave out --bundle, or --scenario {scenario}")
     if bundle is not None and behaviour is not None:
         raise ValueError("a bundle's policy and a scripted behaviour cannot act at once: give --bundle or --behaviour")
     if with_filter and bundle is None:
         raise ValueError("--with-filter says how a bundle acts: give --bundle as well")
-    bundle_id = None if bundle is None else load_bundle(bundle).id
+    bundle_id = None if opened is None else opened.id
     console = Console()
     with ExperienceStore(out, "a") as store, _only_collector(out):
+        store.check_fits(recording)
         present = {
             info.header.seed
             for info in store.episodes()
             if info.header.scenario == scenario and info.header.bundle == bundle_id
         }
         wanted: list[_Job] = [
-            (scenario, item, behaviour, None if bundle is None else str(bundle), with_filter)
+            (robot, scenario, item, behaviour, None if bundle is None else str(bundle), with_filter)
             for item in range(seed, seed + episodes)
             if item not in present
         ]
@@ -126,8 +138,8 @@ def _only_collector(out: Path) -> Iterator[None]:
         yield
 
 
-def _world(scenario: str) -> tuple[Recording, Iterable[str]]:
-    """How a scenario is recorded, and which behaviours there are in it."""
+def _world(scenario: str, robot: str) -> tuple[Recording, Iterable[str]]:
+    """How a robot is recorded in a scenario, and which behaviours there are."""
     if scenario in TASKS:
         from fosp_edge.simulation.safety_gym.behaviours import BEHAVIOURS as DRIVERS
         from fosp_edge.simulation.safety_gym.loading import package_folder
@@ -136,12 +148,14 @@ def _world(scenario: str) -> tuple[Recording, Iterable[str]]:
         package_folder()  # before any work is begun: whether it is installed
         return recording(task_named(scenario)), DRIVERS
     from fosp_edge.simulation.behaviours import BEHAVIOURS
+    from fosp_edge.simulation.environment import ENVIRONMENTS
     from fosp_edge.simulation.layout import SCENARIOS
-    from fosp_edge.simulation.recording import SAFEREACH_RECORDING
 
     if scenario not in SCENARIOS:
         raise ValueError(f"unknown scenario {scenario!r}; choose one of: {', '.join([*SCENARIOS, *TASKS])}")
-    return SAFEREACH_RECORDING, BEHAVIOURS
+    if robot not in SIMULATED_TASKS:
+        raise ValueError(f"no task in simulation for {robot!r}; choose one of: {', '.join(SIMULATED_TASKS)}")
+    return ENVIRONMENTS[robot].recording, BEHAVIOURS
 
 
 def _collect(job: _Job) -> tuple[Steps, dict[str, Any]]:
@@ -149,13 +163,13 @@ def _collect(job: _Job) -> tuple[Steps, dict[str, Any]]:
     from fosp_edge.simulation.collect_policy import collect_policy_episode
     from fosp_edge.simulation.evaluation import BundleActor
 
-    scenario, seed, behaviour, bundle, with_filter = job
+    robot, scenario, seed, behaviour, bundle, with_filter = job
     if scenario in TASKS:
         from fosp_edge.simulation.safety_gym.collect import collect_episode as collect_task_episode
 
         return collect_task_episode(scenario, seed, behaviour)
     if bundle is None:
-        return collect_episode(scenario, seed, behaviour)
+        return collect_episode(scenario, seed, behaviour, robot)
     if (bundle, with_filter) not in _ACTORS:
         _ACTORS[bundle, with_filter] = BundleActor(Path(bundle), filter_enabled=with_filter)
     return collect_policy_episode(_ACTORS[bundle, with_filter], scenario, seed)

@@ -17,6 +17,7 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.results import write_results
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.cli.workers import map_in_processes
+from fosp_edge.robots.arm import DESKTOP_ARM
 
 _ACTORS: dict[tuple[str, str, bool], Any] = {}
 """One actor per filter in each worker process: opening a graph takes longer than an episode should."""
@@ -63,6 +64,11 @@ def eval_filter(
     console = Console() if sys.stdout.isatty() else Console(width=210)
     path = bundle or shipped_bundle()
     opened = load_bundle(path)
+    if opened.manifest.robot != DESKTOP_ARM.name:
+        raise ValueError(
+            f"what could still be avoided is tried out with the arm of SafeReach alone, and this bundle is for "
+            f"{opened.manifest.robot}; fosp-edge eval --without-filter shows what its filter is worth"
+        )
     wanted = list(SCENARIOS) if not scenario or "all" in scenario else scenario
     if unknown := [name for name in wanted if name not in SCENARIOS]:
         raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")

@@ -16,10 +16,11 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.results import write_results
 from fosp_edge.cli.workers import map_in_processes
 
-_ACTORS: dict[tuple[str | None, bool], Any] = {}
+_ACTORS: dict[tuple[str | None, str, bool], Any] = {}
 """One actor per agent in each worker process: opening a graph takes longer than an episode should."""
 
-Job = tuple[str | None, bool, str, int]
+Job = tuple[str | None, str, bool, str, int]
+"""Bundle, robot, whether the filter is on, scenario and seed."""
 
 
 def evaluate(
@@ -38,7 +39,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where the results go: OUT.json and OUT.png.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Measure agents on SafeReach: success, violations, return, cost, interventions, each with a 95 % interval.
+    """Measure agents in simulation: success, violations, return, cost, interventions, each with a 95 % interval.
+
+    An arm's are measured on SafeReach, a base's in SafeRoom.
 
     Episodes run in lockstep with the simulated physics, faster than real time, through the same controller, filter
     and limits that `fosp-edge run` uses.
@@ -54,6 +57,11 @@ def evaluate(
     console = Console() if sys.stdout.isatty() else Console(width=160)
     paths = list(bundle or [shipped_bundle()])
     bundles = [load_bundle(path) for path in paths]
+    robots = sorted({opened.manifest.robot for opened in bundles})
+    if len(robots) > 1:
+        raise ValueError(
+            f"bundles for {' and '.join(robots)} have nothing in common to be measured at: one robot at a time"
+        )
     wanted = list(SCENARIOS) if scenario and "all" in scenario else (scenario or ["standard"])
     if unknown := [name for name in wanted if name not in SCENARIOS]:
         raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")
@@ -68,7 +76,7 @@ def evaluate(
     if random:
         agents.append(("random", None, False))
     jobs: list[Job] = [
-        (path, filtered, name, item)
+        (path, robots[0], filtered, name, item)
         for _, path, filtered in agents
         for name in wanted
         for item in range(seed, seed + episodes)
@@ -88,7 +96,7 @@ def evaluate(
         for place, _ in enumerate(wanted):
             start = (index * len(wanted) + place) * episodes
             scores.append(score(name, results[start : start + episodes]))
-    console.print(_table(scores))
+    console.print(_table(scores, robots[0]))
     if out is not None:
         report = {
             "provenance": provenance(),
@@ -116,14 +124,16 @@ def _has_filter(manifest: Manifest) -> bool:
 def _run(job: Job) -> Any:
     from fosp_edge.simulation.evaluation import BundleActor, RandomActor, evaluate_episode
 
-    path, filtered, scenario, seed = job
-    if (path, filtered) not in _ACTORS:
-        _ACTORS[path, filtered] = RandomActor() if path is None else BundleActor(Path(path), filter_enabled=filtered)
-    return evaluate_episode(_ACTORS[path, filtered], scenario, seed)
+    path, robot, filtered, scenario, seed = job
+    if (path, robot, filtered) not in _ACTORS:
+        _ACTORS[path, robot, filtered] = (
+            RandomActor(robot) if path is None else BundleActor(Path(path), filter_enabled=filtered)
+        )
+    return evaluate_episode(_ACTORS[path, robot, filtered], scenario, seed)
 
 
-def _table(scores: list[Any]) -> Table:
-    table = Table(title="SafeReach, mean and 95 % interval")
+def _table(scores: list[Any], robot: str) -> Table:
+    table = Table(title=f"{robot} in simulation, mean and 95 % interval")
     for name in ("agent", "scenario", "success", "episodes in violation", "return", "cost", "steps", "interventions"):
         table.add_column(name, justify="left" if name in ("agent", "scenario") else "right")
     for item in scores:

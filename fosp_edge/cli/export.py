@@ -16,13 +16,13 @@ from fosp_edge.cli import foreign as foreign_checkpoints
 from fosp_edge.cli.bundles_prepare import report_engine
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.foreign import Family, is_foreign
-from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, safereach_driver
+from fosp_edge.cli.precisions import PrecisionChoice, precision_of, print_trials, task_driver
 from fosp_edge.control.device import Device, check_available
 from fosp_edge.experience.episode import Recording
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
-from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 
 
 class StorageChoice(str, Enum):
@@ -164,7 +164,7 @@ def export(
             parent_folder=out,
             storage=None if storage is StorageChoice.AUTO else storage.value,
             precision=precision_of(precision),
-            closed_loop=safereach_driver(recording.robot, closed_loop),
+            closed_loop=task_driver(recording.robot, closed_loop),
             look_ahead=look_ahead,
             decoder=decoder,
             search=search,
@@ -193,7 +193,7 @@ def export(
     if prepare is not None:
         report_engine(console, load_bundle(exported.path, check_signature=False), Device(prepare))
     drive = f"fosp-edge run --bundle {exported.path}" + ("" if armable else " --no-filter")
-    here = recording.robot == DESKTOP_ARM.name  # the arm of SafeReach, which alone is evaluated in lockstep
+    here = recording.robot in SIMULATED_TASKS  # only those are evaluated in lockstep
     console.print("Next: " + (f"fosp-edge eval --bundle {exported.path}   or   " if here else "") + drive)
 
 

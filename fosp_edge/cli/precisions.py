@@ -12,7 +12,7 @@ from rich.table import Table
 from fosp_edge.bundle.folder import load_bundle, write_bundle
 from fosp_edge.bundle.manifest import Manifest
 from fosp_edge.cli.extras import installed
-from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 
 FIRST_SEED = 50_000
 """Seeds that neither training (100000 and above) nor evaluation (from 0) uses."""
@@ -38,9 +38,9 @@ def precision_of(choice: PrecisionChoice) -> Any:
 Driver = Callable[[Manifest, dict[str, bytes]], Sequence[tuple[float, float]]]
 
 
-def safereach_driver(robot: str, episodes: int) -> Driver | None:
-    """Drives SafeReach with a bundle in the making; None for another robot, or without the simulator."""
-    if episodes == 0 or robot != DESKTOP_ARM.name or not installed("simulation"):
+def task_driver(robot: str, episodes: int) -> Driver | None:
+    """Drives the robot's simulated task with a bundle in the making; None without one, or without the simulator."""
+    if episodes == 0 or robot not in SIMULATED_TASKS or not installed("simulation"):
         return None
     from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from firmware_bridge import LinkError, Torque
@@ -14,6 +14,7 @@ from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
 from fosp_edge.cli.simulated_ports import cameras_beside
+from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.arm_file import ArmFile
 from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.base_file import BaseFile
@@ -22,6 +23,7 @@ from fosp_edge.robots.channels import state_channels
 from fosp_edge.robots.drive import Drive
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.mobile_base import WheelDrive
+from fosp_edge.robots.robot_file import RobotFile
 from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.robots.wires import CONTROLLER
 
@@ -73,6 +75,7 @@ def open_rig(
     camera_sources: list[str],
     scenario: str,
     seed: int,
+    simulated: str = DESKTOP_ARM.name,
 ) -> Iterator[Rig]:
     """Open what `kind` names: `simulated` starts the device process, all others take a port and cameras.
 
@@ -84,6 +87,7 @@ def open_rig(
         camera_sources: `NAME=ADDRESS` for each camera (`cameras/address.py`) of a real robot.
         scenario: first table of the simulated robot.
         seed: its seed.
+        simulated: which arm or base the simulated robot is, as `robots.catalogue.mechanism` takes it.
 
     Raises:
         RobotError, CameraError: with a sentence.
@@ -101,15 +105,17 @@ def open_rig(
                     "--port and --camera belong to a real robot: leave them out, or name it with --robot "
                     + " or ".join(ROBOTS)
                 )
-            device = stack.enter_context(SimulatedRobot(scenario, seed))
+            device = stack.enter_context(SimulatedRobot(scenario, seed, arm=simulated))
             cameras = tuple(
                 PolicyCamera(device.cameras[contract.name], contract.picture)
                 for contract in wanted
                 if contract.name in device.cameras
             )
-            drive = FingertipDrive(period_s=period_s)
-            arm = SerialRobot(device.port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
-            yield Rig(arm, cameras, device.referee, f"simulated arm on {device.port}", drive.state, patience_s)
+            found = mechanism(simulated)
+            drive = _drive(found, period_s)
+            robot = SerialRobot(device.port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
+            about = f"simulated {'base' if isinstance(found, BaseFile) else 'arm'} on {device.port}"
+            yield Rig(robot, cameras, device.referee, about, drive.state, patience_s)
         else:
             chosen = kind_of(kind)
             if motors.port is None:
@@ -139,7 +145,7 @@ def _robot(
     """
     described, link = mechanism(kind.moved), None
     if isinstance(described, BaseFile):
-        drive: Drive = WheelDrive(described.base, period_s)
+        drive = _drive(described, period_s)
         state = drive.state
     else:
         arm, ranges = described.arm, None
@@ -156,12 +162,20 @@ def _robot(
                 )
             except LinkError as error:
                 raise RobotError(str(error)) from error
-        drive = FingertipDrive(arm if ranges is None else arm.within(ranges), described.workspace, period_s)
+        within = arm if ranges is None else arm.within(ranges)
+        drive = _drive(replace(described, arm=within), period_s)
         state = state_channels(arm)
     robot = SerialRobot(
         port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s, link=link, at_exit=motors.at_exit
     )
     return robot, state
+
+
+def _drive(described: RobotFile, period_s: float) -> Drive:
+    """How what is described moves, within its own ranges."""
+    if isinstance(described, BaseFile):
+        return WheelDrive(described.base, period_s)
+    return FingertipDrive(described.arm, described.workspace, period_s)
 
 
 def _calibrated_as(name: str) -> ArmFile:

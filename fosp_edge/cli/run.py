@@ -66,7 +66,9 @@ from fosp_edge.control.machine import Machine
 from fosp_edge.control.realtime import Realtime
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.systemd import Notifier, Progress
+from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 
 DEFAULT_EPISODES = 10
 _LINE_IN_JOURNAL_S = 60.0
@@ -170,6 +172,7 @@ def run(
             open_rig(
                 robot, loaded.manifest.cameras, loaded.manifest.rate_hz,
                 motors=motors, camera_sources=camera or [], scenario=scenario, seed=seed,
+                simulated=loaded.manifest.robot if loaded.manifest.robot in SIMULATED_TASKS else DESKTOP_ARM.name,
             ) as opened,
             judged(
                 opened, judge, loaded.manifest.cameras, max_steps=max_steps,

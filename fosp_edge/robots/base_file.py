@@ -2,10 +2,10 @@
 
     {
       "name": "my-base",
-      "wheels": {"radius_m": 0.033, "track_m": 0.16, "velocity_limit_rad_s": 6, "acceleration_limit_rad_s2": 15},
-      "speed_limit_m_s": 0.18,
-      "turn_limit_rad_s": 1.5,
-      "tether_m": 2
+      "wheels": {"radius_m": 0.033, "track_m": 0.16, "velocity_limit_rad_s": 8, "acceleration_limit_rad_s2": 50},
+      "speed_limit_m_s": 0.22,
+      "turn_limit_rad_s": 2,
+      "tether_m": 4
     }
 
 `track_m` is from the middle of one wheel to the middle of the other; the limits of `wheels` are those of each. The left

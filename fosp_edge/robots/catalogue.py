@@ -24,6 +24,8 @@ ARMS: dict[str, tuple[ArmDescription, Workspace]] = {
     SO101_ARM.name: (SO101_ARM, SO101_WORKSPACE),
 }
 BASES = {TWO_WHEELS.name: TWO_WHEELS}
+SIMULATED_TASKS = (DESKTOP_ARM.name, TWO_WHEELS.name)
+"""Those that have a task in simulation, SafeReach and SafeRoom, where agents are measured."""
 MECHANISMS = (*ARMS, *BASES)
 """The names that bundles and recordings know."""
 

@@ -77,13 +77,13 @@ TWO_WHEELS = BaseDescription(
     name="two-wheels",
     wheel_radius_m=0.033,
     track_m=0.16,
-    wheel_velocity_limit_rad_s=6.0,
-    wheel_acceleration_limit_rad_s2=15.0,
-    speed_limit_m_s=0.18,
-    turn_limit_rad_s=1.5,
-    tether_m=2.0,
+    wheel_velocity_limit_rad_s=8.0,
+    wheel_acceleration_limit_rad_s2=50.0,
+    speed_limit_m_s=0.22,
+    turn_limit_rad_s=2.0,
+    tether_m=4.0,
 )
-"""With the proportions of a common desktop base (a TurtleBot3 Burger's, rounded to millimetres), and gentler."""
+"""With the proportions and the speed of a common desktop base (a TurtleBot3 Burger's, rounded), turning more gently."""
 
 
 class WheelDrive:

@@ -1,8 +1,8 @@
 """A base on two wheels in a room, advanced in time: what sits behind the simulated motor controller of a base.
 
-The room is the table of SafeReach six times as large: the base starts where the fingertip would, looking at the red
+The room is the table of SafeReach five times as large: the base starts where the fingertip would, looking at the red
 target, with the same boxes in its way, so that every scenario family has its room. Wheels roll without slipping, except
-that nothing is pushed: in front of a box or a wall the base stands still while its wheels turn on.
+that nothing is pushed: at a box or a wall the base slides along, or stands still, while its wheels turn on.
 """
 
 import mujoco
@@ -15,11 +15,11 @@ from fosp_edge.simulation.layout import MARGIN_M, Layout
 from fosp_edge.simulation.plant import Outcome
 from fosp_edge.simulation.raycast import RayCaster
 
-SCALE = 6.0
+SCALE = 5.0
 CAMERAS = ("front",)
 _MIDDLE_X_M = 0.30
 """Of the table; the middle of the room."""
-_HALF_ROOM_M = (0.95, 1.75)
+_HALF_ROOM_M = (0.80, 1.50)
 _STEP_S = 0.002
 _TARGET_RADIUS_M, _TARGET_HEIGHT_M, _BOX_HEIGHT_M = 0.10, 0.80, 0.22
 """The target is seen over the boxes."""
@@ -31,7 +31,7 @@ _FAR_M = 1.0
 class BasePlant:
     """Rolling on wheels that approach their velocity targets within their acceleration limits."""
 
-    cameras = CAMERAS
+    cameras, size = CAMERAS, SCALE
 
     def __init__(self, layout: Layout, base: BaseDescription) -> None:
         """Put the base at its start, looking at the target."""
@@ -68,6 +68,15 @@ class BasePlant:
         """Where the base is in the room, on the floor, shape [3]."""
         return np.array([self._pose[0], self._pose[1], 0.0])
 
+    @property
+    def heading_rad(self) -> float:
+        """Where it looks, from the room's x-axis."""
+        return float(self._pose[2])
+
+    def on_the_table_m(self) -> FloatArray:
+        """Where it would be on the table of which this room is a large one, at the target's height, shape [3]."""
+        return np.array([self._pose[0] / SCALE + _MIDDLE_X_M, self._pose[1] / SCALE, self.layout.target_m[2]])
+
     def set_velocity_targets(self, velocity_rad_s: FloatArray) -> None:
         """What the motors aim at from now on, shape [2]; clipped to the wheels' speed limit."""
         limit = self.base.wheel_velocity_limit_rad_s
@@ -89,20 +98,30 @@ class BasePlant:
             turning = np.array([0.0, 0.0, turn_rate])
             before, self._pose = self._pose, self._pose + (ahead + turning) * _STEP_S
             self._place()
-            if speed != 0.0 and self._nearest_m([*self._obstacles, *self._walls]) < 0.0:
-                self._pose = before + turning * _STEP_S
-                self._place()
+            if speed != 0.0 and self._touches():
+                for along in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)):
+                    self._pose = before + (ahead * along + turning) * _STEP_S
+                    self._place()
+                    if not self._touches():
+                        break
 
     def render(self, camera: str) -> npt.NDArray[np.uint8]:
         """The picture of one camera, shape [64, 64, 3], RGB."""
         return self._caster.render(self._data, camera)
+
+    def observe(self) -> npt.NDArray[np.uint8]:
+        """All cameras, concatenated on channels, shape [64, 64, 3]."""
+        return np.concatenate([self.render(camera) for camera in CAMERAS], axis=-1)
 
     def judge(self) -> Outcome:
         """Distances, violation and success in the present state."""
         distance = float(np.hypot(*(self._pose[:2] - self._goal_m)))
         clearance = self._nearest_m(self._obstacles)
         reached = distance < _radius_m(self.base) + _TARGET_RADIUS_M + _REACHED_M
-        return Outcome(distance, clearance, clearance < MARGIN_M, reached)
+        return Outcome(distance, clearance, clearance < SCALE * MARGIN_M, reached)
+
+    def _touches(self) -> bool:
+        return self._nearest_m([*self._obstacles, *self._walls]) < 0.0
 
     def _nearest_m(self, geoms: list[int]) -> float:
         distances = (mujoco.mj_geomDistance(self._model, self._data, self._body, g, _FAR_M, None) for g in geoms)

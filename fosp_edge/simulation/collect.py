@@ -7,8 +7,9 @@ import numpy as np
 
 from fosp_edge.control.types import Observation
 from fosp_edge.experience.schema import Steps
+from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.simulation.behaviours import BEHAVIOURS, Action
-from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.environment import ENVIRONMENTS
 
 MIXTURE: dict[str, float] = {"safe": 0.5, "unsafe": 0.3, "random": 0.2}
 """Shares of the behaviours; FOSP's data sets mix trajectories of safe, unsafe and random policies (section 5.1)."""
@@ -23,7 +24,7 @@ Act = Callable[[Observation], tuple[Action, Action, int]]
 """From what is seen to the executed action, the wanted one, and the reason."""
 
 
-class Environment(Protocol):
+class Recorded(Protocol):
     """What an episode can be recorded of: a gymnasium environment with a name, a rate and judgements."""
 
     scenario: str
@@ -35,13 +36,16 @@ class Environment(Protocol):
         """As gymnasium's, with `cost`, `violation` and `success` in the info."""
 
 
-def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> tuple[Steps, dict[str, Any]]:
+def collect_episode(
+    scenario: str, seed: int, behaviour: str | None = None, robot: str = DESKTOP_ARM.name
+) -> tuple[Steps, dict[str, Any]]:
     """Run one scripted episode; returns its rows (see `fosp_edge.experience.schema`) and a summary of how it went.
 
     Args:
         scenario: scenario family.
         seed: decides layout, behaviour and noise.
         behaviour: one of `behaviours.BEHAVIOURS`; None lets the seed choose by the mixture.
+        robot: one of `environment.ENVIRONMENTS`.
 
     Raises:
         ValueError: unknown scenario or behaviour.
@@ -49,19 +53,19 @@ def collect_episode(scenario: str, seed: int, behaviour: str | None = None) -> t
     behaviour = behaviour or behaviour_of(seed)
     if behaviour not in BEHAVIOURS:
         raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(BEHAVIOURS)}")
-    environment = SafeReach(scenario)
+    environment = ENVIRONMENTS[robot](scenario)
     observation, info = environment.reset(seed=seed)
     script = BEHAVIOURS[behaviour](environment.plant.layout, np.random.default_rng([seed, 11]))
 
     def act(_: Observation) -> tuple[Action, Action, int]:
-        action = script.act(environment.plant.tip_m())
+        action = environment.follow(script)
         return action, action, 0
 
     return record_episode(environment, observation, info, act, behaviour, seed)
 
 
 def record_episode(
-    environment: Environment, observation: dict[str, Any], info: dict[str, Any], act: Act, actor: str, seed: int
+    environment: Recorded, observation: dict[str, Any], info: dict[str, Any], act: Act, actor: str, seed: int
 ) -> tuple[Steps, dict[str, Any]]:
     """Run an episode that was just reset to its end; `actor` names who acts in the summary."""
     rows: list[dict[str, Any]] = []

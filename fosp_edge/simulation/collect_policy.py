@@ -13,13 +13,12 @@ from fosp_edge.control.types import Observation
 from fosp_edge.experience.schema import Steps
 from fosp_edge.simulation.behaviours import Action
 from fosp_edge.simulation.collect import record_episode
-from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.evaluation import BundleActor
 
 
 def collect_policy_episode(actor: BundleActor, scenario: str, seed: int) -> tuple[Steps, dict[str, Any]]:
     """Run one episode of a bundle in lockstep; the seed decides layout and noise. Raises as `Controller.decide`."""
-    environment = SafeReach(scenario)
+    environment = actor.environment(scenario)
     observation, info = environment.reset(seed=seed)
     actor.reset(seed)
 

@@ -13,9 +13,8 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, Manifest
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.types import Decision, Observation, StepScores
-from fosp_edge.simulation.environment import SafeReach
-from fosp_edge.simulation.recording import SAFEREACH_RECORDING
-from fosp_edge.simulation.scene import CAMERAS
+from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.simulation.environment import ENVIRONMENTS, Environment, SafeReach, SafeRoom
 
 Action = npt.NDArray[np.float32]
 
@@ -40,6 +39,9 @@ class EpisodeResult:
 class Actor(Protocol):
     """Acts in an episode."""
 
+    environment: type[SafeReach] | type[SafeRoom]
+    """Where."""
+
     def reset(self, seed: int) -> None:
         """A new episode begins."""
 
@@ -50,6 +52,10 @@ class Actor(Protocol):
 class RandomActor:
     """Uniform random actions: the floor that every agent has to leave behind."""
 
+    def __init__(self, robot: str = DESKTOP_ARM.name) -> None:
+        self.environment = ENVIRONMENTS[robot]
+        self._count = len(self.environment.recording.action)
+
     def reset(self, seed: int) -> None:
         """Seed the noise."""
         self._random = np.random.default_rng([seed, 23])
@@ -57,7 +63,7 @@ class RandomActor:
     def act(self, observation: Observation) -> tuple[Action, bool, bool]:
         """Ignore the observation."""
         del observation
-        return self._random.uniform(-1.0, 1.0, 3).astype(np.float32), False, False
+        return self._random.uniform(-1.0, 1.0, self._count).astype(np.float32), False, False
 
 
 class BundleActor:
@@ -68,11 +74,11 @@ class BundleActor:
     ) -> None:
         """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
-        _check_robot(bundle.manifest)
+        self.environment = _environment_of(bundle.manifest)
         self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
-        known = {name: index for index, name in enumerate(CAMERAS)}
+        known = {camera.name: index for index, camera in enumerate(self.environment.recording.cameras)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
-            raise BundleError(f"the bundle needs a camera {missing[0]!r}; SafeReach has: {', '.join(known)}")
+            raise BundleError(f"the bundle needs a camera {missing[0]!r}; the simulation has: {', '.join(known)}")
         self.channels = np.concatenate([3 * known[camera.name] + np.arange(3) for camera in bundle.manifest.cameras])
 
     def reset(self, seed: int) -> None:
@@ -85,27 +91,30 @@ class BundleActor:
         return decision.action, decision.intervened, self.controller.insight.advice.intervened
 
     def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
-        """The same with its reasons. `observation` holds all cameras of SafeReach. Raises as `Controller.decide`."""
+        """The same with its reasons. `observation` holds all cameras there are. Raises as `Controller.decide`."""
         image = np.ascontiguousarray(observation.image[..., self.channels])
         return self.controller.decide(Observation(image, observation.state))
 
 
-def _check_robot(manifest: Manifest) -> None:
-    """Raises BundleError where a bundle is made for another arm than the one that stands at SafeReach's table."""
+def _environment_of(manifest: Manifest) -> type[SafeReach] | type[SafeRoom]:
+    """Raises BundleError where a bundle is made for another robot than those there is a simulation of."""
+    environment = ENVIRONMENTS.get(manifest.robot, SafeReach)
+    recording = environment.recording
     differences = check_contract(
-        manifest, robot=SAFEREACH_RECORDING.robot, rate_hz=manifest.rate_hz, cameras=manifest.cameras,
-        state=SAFEREACH_RECORDING.state, actions=SAFEREACH_RECORDING.action,
+        manifest, robot=recording.robot, rate_hz=manifest.rate_hz, cameras=manifest.cameras, state=recording.state,
+        actions=recording.action,
     )  # fmt: skip
     if differences:
         raise BundleError(
-            f"SafeReach cannot be played with this bundle: {'; '.join(differences)}; measure it on its own robot, with "
-            "fosp-edge run"
+            f"{environment.__name__} cannot be played with this bundle: {'; '.join(differences)}; measure it on its "
+            "own robot, with fosp-edge run"
         )
+    return environment
 
 
 def evaluate_episode(actor: Actor, scenario: str, seed: int) -> EpisodeResult:
     """One episode of a scenario; layout and noise are decided by the seed."""
-    environment = SafeReach(scenario)
+    environment: Environment = actor.environment(scenario)
     raw, _ = environment.reset(seed=seed)
     actor.reset(seed)
     total = cost = 0.0

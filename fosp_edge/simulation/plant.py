@@ -40,7 +40,7 @@ class Snapshot:
 class ArmPlant:
     """MuJoCo physics of one layout. Velocity targets are approached within the joints' acceleration limits."""
 
-    cameras = CAMERAS
+    cameras, size = CAMERAS, 1.0
 
     def __init__(
         self, layout: Layout, arm: ArmDescription = DESKTOP_ARM, *, start_rad: FloatArray | None = None

@@ -25,7 +25,7 @@ class Episode:
         """What happened since the last call, by the task's one rule; each call counts as one step."""
         self.step += 1
         after = self.plant.judge()
-        judgement = judge_step(self.before, after, self.step)
+        judgement = judge_step(self.before, after, self.step, size=self.plant.size)
         self.before = after
         return judgement
 

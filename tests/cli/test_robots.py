@@ -31,9 +31,9 @@ def test_a_base_is_shown_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "base.json"
     path.write_text(run_verb("robots", "show", "two-wheels").stdout.replace("two-wheels", "mine"))
     checked = run_verb("robots", "check", str(path), columns=200)
-    # v^2 / (2 a r) = 0.18^2 / (2 * 15 * 0.033)
-    assert checked.exit_code == 0 and "33 mm" in checked.output and "never reached" not in checked.output
-    path.write_text(path.read_text().replace('"speed_limit_m_s": 0.18', '"speed_limit_m_s": 0.5'))
+    # v^2 / (2 a r) = 0.22^2 / (2 * 50 * 0.033)
+    assert checked.exit_code == 0 and "15 mm" in checked.output and "never reached" not in checked.output
+    path.write_text(path.read_text().replace('"speed_limit_m_s": 0.22', '"speed_limit_m_s": 0.5'))
     assert "never reached" in run_verb("robots", "check", str(path), columns=200).output
     drawn = run_verb("robots", "check", str(path), "--picture", str(tmp_path / "base.png"))
     assert drawn.exit_code == 1 and "none of a base" in drawn.output and not (tmp_path / "base.png").exists()

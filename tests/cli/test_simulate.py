@@ -20,7 +20,7 @@ import fosp_edge
 from firmware_bridge.buses.calibration import calibrated_arm, centred, save_calibration
 from firmware_bridge.ports import lasting_name
 from fosp_edge.bundle.folder import write_bundle
-from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, CameraContract
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.cli.robots import from_urdf
 from fosp_edge.cli.run import run
@@ -28,9 +28,9 @@ from fosp_edge.cli.simulated_ports import SIMULATED_PORTS, cameras_beside
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import ROBOTS, mechanism, robot_kind
-from fosp_edge.robots.channels import action_channels, state_channels
+from fosp_edge.robots.channels import state_channels
 from fosp_edge.simulation.launcher import SimulatedRobot
-from tests.faults.bundles import arm_manifest, scripted_graph
+from tests.faults.bundles import arm_manifest, base_manifest, scripted_graph
 from tests.faults.patience import real_time
 from tests.robots.bench_arm import write_urdf
 
@@ -44,10 +44,8 @@ def bundle_for(arm: str, folder: Path) -> Path:
     """A bundle that moves the fingertip of this arm sideways, or drives this base ahead and to the left."""
     found = mechanism(arm)
     if isinstance(found, BaseFile):
-        state, actions = found.base.state, action_channels(found.base.action_space)
-        base = replace(arm_manifest(RATE_HZ), robot=found.name, state=state, actions=actions)
-        manifest = replace(base, cameras=(CameraContract("front", 64, 64),))
-        graph = scripted_graph((0.8, 0.2), state=len(state), cameras=1)
+        manifest = base_manifest(found.base, RATE_HZ)
+        graph = scripted_graph((0.8, 0.2), state=2, cameras=1)
     else:
         state = state_channels(found.arm)
         manifest = replace(arm_manifest(RATE_HZ), robot=found.name, state=state)
@@ -149,10 +147,18 @@ def test_a_base_is_driven_about_its_room(tmp_path: Path) -> None:
     assert code == 0, output
     assert summary["robot"].startswith("two-wheels (two-wheels) on")  # type: ignore[attr-defined]
     assert summary["end"]["stop_acknowledged"]  # type: ignore[index]
-    # Ten steps of 0.2 s at 0.8 * 0.18 m/s, less the first tick; the wheel on the right has the longer way.
-    assert 0.1 < np.linalg.norm(np.array(status["tip_m"]) - start) < 0.3
+    # Ten steps of 0.2 s at 0.8 * 0.22 m/s, less the first tick; the wheel on the right has the longer way.
+    assert 0.15 < np.linalg.norm(np.array(status["tip_m"]) - start) < 0.4
     left, right = status["positions_rad"]
-    assert 3.0 < left < right < 10.0
+    assert 4.0 < left < right < 16.0
+
+
+@real_time
+def test_a_base_s_bundle_needs_no_robot_to_be_named(tmp_path: Path) -> None:
+    bundle = bundle_for("two-wheels", tmp_path / "bundles")
+    options = ["--bundle", str(bundle), "--episodes", "1", "--max-steps", "10", "--headless", "--no-record"]
+    result = CliRunner().invoke(APP, [*options, "--out", str(tmp_path / "runs")])
+    assert result.exit_code == 0 and "simulated base on /dev/" in result.output
 
 
 def test_wheels_do_not_hang_on_position_servos(tmp_path: Path) -> None:

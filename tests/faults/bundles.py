@@ -1,6 +1,6 @@
 """A bundle for the simulated arm that does as it is told: no learning needed to test what carries it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -8,6 +8,8 @@ from onnx import TensorProto, helper
 
 from fosp_edge.bundle.manifest import CameraContract, Channel, FilterThresholds, LatentContract, Manifest, Parity
 from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.channels import action_channels
+from fosp_edge.robots.mobile_base import TWO_WHEELS, BaseDescription
 
 CANDIDATES = ("policy", "sample-1", "sample-2", "hold", "retreat")
 STATE, SIZE_PX = 9, 64
@@ -30,6 +32,14 @@ def arm_manifest(rate_hz: float = 20.0) -> Manifest:
         parity=Parity(0, 1e-4, 0.0, 0.0, 0.0, 0),
         created_utc="2026-01-01T00:00:00Z",
     )
+
+
+def base_manifest(base: BaseDescription = TWO_WHEELS, rate_hz: float = 4.0) -> Manifest:
+    """The same for a base with one camera; its graph is `scripted_graph(two numbers, state=2, cameras=1)`."""
+    return replace(
+        arm_manifest(rate_hz), robot=base.name, cameras=(CameraContract("front", SIZE_PX, SIZE_PX),), state=base.state,
+        actions=action_channels(base.action_space),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

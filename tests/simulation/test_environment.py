@@ -1,4 +1,4 @@
-"""SafeReach as a gymnasium environment, the scripted behaviours in it, and the episodes they leave."""
+"""SafeReach and SafeRoom as gymnasium environments, the scripted behaviours in it, and the episodes they leave."""
 
 from dataclasses import replace
 
@@ -10,10 +10,12 @@ pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env
 
 from fosp_edge.experience.schema import check_steps
+from fosp_edge.robots.mobile_base import TWO_WHEELS
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
+from fosp_edge.simulation.base_plant import SCALE
 from fosp_edge.simulation.behaviours import BEHAVIOURS
 from fosp_edge.simulation.collect import MIXTURE, behaviour_of, collect_episode
-from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.environment import ENVIRONMENTS, SafeReach, SafeRoom
 from fosp_edge.simulation.layout import SCENARIOS, make_layout
 from fosp_edge.simulation.plant import Outcome
 from fosp_edge.simulation.task import EPISODE_STEPS, SPEED_LIMIT_M_S, judge_step
@@ -22,26 +24,33 @@ OVERSHOOT_M = 0.02
 """At full speed a period and the delay before it carry the fingertip so far beyond a face at most."""
 
 
+kinds = pytest.mark.parametrize("kind", ENVIRONMENTS.values())
+
+
+@kinds
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
-def test_gymnasium_s_own_checker_passes(scenario: str) -> None:
-    check_env(SafeReach(scenario, render_mode="rgb_array"), skip_render_check=True)
+def test_gymnasium_s_own_checker_passes(kind: type[SafeReach] | type[SafeRoom], scenario: str) -> None:
+    check_env(kind(scenario, render_mode="rgb_array"), skip_render_check=True)
 
 
+@kinds
 @pytest.mark.parametrize("scenario", ["standard", "lighting"])
-def test_the_same_seed_is_the_same_episode_bit_for_bit(scenario: str) -> None:
+def test_the_same_seed_is_the_same_episode_bit_for_bit(kind: type[SafeReach] | type[SafeRoom], scenario: str) -> None:
     episodes = []
     for seed in (5, 5, 6):
-        environment, random = SafeReach(scenario), np.random.default_rng(1)
+        environment, random = kind(scenario), np.random.default_rng(1)
         observation, _ = environment.reset(seed=seed)
         rows = [(observation["image"], observation["state"], 0.0, 0.0)]
         for _ in range(8):
-            observation, reward, _, _, info = environment.step(random.uniform(-1, 1, 3).astype(np.float32))
+            observation, reward, _, _, info = environment.step(
+                random.uniform(-1, 1, len(kind.recording.action)).astype(np.float32)
+            )
             rows.append((observation["image"], observation["state"], reward, info["cost"]))
         episodes.append(rows)
     for one, two in zip(episodes[0], episodes[1], strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not np.array_equal(episodes[0][0][1], episodes[2][0][1])
+    assert not np.array_equal(episodes[0][0][0], episodes[2][0][0])
 
 
 def test_a_layout_can_be_given_and_an_unseeded_reset_draws_new_ones() -> None:
@@ -59,7 +68,7 @@ def test_a_layout_can_be_given_and_an_unseeded_reset_draws_new_ones() -> None:
 def test_an_action_that_is_none_is_refused(action: list[float]) -> None:
     environment = SafeReach()
     environment.reset(seed=0)
-    with pytest.raises(ValueError, match="three finite numbers"):
+    with pytest.raises(ValueError, match="3 finite numbers"):
         environment.step(np.asarray(action, np.float32))
 
 
@@ -127,6 +136,24 @@ def test_safe_arrives_and_unsafe_collides() -> None:
     assert sum(item["cost"] > 0 for item in outcome["safe"]) <= 1
     assert sum(item["cost"] > 0 for item in outcome["unsafe"]) >= 3
     assert sum(item["cost"] for item in outcome["safe"]) < 0.2 * sum(item["cost"] for item in outcome["unsafe"])
+
+
+@pytest.mark.parametrize("behaviour", ["careful", "unsafe"])
+def test_a_base_s_rows_fit_the_schema_and_hold_how_it_moved(behaviour: str) -> None:
+    steps, summary = collect_episode("standard", 5, behaviour, TWO_WHEELS.name)
+    rows = check_steps(steps)
+    assert summary["steps"] == rows - 1 <= EPISODE_STEPS and steps["image"].shape[1:] == (64, 64, 3)
+    assert steps["action"].shape[1:] == steps["state"].shape[1:] == (2,)
+    # What was done is what it moves like a quarter of a second later, but for what the budget of its wheels left over.
+    done, moved = steps["action"][:-1], steps["state"][1:] / np.array(TWO_WHEELS.action_space.high)
+    assert np.median(np.abs(done - moved)) < 1e-3 and np.mean(np.abs(done - moved)) < 0.1
+    assert np.all(np.diff(steps["time_ns"]) == 250_000_000)
+    assert (summary["cost"] > 0) == (behaviour == "unsafe") and (summary["success"] or behaviour == "unsafe")
+    # One for a centimetre of the table, which is five of the room.
+    start, target = (np.array(getattr(make_layout("standard", 5), name)[:2]) for name in ("start_m", "target_m"))
+    if summary["success"]:
+        gained = float(np.hypot(*(start - target))) - 0.3 / SCALE
+        assert 100.0 * gained < summary["return"] - 10.0 < 100.0 * (gained + 0.03)
 
 
 def test_careful_keeps_further_away_than_safe() -> None:

@@ -1,5 +1,6 @@
 """Intervals against known values, and how episodes are counted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from scipy import stats
 
 pytest.importorskip("mujoco")
 from fosp_edge.bundle.folder import write_bundle
-from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, BundleError
+from fosp_edge.simulation.environment import SafeRoom
 from fosp_edge.simulation.evaluation import (
     BundleActor,
     EpisodeResult,
@@ -18,7 +20,7 @@ from fosp_edge.simulation.evaluation import (
     score,
     wilson_interval,
 )
-from tests.faults.bundles import arm_manifest, scripted_graph
+from tests.faults.bundles import arm_manifest, base_manifest, scripted_graph
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 10), (1, 7), (50, 100), (95, 100), (100, 100)])
@@ -70,3 +72,23 @@ def test_a_bundle_is_measured_with_its_filter_and_without(tmp_path: Path) -> Non
     free = evaluate_episode(BundleActor(path, filter_enabled=False), "standard", 0)
     assert free.interventions == 0 and free.advised == free.steps
     assert abs(held.total_reward) < 0.5 < abs(free.total_reward)
+
+
+def test_a_base_is_measured_in_a_room(tmp_path: Path) -> None:
+    graph = scripted_graph((0.8, 0.0), state=2, cameras=1)
+    path = write_bundle(base_manifest(), {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, tmp_path)
+    actor = BundleActor(path, filter_enabled=False)
+    assert actor.environment is SafeRoom
+    # Straight ahead towards the target, in front of which a box stands in every layout.
+    results = [evaluate_episode(actor, "standard", seed) for seed in range(3)]
+    assert sum(item.cost > 0 for item in results) >= 2 and all(item.total_reward > 1.0 for item in results)
+    aimless = evaluate_episode(RandomActor("two-wheels"), "standard", 0)
+    assert aimless.steps == 100 and aimless.total_reward < results[0].total_reward
+
+
+def test_a_bundle_of_another_rate_or_robot_is_refused(tmp_path: Path) -> None:
+    graph = scripted_graph((0.8, 0.0), state=2, cameras=1)
+    manifest = replace(base_manifest(), robot="nobody's")
+    path = write_bundle(manifest, {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, tmp_path)
+    with pytest.raises(BundleError, match=r"SafeReach cannot be played with this bundle: .*nobody's"):
+        BundleActor(path, filter_enabled=False)
