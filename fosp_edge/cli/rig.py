@@ -31,7 +31,7 @@ SIMULATED = "simulated"
 KINDS = (SIMULATED, *ROBOTS)
 _SIMULATED_PATIENCE_PERIODS, _PATIENCE_PERIODS = 10.0, 4.0
 """Host and motor controller each stop when they have not heard the other for so many control periods, and pictures
-that are older are not acted upon: 0.2 s at 20 Hz. A simulated arm hurts nobody and shares its computer with its own
+that are older are not acted upon: 0.2 s at 20 Hz. A simulated robot hurts nobody and shares its computer with its own
 physics, so it is given more."""
 _LONGEST_PATIENCE_S = 1.0
 """More than that no motor controller waits (PROTOCOL.md), however slow the commands are meant to come."""

@@ -40,7 +40,9 @@ class Snapshot:
 class ArmPlant:
     """MuJoCo physics of one layout. Velocity targets are approached within the joints' acceleration limits."""
 
-    cameras, size = CAMERAS, 1.0
+    cameras = CAMERAS
+    size = 1.0
+    """How many times as large as the table everything is."""
 
     def __init__(
         self, layout: Layout, arm: ArmDescription = DESKTOP_ARM, *, start_rad: FloatArray | None = None

@@ -10,6 +10,7 @@ pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env
 
 from fosp_edge.experience.schema import check_steps
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 from fosp_edge.robots.mobile_base import TWO_WHEELS
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
 from fosp_edge.simulation.base_plant import SCALE
@@ -25,6 +26,10 @@ OVERSHOOT_M = 0.02
 
 
 kinds = pytest.mark.parametrize("kind", ENVIRONMENTS.values())
+
+
+def test_the_catalogue_knows_who_has_a_task() -> None:
+    assert tuple(ENVIRONMENTS) == SIMULATED_TASKS
 
 
 @kinds
