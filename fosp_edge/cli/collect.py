@@ -72,14 +72,14 @@ def collect(
     Example: fosp-edge data collect data/goal1 --scenario SafetyPointGoal1 --episodes 300
     """
     require("simulation")
+    if bundle is not None and scenario in TASKS:
+        raise ValueError(f"a bundle does not act in Safety-Gymnasium; leave out --bundle, or --scenario {scenario}")
     opened = None if bundle is None else load_bundle(bundle)
     if opened is not None and opened.manifest.robot in SIMULATED_TASKS:
         robot = opened.manifest.robot
     recording, behaviours = _world(scenario, robot)
     if behaviour is not None and behaviour not in behaviours:
         raise ValueError(f"unknown behaviour {behaviour!r}; choose one of: {', '.join(behaviours)}")
-    if bundle is not None and scenario in TASKS:
-        raise ValueError(f"a bundle does not act in Safety-Gymnasium; leave out --bundle, or --scenario {scenario}")
     if bundle is not None and behaviour is not None:
         raise ValueError("a bundle's policy and a scripted behaviour cannot act at once: give --bundle or --behaviour")
     if with_filter and bundle is None:

@@ -165,8 +165,8 @@ def _xml(layout: Layout, base: BaseDescription) -> str:
             f'rgba="{_colour(layout.obstacle_colour)} 1"/>'
         )
     half_x, half_y = _HALF_ROOM_M
-    sides = [(side * half_x, 0, 0.02, half_y) for side in (-1, 1)]
-    sides += [(0, side * half_y, half_x, 0.02) for side in (-1, 1)]
+    sides = [(side * half_x, 0.0, 0.02, half_y) for side in (-1, 1)]
+    sides += [(0.0, side * half_y, half_x, 0.02) for side in (-1, 1)]
     walls = "".join(
         f'<geom name="wall_{index}" type="box" pos="{x} {y} 0.2" size="{size_x} {size_y} 0.2" rgba="0.72 0.74 0.80 1"/>'
         for index, (x, y, size_x, size_y) in enumerate(sides)

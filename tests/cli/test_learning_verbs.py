@@ -116,7 +116,7 @@ def test_two_collectors_do_not_add_to_one_data_set_at_once(data: Path) -> None:
         ),
         (
             ["data", "collect", "OUT", "--scenario", "SafetyPointGoal1", "--bundle", "OUT"],
-            "a bundle acts in SafeReach only",
+            "a bundle does not act in Safety-Gymnasium",
         ),
         (["train", "--dataset", "OUT"], "OUT"),
         (["train", "--dataset", "DATA", "--preset", "huge"], "unknown preset 'huge'; choose one of: nano, small"),
