@@ -5,6 +5,8 @@ target, with the same boxes in its way, so that every scenario family has its ro
 that nothing is pushed: at a box or a wall the base slides along, or stands still, while its wheels turn on.
 """
 
+from math import cos, hypot, sin
+
 import mujoco
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +43,11 @@ class BasePlant:
         self._model = mujoco.MjModel.from_xml_string(_xml(layout, base))
         self._data = mujoco.MjData(self._model)
         self._caster = RayCaster(self._model, layout.light)
-        self._body = self._model.geom("base").id
-        self._obstacles = [g for g in range(self._model.ngeom) if self._model.geom(g).name.startswith("obstacle_")]
-        self._walls = [g for g in range(self._model.ngeom) if self._model.geom(g).name.startswith("wall_")]
         self._wheels_rad: FloatArray = np.zeros(2)
         self._speed_rad_s: FloatArray = np.zeros(2)
         self._target_rad_s: FloatArray = np.zeros(2)
         start, self._goal_m = _in_room(*layout.start_m[:2]), _in_room(*layout.target_m[:2])
         self._pose = np.array([*start, np.arctan2(*(self._goal_m - start)[::-1])])
-        self._place()
 
     @property
     def joint_count(self) -> int:
@@ -95,20 +93,20 @@ class BasePlant:
             self._speed_rad_s += np.clip(self._target_rad_s - self._speed_rad_s, -change, change)
             self._wheels_rad += self._speed_rad_s * _STEP_S
             speed, turn_rate = self.base.motion_from_wheels @ self._speed_rad_s
-            heading = self._pose[2]
-            ahead = speed * np.array([np.cos(heading), np.sin(heading), 0.0])
-            turning = np.array([0.0, 0.0, turn_rate])
-            before, self._pose = self._pose, self._pose + (ahead + turning) * _STEP_S
-            self._place()
-            if speed != 0.0 and self._touches():
-                for along in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)):
-                    self._pose = before + (ahead * along + turning) * _STEP_S
-                    self._place()
-                    if not self._touches():
-                        break
+            x, y, heading = self._pose
+            ahead_x, ahead_y = speed * _STEP_S * cos(heading), speed * _STEP_S * sin(heading)
+            # Where something stands in the way, along it; where that does not go either, nowhere.
+            for to_x, to_y in ((x + ahead_x, y + ahead_y), (x + ahead_x, y), (x, y + ahead_y), (x, y)):
+                if self._is_free(to_x, to_y):
+                    x, y = to_x, to_y
+                    break
+            self._pose = np.array([x, y, heading + turn_rate * _STEP_S])
 
     def render(self, camera: str) -> npt.NDArray[np.uint8]:
         """The picture of one camera, shape [64, 64, 3], RGB."""
+        self._data.qpos[:] = self._pose
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
         return self._caster.render(self._data, camera)
 
     def observe(self) -> npt.NDArray[np.uint8]:
@@ -117,22 +115,27 @@ class BasePlant:
 
     def judge(self) -> Outcome:
         """Distances, violation and success in the present state."""
-        distance = float(np.hypot(*(self._pose[:2] - self._goal_m)))
-        clearance = self._nearest_m(self._obstacles)
+        x, y, _ = self._pose
+        distance, clearance = float(np.hypot(*(self._pose[:2] - self._goal_m))), self._clearance_m(x, y)
         reached = distance < _radius_m(self.base) + _TARGET_RADIUS_M + _REACHED_M
         return Outcome(distance, clearance, clearance < SCALE * MARGIN_M, reached)
 
-    def _touches(self) -> bool:
-        return self._nearest_m([*self._obstacles, *self._walls]) < 0.0
+    def _is_free(self, x_m: float, y_m: float) -> bool:
+        """Whether the base may stand there: off the boxes, and within the walls."""
+        radius, (half_x, half_y) = _radius_m(self.base), _HALF_ROOM_M
+        return abs(x_m) < half_x - radius and abs(y_m) < half_y - radius and self._clearance_m(x_m, y_m) > 0.0
 
-    def _nearest_m(self, geoms: list[int]) -> float:
-        distances = (mujoco.mj_geomDistance(self._model, self._data, self._body, g, _FAR_M, None) for g in geoms)
-        return float(min(distances, default=_FAR_M))
-
-    def _place(self) -> None:
-        self._data.qpos[:] = self._pose
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
+    def _clearance_m(self, x_m: float, y_m: float) -> float:
+        """Between the base, which is round, and the nearest box or cylinder; at most a metre."""
+        nearest = _FAR_M
+        for item in self.layout.obstacles:
+            away_x, away_y = abs(x_m / SCALE + _MIDDLE_X_M - item.x_m), abs(y_m / SCALE - item.y_m)
+            if item.shape == "cylinder":
+                outside = hypot(away_x, away_y) - item.half_x_m
+            else:
+                outside = hypot(max(away_x - item.half_x_m, 0.0), max(away_y - item.half_y_m, 0.0))
+            nearest = min(nearest, SCALE * outside - _radius_m(self.base))
+        return nearest
 
 
 def _radius_m(base: BaseDescription) -> float:
