@@ -20,6 +20,7 @@ import torch
 from experiments.agent_actor import AgentActor, live
 from experiments.learn_unattended import FAMILIES
 from fosp_edge.agent.agent import Agent
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.learning_process import LearnSettings, config_of, is_learnt_from
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
@@ -39,8 +40,9 @@ FIRST_SEED = 2_000_000
 def candidates(home: Path, options: argparse.Namespace) -> tuple[list[str], Agent, dict[tuple[int, str], Agent]]:
     """Cameras, the shipped agent, and what is learnt: by update, `weights` and `average`."""
     shipped, cameras, scalars, _ = starting_point(shipped_bundle())
-    settings = LearnSettings(seed=options.seed)
-    learner = begin_fine_tuning(shipped, config_of(shipped.config, "light", settings), scalars)
+    settings, feasible = LearnSettings(seed=options.seed), load_bundle(shipped_bundle()).manifest.filter
+    config = config_of(shipped.config, "light", settings, feasible.feasible_reachability)
+    learner = begin_fine_tuning(shipped, config, scalars)
     with ExperienceStore(home / "experience") as lived, ExperienceStore(options.dataset) as data:
         offline = CameraSelection(data, cameras)
         share = min(1.0, settings.offline_rows / sum(info.summary.rows for info in offline.episodes()))

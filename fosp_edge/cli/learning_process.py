@@ -109,14 +109,19 @@ def _in_turn(groups: Sequence[Sequence[_Item]]) -> list[_Item]:
     return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
-def config_of(agent: Config, mode: str, settings: LearnSettings) -> Config:
-    """How a robot's learner goes on from an agent of this configuration."""
+def config_of(agent: Config, mode: str, settings: LearnSettings, feasible_reachability: float) -> Config:
+    """How a robot's learner goes on from an agent of this configuration.
+
+    No action above `feasible_reachability` is imitated, nor one above what the agent was learnt with: what the filter
+    would have stopped is no example (docs/keep-learning.md, with what was measured).
+    """
     return fine_tuning_config(
         agent, scope=MODES[mode], updates=_ENDLESS, seed=settings.seed, safety=agent.safety, imitates="proven",
         cost_emphasis=settings.cost_emphasis,
         # Which policy's action is taken is judged as the actions to imitate are: with the paper's 0.1, an agent whose
         # policy was weighted by cost would let costs decide hardly anything.
         expansion_cost_weight=max(agent.expansion_cost_weight, agent.feasible_cost_weight),
+        feasible_reachability=min(agent.feasible_reachability, feasible_reachability),
     )  # fmt: skip
 
 
@@ -230,7 +235,8 @@ class LearnerProcess:
         mode = self._mode(running, offline, own)
         folder, resumed = self._place(running, mode)
         agent = agent_of_bundle(running if not resumed else self.versions.load(resumed))
-        learner = begin_fine_tuning(agent, config_of(agent.config, mode, self.settings))
+        feasible = running.manifest.filter.feasible_reachability
+        learner = begin_fine_tuning(agent, config_of(agent.config, mode, self.settings, feasible))
         rows = sum(info.summary.rows for source in offline for info in source.episodes())
         share = min(1.0, self._offline_rows(mode, running) / max(1, rows))
         self._tell(state=f"reads {share:.0%} of the offline data", mode=mode)

@@ -355,8 +355,18 @@ def test_costs_weigh_more_than_offline_and_decide_with_their_old_weight_who_acts
     assert seen[0].cost_emphasis == 4.0 and offline.cost_emphasis == 1.0
     assert seen[0].feasible_cost_weight == offline.feasible_cost_weight
     # Whoever begins anew from a bundle that was learnt so weighs costs as the first one did.
-    assert config_of(seen[0], "light", QUICK) == config_of(offline, "light", QUICK) == seen[0]
+    threshold = load_bundle(first).manifest.filter.feasible_reachability
+    assert config_of(seen[0], "light", QUICK, threshold) == config_of(offline, "light", QUICK, threshold) == seen[0]
     assert seen[0].expansion_cost_weight == max(offline.expansion_cost_weight, offline.feasible_cost_weight)
+
+
+def test_nothing_is_imitated_that_the_filter_would_have_stopped(home: Home, first: Path) -> None:
+    seen: list[Config] = []
+    learner(home, first, stopped=lambda: bool(seen), before_update=lambda _, it: seen.append(it.config)).run()
+    offline, threshold = agent_of_bundle(load_bundle(first)).config, load_bundle(first).manifest.filter
+    assert seen[0].feasible_reachability == min(offline.feasible_reachability, threshold.feasible_reachability)
+    assert config_of(offline, "light", QUICK, 0.01).feasible_reachability == 0.01
+    assert config_of(offline, "light", QUICK, 1.0).feasible_reachability == offline.feasible_reachability
 
 
 def test_only_what_was_proposed_and_taken_back_counts_as_lost(tmp_path: Path) -> None:
