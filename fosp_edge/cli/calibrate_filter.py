@@ -42,6 +42,8 @@ from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.split import is_held_out
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.catalogue import SIMULATED_TASKS
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -209,7 +211,16 @@ def calibrate_filter(
         files[GATE_FILE] = familiar.parameters.to_bytes()
     path = write_bundle(replace(manifest, parent=opened.id), files, out)
     console.print(_table(path.name, calibration, familiar, miss_rate, false_alarm_rate))
-    console.print(f"Next: fosp-edge eval-filter --bundle {path}", soft_wrap=True, highlight=False)
+    console.print(
+        f"Next: fosp-edge {_measuring(opened.manifest.robot)} --bundle {path}", soft_wrap=True, highlight=False
+    )
+
+
+def _measuring(robot: str) -> str:
+    """How what was calibrated is measured: what could be avoided is known of SafeReach alone, other robots just drive."""
+    if robot == DESKTOP_ARM.name:
+        return "eval-filter"
+    return "eval --without-filter" if robot in SIMULATED_TASKS else "run"
 
 
 def _not_looking_ahead(bundle: Bundle) -> Bundle:
