@@ -217,7 +217,7 @@ def calibrate_filter(
 
 
 def _measuring(robot: str) -> str:
-    """How what was calibrated is measured: what could be avoided is known of SafeReach alone, other robots just drive."""
+    """How what was calibrated is measured: what could be avoided is known of SafeReach alone."""
     if robot == DESKTOP_ARM.name:
         return "eval-filter"
     return "eval --without-filter" if robot in SIMULATED_TASKS else "run"
