@@ -259,7 +259,6 @@ SOURCES = {
     "fresh": Source(f"{_RESULTS}/safereach-fresh.json", evaluation),
     "standard": Source(f"{_RESULTS}/safereach-standard.json", evaluation),
     "room": Source(f"{_RESULTS}/saferoom-standard.json", evaluation),
-    "room-families": Source(f"{_RESULTS}/saferoom-families.json", evaluation),
     "families": Source(f"{_RESULTS}/safereach-families.json", evaluation),
     "filters": Source(f"{_RESULTS}/filter_families.json", filters),
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
