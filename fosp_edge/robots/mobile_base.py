@@ -110,8 +110,9 @@ class WheelDrive:
         self._last_ns, self._sent_rad_s = now_ns, np.zeros(2)
 
     def resynchronise(self, now_ns: int) -> None:
-        """The controller refused a command."""
+        """The controller refused a command, and holds."""
         self._budget.resynchronise(now_ns)
+        self._sent_rad_s = np.zeros(2)
 
     def state_vector(self, position_rad: FloatArray, velocity_rad_s: FloatArray) -> FloatArray:
         """Speed (m/s) and turn rate (rad/s), shape [2], of wheels that turn like this."""
