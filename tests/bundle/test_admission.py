@@ -9,6 +9,8 @@ from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow,
 
 SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
 BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20)
+LESS = Paired(0.004, 0.001, 0.008, 1.0, 20)
+"""Beyond its interval, but less than what the value alone may drop by."""
 HARDLY = Paired(-0.004, -0.01, 0.001, 1.0, 20)
 SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
 GOOD = Evidence(
@@ -52,6 +54,8 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("benefit", {"value": {"own": replace(HARDLY, mean=0.001), "own since chosen": BETTER}}),
         ("benefit", {"value": {"own": HARDLY, "own since chosen": HARDLY}}),
         ("benefit", {"value": {"own": HARDLY}, "cost": {"own since chosen": BETTER}}),
+        ("benefit", {"value": {"own": LESS}, "cost": {"own": BETTER}}),
+        ("benefit", {"value": {"own": SAME, "own since chosen": LESS}, "cost": {"own": BETTER}}),
         ("proven actions", {"imitation": 0.2}),
         ("one-sided, own", {"one_sided": {"own": 0.016, "offline": 0.005}}),
         ("one-sided, offline", {"one_sided": {"own": 0.005, "offline": float("nan")}}),
