@@ -46,8 +46,8 @@ class GateThresholds:
     the running bundle as many are a little worse as are a little better. From the second generation on it is enough to
     be better so than the bundle that a person chose last, and than the running one as far as can be told: a robot that
     gains a little each time would else stand still after its first swap. Less cost is no reason where value is worse
-    beyond its interval: of 39 candidates honestly learnt none was. One whose robot believed the opposite of every reward
-    was, and got through: it reached 82 of 100 tables and was in violation 5 times, the bundle before it 87 and 2."""
+    beyond its interval: of 39 candidates honestly learnt none was. One whose robot believed the opposite of every
+    reward was, and got through: it reached 82 of 100 tables, 5 in violation, the bundle before it 87 and 2."""
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the policies' before. A permuted or
     collapsed action shows here whatever the critics say."""
