@@ -1,9 +1,7 @@
 """A base on two wheels: odometry against an integration of its own, a tether that holds, and boards that fit."""
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.codes import State
-from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal, serve
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.mobile_base import TWO_WHEELS, WHEEL_RANGE_RAD, BaseDescription, WheelDrive
 from fosp_edge.robots.serial_robot import SerialRobot
+from tests.robots.boards import Joints, board
 
 PERIOD_S = 0.05
 PERIOD_NS = round(PERIOD_S * 1e9)
@@ -112,59 +110,14 @@ def test_where_both_are_too_much_the_way_keeps_its_curvature() -> None:
     assert turn_rate / speed == pytest.approx(2.0 / 0.22)
 
 
-class Wheels:
-    """Wheels that follow at once, and have turned a long way already."""
-
-    def __init__(self, start_rad: float, count: int = 2) -> None:
-        self.position, self.velocity = np.full(count, start_rad), np.zeros(count)
-
-    def joint_count(self) -> int:
-        return len(self.position)
-
-    def positions_rad(self) -> list[float]:
-        return self.position.tolist()
-
-    def velocities_rad_s(self) -> list[float]:
-        return self.velocity.tolist()
-
-    def set_velocity_targets(self, velocity_rad_s: list[float]) -> None:
-        self.velocity = np.array(velocity_rad_s)
-
-    def set_hold(self) -> None:
-        self.velocity = np.zeros(self.joint_count())
-
-
-class Board(ControllerEmulator):
-    def __init__(self, wheels: Wheels, *, endless: bool) -> None:
-        super().__init__(wheels, endless=endless)
-        self.wheels = wheels
-
-    def advance(self, dt_us: int) -> None:
-        super().advance(dt_us)
-        self.wheels.position = self.wheels.position + self.wheels.velocity * dt_us * 1e-6
-
-
-@contextmanager
-def board(wheels: Wheels, *, endless: bool) -> Iterator[tuple[str, Board]]:
-    emulator, stop = Board(wheels, endless=endless), threading.Event()
-    with PseudoTerminal() as line:
-        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop, 0.002), daemon=True)
-        thread.start()
-        try:
-            yield line.path, emulator
-        finally:
-            stop.set()
-            thread.join()
-
-
 def test_it_drives_on_where_a_joint_would_have_come_to_its_end() -> None:
-    with board(Wheels(WHEEL_RANGE_RAD - 0.05), endless=True) as (port, emulator):
-        robot = SerialRobot(port, WheelDrive(TWO_WHEELS, PERIOD_S), watchdog_s=1.0, telemetry_timeout_s=5.0)
+    with board(Joints(np.full(2, WHEEL_RANGE_RAD - 0.05)), endless=True) as (line, emulator):
+        robot = SerialRobot(line.path, WheelDrive(TWO_WHEELS, PERIOD_S), watchdog_s=1.0, telemetry_timeout_s=5.0)
         robot.connect(5.0)
         assert robot.state_names == ("speed", "turn_rate") and robot.action_space.units == ("m/s", "rad/s")
         robot.arm()
         deadline = time.monotonic() + 30.0
-        while emulator.wheels.position[0] < WHEEL_RANGE_RAD + 1.0:
+        while emulator.joints.position[0] < WHEEL_RANGE_RAD + 1.0:
             assert time.monotonic() < deadline
             robot.command(np.array([0.15, 0.0]))
             time.sleep(0.02)
@@ -180,10 +133,10 @@ def test_it_drives_on_where_a_joint_would_have_come_to_its_end() -> None:
 
 
 def test_a_board_that_counts_turns_up_is_none_for_a_base() -> None:
-    with board(Wheels(0.0), endless=False) as (port, _), pytest.raises(RobotError, match="ENDLESS=1"):
-        SerialRobot(port, WheelDrive(TWO_WHEELS, PERIOD_S)).connect(5.0)
+    with board(Joints(np.zeros(2))) as (line, _), pytest.raises(RobotError, match="ENDLESS=1"):
+        SerialRobot(line.path, WheelDrive(TWO_WHEELS, PERIOD_S)).connect(5.0)
 
 
 def test_a_board_for_wheels_is_none_for_an_arm() -> None:
-    with board(Wheels(0.0, 6), endless=True) as (port, _), pytest.raises(RobotError, match="made for wheels"):
-        SerialRobot(port, FingertipDrive()).connect(5.0)
+    with board(Joints(np.zeros(6)), endless=True) as (line, _), pytest.raises(RobotError, match="made for wheels"):
+        SerialRobot(line.path, FingertipDrive()).connect(5.0)

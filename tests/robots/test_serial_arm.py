@@ -1,85 +1,35 @@
 """An arm behind a real pseudo-terminal, against the emulated controller with joints that follow at once."""
 
-import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from firmware_bridge.codes import Drive, Fault, State
-from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal, serve
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError, RobotLost
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
+from tests.robots.boards import Board, Joints, board
 
 KINEMATICS = ArmKinematics(DESKTOP_ARM)
 START = KINEMATICS.inverse(np.array([0.30, 0.0, 0.10]), np.array(DESKTOP_ARM.home_rad))
 PATIENT = {"watchdog_s": 1.0, "telemetry_timeout_s": 5.0}  # the machine that runs the tests may be busy
 
 
-class Joints:
-    """Joints that follow their velocity at once."""
-
-    def __init__(self, count=6):
-        self.position = START[:count].copy()
-        self.velocity = np.zeros(count)
-        self.temperature_c = 30.0
-
-    def joint_count(self):
-        return len(self.position)
-
-    def positions_rad(self):
-        return self.position.tolist()
-
-    def velocities_rad_s(self):
-        return self.velocity.tolist()
-
-    def temperatures_c(self):
-        return [self.temperature_c] * len(self.position)
-
-    def set_velocity_targets(self, velocity_rad_s):
-        self.velocity = np.array(velocity_rad_s)
-
-    def set_hold(self):
-        self.velocity = np.zeros(len(self.position))
+def arm_board(count=6):
+    return board(Joints(START[:count]))
 
 
-class Board(ControllerEmulator):
-    def __init__(self, joints):
-        super().__init__(joints)
-        self.joints = joints
-        self.hung = False
-
-    def advance(self, dt_us):
-        if not self.hung:
-            super().advance(dt_us)
-            self.joints.position = self.joints.position + self.joints.velocity * dt_us * 1e-6
-
-    @property
-    def tip(self):
-        return KINEMATICS.fingertip(self.joints.position)[0]
-
-
-@contextmanager
-def board(joints=None):
-    emulator, stop = Board(joints or Joints()), threading.Event()
-    with PseudoTerminal() as line:
-        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop, 0.002), daemon=True)
-        thread.start()
-        try:
-            yield line, emulator
-        finally:
-            stop.set()
-            thread.join()
+def tip_of(emulator):
+    return KINEMATICS.fingertip(emulator.joints.position)[0]
 
 
 @pytest.fixture
 def connected():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         yield arm, emulator, line
@@ -125,8 +75,8 @@ def test_the_state_is_joint_positions_and_fingertip(connected):
 def test_a_fingertip_velocity_moves_the_fingertip_that_way(connected):
     arm, emulator, _ = connected
     arm.arm()
-    drive(arm, [0.0, 0.1, 0.0], 200, until=lambda: emulator.tip[1] > 0.08)
-    moved = emulator.tip - [0.30, 0.0, 0.10]
+    drive(arm, [0.0, 0.1, 0.0], 200, until=lambda: tip_of(emulator)[1] > 0.08)
+    moved = tip_of(emulator) - [0.30, 0.0, 0.10]
     assert moved[1] > 0.08
     assert np.max(np.abs(moved[[0, 2]])) < 0.01
     assert emulator.controller.read_counters().commands_applied > 3
@@ -140,7 +90,7 @@ def test_the_fingertip_stays_in_the_box_and_joints_in_their_limits_whatever_is_a
         began_s = time.monotonic()
         arm.command(random.choice([-0.25, 0.25], 3))
         time.sleep(0.05)
-        tip = emulator.tip
+        tip = tip_of(emulator)
         # A command is followed until the next one, and telemetry is up to a tick old, when the machine is busy.
         longest_s = max(longest_s, time.monotonic() - began_s)
         slack = 0.25 * (2.0 * longest_s - 0.05)
@@ -169,7 +119,7 @@ def test_commands_before_arming_are_refused(connected):
 
 
 def test_silence_trips_the_watchdog_the_arm_brakes_and_arming_again_is_an_act_of_its_own():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         arm = SerialRobot(line.path, FingertipDrive(), watchdog_s=0.5, telemetry_timeout_s=5.0)
         arm.connect(5.0)
         arm.arm()
@@ -205,7 +155,7 @@ def test_disarming_latches_nothing(connected):
 
 
 def test_closing_disarms():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         arm.arm()
@@ -233,7 +183,7 @@ def lost(arm):
 
 
 def test_a_controller_that_falls_silent_is_a_lost_robot():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         arm = SerialRobot(line.path, FingertipDrive(), watchdog_s=1.0, telemetry_timeout_s=0.3)
         arm.connect(5.0)
         emulator.hung = True
@@ -244,7 +194,7 @@ def test_a_controller_that_falls_silent_is_a_lost_robot():
 
 
 def test_a_fault_of_the_arm_itself_is_not_cleared_by_arming():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         arm = SerialRobot(line.path, FingertipDrive(), **PATIENT)
         arm.connect(5.0)
         arm.arm()
@@ -260,7 +210,7 @@ def test_a_fault_of_the_arm_itself_is_not_cleared_by_arming():
 
 
 def test_a_run_can_follow_one_that_was_killed():
-    with board() as (line, emulator):
+    with arm_board() as (line, emulator):
         first = SerialRobot(line.path, FingertipDrive(), watchdog_s=0.5, telemetry_timeout_s=5.0)
         first.connect(5.0)
         first.arm()
@@ -275,7 +225,7 @@ def test_a_run_can_follow_one_that_was_killed():
 def test_a_controller_that_restarts_is_noticed(connected):
     arm, emulator, _line = connected
     arm.arm()
-    restarted = Board(Joints())
+    restarted = Board(Joints(START))
     emulator.controller = restarted.controller
     wait_for(lambda: lost(arm) or arm.read().fault is not None, "the restart to be noticed")
 
@@ -283,7 +233,7 @@ def test_a_controller_that_restarts_is_noticed(connected):
 def test_no_port_and_the_wrong_arm_are_sentences():
     with pytest.raises(RobotError, match="There is no serial port /dev/nowhere"):
         SerialRobot("/dev/nowhere", FingertipDrive()).connect(0.5)
-    with board(Joints(4)) as (line, _), pytest.raises(RobotError, match="has 4 joints, this robot has 6"):
+    with arm_board(4) as (line, _), pytest.raises(RobotError, match="has 4 joints, this robot has 6"):
         SerialRobot(line.path, FingertipDrive()).connect(5.0)
 
 
