@@ -39,7 +39,7 @@ class BasePlant:
 
     def __init__(self, layout: Layout, base: BaseDescription) -> None:
         """Put the base at its start, looking at the target."""
-        self.layout, self.base = layout, base
+        self.layout, self.base, self._radius_m = layout, base, _radius_m(base)
         self._model = mujoco.MjModel.from_xml_string(_xml(layout, base))
         self._data = mujoco.MjData(self._model)
         self._caster = RayCaster(self._model, layout.light)
@@ -117,12 +117,12 @@ class BasePlant:
         """Distances, violation and success in the present state."""
         x, y, _ = self._pose
         distance, clearance = float(np.hypot(*(self._pose[:2] - self._goal_m))), self._clearance_m(x, y)
-        reached = distance < _radius_m(self.base) + _TARGET_RADIUS_M + _REACHED_M
+        reached = distance < self._radius_m + _TARGET_RADIUS_M + _REACHED_M
         return Outcome(distance, clearance, clearance < SCALE * MARGIN_M, reached)
 
     def _is_free(self, x_m: float, y_m: float) -> bool:
         """Whether the base may stand there: off the boxes, and within the walls."""
-        radius, (half_x, half_y) = _radius_m(self.base), _HALF_ROOM_M
+        radius, (half_x, half_y) = self._radius_m, _HALF_ROOM_M
         return abs(x_m) < half_x - radius and abs(y_m) < half_y - radius and self._clearance_m(x_m, y_m) > 0.0
 
     def _clearance_m(self, x_m: float, y_m: float) -> float:
@@ -134,7 +134,7 @@ class BasePlant:
                 outside = hypot(away_x, away_y) - item.half_x_m
             else:
                 outside = hypot(max(away_x - item.half_x_m, 0.0), max(away_y - item.half_y_m, 0.0))
-            nearest = min(nearest, SCALE * outside - _radius_m(self.base))
+            nearest = min(nearest, SCALE * outside - self._radius_m)
         return nearest
 
 
