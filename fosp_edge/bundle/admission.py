@@ -297,24 +297,28 @@ def _compared(name: str, what: str, found: dict[str, Paired], margin: float, thr
 
 def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
     """Is there a reason to change?"""
+    value, cost = _own(evidence.value), _own(evidence.cost)
+    worth_less = any(item.low > 0.0 for item in value.values())
     told, passed = list[str](), False
-    own = [evidence.value.get(f"own{since}") for since in ("", SINCE_CHOSEN)]
-    worth_less = any(item is not None and item.episodes and item.low > 0.0 for item in own)
-    for name, found in (("value", evidence.value), ("expected cost", evidence.cost)):
-        beside = {"": found.get("own"), " than the chosen one's": found.get(f"own{SINCE_CHOSEN}")}
-        known = {since: item for since, item in beside.items() if item is not None and item.episodes}
+    for name, known, counts in (("value", value, True), ("expected cost", cost, not worth_less)):
         told += [
             f"{name} better{since} by {-item.mean / item.scale:.1%} (95 % interval {-item.high / item.scale:.1%} to "
             f"{-item.low / item.scale:.1%})"
             for since, item in known.items()
         ]
         # Than the running one's in any case, be it within its interval; than one of the two beyond it.
-        better = "" in known and known[""].mean < 0.0 and (name == "value" or not worth_less)
+        better = counts and "" in known and known[""].mean < 0.0
         passed |= better and any(-item.high > thresholds.benefit * item.scale for item in known.values())
     figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
     return Check(
         "benefit", passed, f"{figures}; one of them must be better beyond its interval, and value not worse beyond it"
     )
+
+
+def _own(found: dict[str, Paired]) -> dict[str, Paired]:
+    """What was measured on the robot's own episodes, by whom it is compared with, as a sentence names that."""
+    beside = {"": found.get("own"), " than the chosen one's": found.get(f"own{SINCE_CHOSEN}")}
+    return {since: item for since, item in beside.items() if item is not None and item.episodes}
 
 
 def _one_sided(found: dict[str, float], thresholds: GateThresholds) -> list[Check]:

@@ -144,27 +144,22 @@ def _robot(
         RobotError: no calibration, or one that does not fit the arm.
     """
     described, link = mechanism(kind.moved), None
-    if isinstance(described, BaseFile):
-        drive = _drive(described, period_s)
-        state = drive.state
-    else:
-        arm, ranges = described.arm, None
-        if kind.wire != CONTROLLER:
-            chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
-            try:
-                calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
-                if calibrated is not None and calibrated != arm.name:
-                    described = _calibrated_as(calibrated)
-                    arm = described.arm
-                ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
-                link = chosen.link(
-                    at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
-                )
-            except LinkError as error:
-                raise RobotError(str(error)) from error
-        within = arm if ranges is None else arm.within(ranges)
-        drive = _drive(replace(described, arm=within), period_s)
-        state = state_channels(arm)
+    moved = described
+    if isinstance(described, ArmFile) and kind.wire != CONTROLLER:
+        chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
+        try:
+            calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
+            if calibrated is not None and calibrated != described.name:
+                described = _calibrated_as(calibrated)
+            ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
+            link = chosen.link(
+                at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
+            )
+        except LinkError as error:
+            raise RobotError(str(error)) from error
+        moved = replace(described, arm=described.arm.within(ranges))
+    drive = _drive(moved, period_s)
+    state = state_channels(described.arm) if isinstance(described, ArmFile) else drive.state
     robot = SerialRobot(
         port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s, link=link, at_exit=motors.at_exit
     )
