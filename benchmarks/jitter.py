@@ -5,8 +5,8 @@ At each rate, with and without the isolation measures (`--realtime`'s for contro
 tick began. The load is a process that trains with as many threads as there are cores: the learner itself, going on with
 RUN, if it is given what to learn from, else any network. Runs with one --out add up, kind by kind.
 
-On a rented machine the host takes the processor away now and then, which no measure within it helps against: how often,
-and how many of the missed deadlines fell into such a moment, is counted too.
+On a rented machine the host takes the processor away now and then, which no measure within it helps against: a witness
+(`benchmarks/witness.py`) says how often, and how many of the missed deadlines would have been kept without.
 
     python -m benchmarks.jitter -- --dataset data/safereach --run runs/jitter --updates 100000
 """
@@ -21,14 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.stolen import missed_while_stolen, stolen_s
 from benchmarks.tick import TickBench, describe, null_device
+from benchmarks.witness import WatchedPacer, Witness
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.provenance import commit, versions
 from fosp_edge.cli.run_recording import machine
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.inference import Execution
-from fosp_edge.control.pacing import Pacer
 from fosp_edge.control.realtime import Realtime, collect_in_slack
 from fosp_edge.control.rehearsal import Rehearsal
 from fosp_edge.files import write_atomically
@@ -98,10 +97,10 @@ class Load:
 
 def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, training: list[str]) -> dict[str, object]:
     """So many seconds at a rate beside the load."""
-    realtime, pacer = Realtime(), Pacer(1.0 / rate_hz)
+    realtime, pacer = Realtime(), WatchedPacer(1.0 / rate_hz)
     rehearsal = Rehearsal(bench.controller.rehearse, 1.0 / rate_hz) if isolated else None
-    late, done, missed, stolen = [], [], [0], [stolen_s()]
-    with Load(isolated, training) as load:
+    late, done, witness = [], [], Witness(os.sched_getaffinity(0))
+    with Load(isolated, training) as load, witness:
         taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
         bench.robot.arm()
         try:
@@ -110,8 +109,6 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
                 bench.tick()
                 late.append(release.late_s)
                 done.append((time.monotonic_ns() - release.scheduled_ns) * 1e-9)
-                missed.append(pacer.missed)
-                stolen.append(stolen_s())
                 collect_in_slack()
         finally:
             realtime.release()
@@ -124,8 +121,8 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
         "updates per second": learnt,
         "measures": taken | {"learner SCHED_IDLE": isolated, "rehearsal": isolated},
         "missed": pacer.missed,
-        "missed while the host had taken the processor away": missed_while_stolen(missed, stolen),
-        "seconds taken away by the host": round(stolen[-1] - stolen[0], 2),
+        "missed while the machine stood still": pacer.missed_while_stopped(witness),
+        "machine stood still": witness.summary(),
         "began late": describe(np.array(late)),
         "deadline to command": describe(np.array(done)),
     }
