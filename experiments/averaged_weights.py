@@ -21,7 +21,8 @@ from experiments.agent_actor import AgentActor, live
 from experiments.learn_unattended import FAMILIES
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import load_bundle
-from fosp_edge.cli.learning_process import LearnSettings, config_of, is_learnt_from
+from fosp_edge.cli.learner_data import is_learnt_from
+from fosp_edge.cli.learning_process import LearnSettings, config_of
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.cli.training import starting_point

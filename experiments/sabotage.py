@@ -30,7 +30,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,12 @@ from experiments.learn_unattended import summary
 from experiments.unattended import UnattendedRobot
 from export.restore import agent_of_bundle
 from fosp_edge.agent.agent import Agent
-from fosp_edge.bundle.admission import judge
 from fosp_edge.bundle.folder import Bundle, load_bundle
-from fosp_edge.cli.admission import measure
-from fosp_edge.cli.candidate import NoCandidate, make_candidate
+from fosp_edge.cli.candidate import NoCandidate
 from fosp_edge.cli.home import Home
-from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, finished
+from fosp_edge.cli.judged_candidate import judge_candidate
+from fosp_edge.cli.learner_data import LearnerData
+from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.selection import CameraSelection
@@ -184,31 +184,24 @@ def learnt(home: Home, first: Path, options: argparse.Namespace, before_update: 
 
 def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[[Agent], None]) -> dict[str, Any]:
     """What the gate says of the running bundle's agent, changed."""
-    process = LearnerProcess(home, first, options.dataset, settings_of(options), stopped=lambda: False, say=print)
-    running = process.running()
-    chosen = process.chosen(running)
+    versions = home.versions(first)
+    running = versions.load(versions.find("current"))
     agent = copy.deepcopy(agent_of_bundle(running))
     change(agent)
-    with ExperienceStore(home.experience) as lived:
-        stores = [ExperienceStore(path) for path in options.dataset]
-        names = [camera.name for camera in running.manifest.cameras]
-        own, offline = CameraSelection(lived, names), [CameraSelection(store, names) for store in stores]
-        held_out = process.held_out(offline, own)
+    names = [camera.name for camera in running.manifest.cameras]
+    with ExitStack() as opened:
+        own, *offline = (
+            CameraSelection(opened.enter_context(ExperienceStore(path)), names)
+            for path in (home.experience, *options.dataset)
+        )
+        data = LearnerData(offline, own, options.compared)
         try:
-            path = make_candidate(agent, running, held_out, process.lived(own), process.versions.folder,
-                                  scratch_folder=home.learner, update=0)  # fmt: skip
+            found = judge_candidate(agent, running, data, versions, scratch_folder=home.learner, update=0)
         except NoCandidate as error:
             return {"admitted": False, "sentence": str(error)}
-        finally:
-            for store in stores:
-                store.close()
-        newest = [(info, own.read(info.id)) for info in finished(own)[-20:]]
-        evidence, expected = measure(path, running, held_out, newest, chosen=chosen,
-                                     history=finished(own)[-60:])  # fmt: skip
-    verdict = judge(evidence)
-    if verdict.admitted:
-        process.versions.propose(load_bundle(path), expected)
-    return {"candidate": path.name} | verdict.to_dict() | {"sentence": verdict.sentence}
+    if found.verdict.admitted:
+        versions.propose(load_bundle(found.path), found.expected)
+    return {"candidate": found.path.name} | found.verdict.to_dict() | {"sentence": found.verdict.sentence}
 
 
 def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable[[Agent], None]) -> dict[str, Any]:

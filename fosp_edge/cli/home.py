@@ -29,6 +29,11 @@ class Home:
         return self.folder / "learner"
 
     @property
+    def learner_note(self) -> Path:
+        """What the learner remembers of itself (`fosp_edge.cli.learner_note`)."""
+        return self.learner / "base.json"
+
+    @property
     def events(self) -> Path:
         """What happened to bundles, as JSON lines."""
         return self.folder / "events.jsonl"

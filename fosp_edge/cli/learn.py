@@ -56,9 +56,11 @@ def learn(
         raise ValueError(f"--mode {mode}: choose one of auto, {', '.join(MODES)}")
     words, threads = yield_to_control(cores)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, single_thread
+    import torch
 
-    single_thread(threads)
+    from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
+
+    torch.set_num_threads(threads)
     console = Console()
     place = Home(home)
     place.make()

@@ -33,13 +33,8 @@ from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
-from fosp_edge.cli.learning_process import (
-    OWN_HELD_OUT_EVERY,
-    LearnerProcess,
-    LearnSettings,
-    config_of,
-    own_held_out,
-)
+from fosp_edge.cli.learner_data import OWN_HELD_OUT_EVERY, LearnerData, own_held_out
+from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, config_of
 from fosp_edge.control.arming import refusals
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.follow import follow
@@ -247,10 +242,11 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
 def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(home: Home, first: Path) -> None:
     verdict = until_a_verdict(home, first, thresholds=ANYTHING)
     found = home.versions(first).load(verdict["candidate"]).manifest.filter
-    process = learner(home, first)
-    names = [camera.name for camera in process.running().manifest.cameras]
+    names = [camera.name for camera in load_bundle(first).manifest.cameras]
     with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:
-        held_out = process.held_out([CameraSelection(data, names)], CameraSelection(lived, names))
+        held_out = LearnerData(
+            [CameraSelection(data, names)], CameraSelection(lived, names), QUICK.compared_episodes
+        ).held_out()
     own, offline = (sum(info.summary.violations > 0 for info, _ in items) for items in (held_out.own, held_out.offline))
     assert own > 0 and offline > 0 and found.sample_size == offline
     (known,) = (item["figures"] for item in verdict["checks"] if item["name"] == "known violations")
@@ -259,14 +255,13 @@ def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(
 
 def test_what_is_held_out_is_of_all_data_sets_alike(home: Home, first: Path, tmp_path: Path) -> None:
     fill(tmp_path / "other", first, 60, "careful")
-    process = learner(home, first, replace(QUICK, compared_episodes=4))
-    names = [camera.name for camera in process.running().manifest.cameras]
+    names = [camera.name for camera in load_bundle(first).manifest.cameras]
     with ExitStack() as stack:
         lived, *data = (
             CameraSelection(stack.enter_context(ExperienceStore(folder)), names)
             for folder in (home.experience, tmp_path / "data", tmp_path / "other")
         )
-        held_out = process.held_out(data, lived)
+        held_out = LearnerData(data, lived, 4).held_out()
     sources = [info.header.source for info, _ in held_out.offline]
     assert sorted(sources) == ["careful", "careful", "safe", "safe"]
     assert sum(info.summary.violations > 0 for info, _ in held_out.offline) == 2
@@ -300,9 +295,8 @@ def test_small_pushes_add_up_to_one_that_a_person_has_to_choose(home: Home, firs
             policy.head.output.bias[0] += 0.3
     names = [camera.name for camera in running.manifest.cameras]
     with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:
-        own = CameraSelection(lived, names)
-        held_out = process.held_out([CameraSelection(data, names)], own)
-        pushed = make_candidate(agent, running, held_out, process.lived(own), versions.folder,
+        known = LearnerData([CameraSelection(data, names)], CameraSelection(lived, names), QUICK.compared_episodes)
+        pushed = make_candidate(agent, running, known.held_out(), known.learnt_from(), versions.folder,
                                 scratch_folder=home.learner, update=0)  # fmt: skip
     versions.adopt(pushed.name)
     versions.confirm()
@@ -426,7 +420,7 @@ def test_killed_at_any_moment_it_goes_on_from_its_last_checkpoint(home: Home, fi
         assert "of no use" not in output, output
         from fosp_edge.learning.checkpoint import read_header
 
-        header = read_header(home.learner / read_json(home.learner / "base.json")["folder"])
+        header = read_header(home.learner / read_json(home.learner_note)["folder"])
         update = int(header["progress"]["update"])
         assert update > kept
         kept = update
