@@ -26,7 +26,8 @@ from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import RADIANS_PER_TICK, centred
 from firmware_bridge.buses.emulator import POSITION_GAIN_PER_S, ServoChainEmulator
 from firmware_bridge.buses.families import FAMILIES
-from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, LEAD_MAX_RAD, SPEED_MARGIN, servo_link
+from firmware_bridge.buses.servos import LEAD_MAX_RAD, SPEED_MARGIN
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, servo_link
 from firmware_bridge.codes import Fault, State
 from firmware_bridge.emulator import PseudoTerminal
 from firmware_bridge.nonblocking import read_available, write_available

@@ -64,13 +64,15 @@ class MotorBus(Protocol):
 
     motor_ids: tuple[int, ...]
     counters: BusCounters
+    wheels: bool
+    """Whether the motors turn at a velocity, on and on, or go to a position."""
 
     def handshake(self) -> list[FoundMotor]:
         """Ping every expected motor. Raises HandshakeMismatchError that lists expected against found."""
         ...
 
     def check_ready(self) -> None:
-        """Make sure that every motor is in position control. Raises MotorBusError."""
+        """Make sure that every motor is in the mode that is meant. Raises MotorBusError."""
         ...
 
     def read_states(self) -> list[MotorState | None]:
@@ -81,12 +83,20 @@ class MotorBus(Protocol):
         """Send one goal position per motor. Not acknowledged."""
         ...
 
+    def write_velocities(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let each wheel turn at a velocity. Not acknowledged."""
+        ...
+
+    def bring_to_rest(self) -> None:
+        """Let each wheel stand still, acknowledged by each, whatever it did before. Torque is then as it was."""
+        ...
+
     def set_torque(self, on: bool) -> None:
         """Switch all motors' torque on or off, acknowledged by each."""
         ...
 
     def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
-        """Let no motor go to its goal faster than this, one limit per motor, acknowledged by each."""
+        """Let no motor turn faster than this, one limit per motor, acknowledged by each. Wheels have no torque then."""
         ...
 
     def set_watchdog(self, timeout_s: float | None) -> bool:
@@ -108,16 +118,30 @@ class ServoBus:
     expected_models: tuple[int, ...] | None = None
     """Model numbers that the handshake demands, 0 for any."""
     baud_rate: int | None = None
+    wheels: bool = False
+    """The motors turn at a velocity, on and on, in place of going to a position."""
     state_timeout_s: float = STATE_TIMEOUT_S
     register_timeout_s: float = REGISTER_TIMEOUT_S
     open_transport: Callable[[str, int], Transport] = SerialTransport
     counters: BusCounters = field(default_factory=BusCounters)
 
     def __post_init__(self) -> None:
+        if self.wheels and self.family.wheel_mode is None:
+            raise MotorBusError(
+                f"{self.family.name} servos cannot be wheels: they have no watchdog, and would turn on and on if this "
+                "computer died. Wheels hang on a controller board or are Dynamixel X."
+            )
         self._transport = self.open_transport(self.port, self.baud_rate or self.family.default_baud_rate)
         self._buffer = bytearray()
         self._models: dict[int, int] = {}
         self._adapter_echoes: bool | None = None
+
+    @property
+    def _mode(self) -> tuple[int, str]:
+        """The operating mode that is meant, and what it is called."""
+        if self.wheels and self.family.wheel_mode is not None:
+            return self.family.wheel_mode, "velocity control"
+        return self.family.position_mode, "position control"
 
     # One request, its answers.
 
@@ -244,18 +268,21 @@ class ServoBus:
         return present
 
     def check_ready(self) -> None:
-        """Make sure that every motor is in position control. Raises MotorBusError."""
+        """Make sure that every motor is in position control, or velocity control as a wheel. Raises MotorBusError."""
+        wanted, called = self._mode
+        setup = "fosp-edge motors setup --wheel" if self.wheels else "fosp-edge motors setup"
         for motor_id in self.motor_ids:
             mode = self.read_register(motor_id, "operating_mode")
-            if mode != self.family.position_mode:
+            if mode != wanted:
+                wheel = "; if it is a wheel, say so with --wheels" if mode == self.family.wheel_mode else ""
                 raise MotorBusError(
-                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in position control "
-                    f"({self.family.position_mode}): run `fosp-edge motors setup` for it."
+                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in {called} ({wanted}): run "
+                    f"`{setup}` for it{wheel}."
                 )
             if self.family.time_profile_bit and self._drive_mode(motor_id) & self.family.time_profile_bit:
                 raise MotorBusError(
                     f"Motor {motor_id} on {self.port} takes its profile as a time, not as a speed: run "
-                    "`fosp-edge motors setup` for it."
+                    f"`{setup}` for it."
                 )
 
     def _drive_mode(self, motor_id: int) -> int:
@@ -293,6 +320,38 @@ class ServoBus:
         values = [(motor_id, goal.encode(tick)) for motor_id, tick in zip(self.motor_ids, ticks, strict=True)]
         self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
 
+    def write_velocities(self, velocity_rad_s: Sequence[float]) -> None:
+        """Let each wheel turn at a velocity, from the next moment on until told otherwise. Not acknowledged."""
+        goal, unit = self.family.registers["goal_velocity"], self.family.velocity_rad_s_per_unit
+        values = [
+            (motor_id, goal.encode(round(velocity / unit)))
+            for motor_id, velocity in zip(self.motor_ids, velocity_rad_s, strict=True)
+        ]
+        self._transport.write(sync_write(self.family.form, goal.address, goal.size, values))
+
+    def bring_to_rest(self) -> None:
+        """Let each wheel stand still, whatever it did before, and clear a watchdog that has tripped.
+
+        In between it has no torque: what a watchdog has stopped must not go on when that is cleared, and until then the
+        servo takes no other goal (e-Manual, Bus Watchdog).
+        """
+        for motor_id in self.motor_ids:
+            self._bring_to_rest(motor_id)
+
+    def _bring_to_rest(self, motor_id: int) -> int:
+        torque = self.read_register(motor_id, "torque_enable")
+        self.write_register(motor_id, "torque_enable", 0)
+        self.write_register(motor_id, "bus_watchdog", 0)
+        self.write_register(motor_id, "goal_velocity", 0)
+        self.write_register(motor_id, "torque_enable", torque)
+        return torque
+
+    def _turns(self, motor_id: int) -> bool:
+        """Whether a motor is in the mode of a wheel, whatever was meant."""
+        return self.family.wheel_mode is not None and (
+            self.read_register(motor_id, "operating_mode") == self.family.wheel_mode
+        )
+
     def set_torque(self, on: bool) -> None:
         """Switch all motors' torque on or off with one packet, and read all of them back. Tries three times.
 
@@ -306,11 +365,19 @@ class ServoBus:
             )
 
     def limit_speed(self, velocity_rad_s: Sequence[float]) -> None:
-        """Let no motor go to its goal faster than this: the servo's own limit, kept whatever this computer does.
+        """Let no motor turn faster than this: the servo's own limit, kept whatever this computer does.
+
+        A wheel's limit outlives its power, and is written, without torque, where it is another one.
 
         Raises NoAnswerError or MotorBusError that names the motors in doubt.
         """
         unit = self.family.velocity_rad_s_per_unit
+        if self.wheels:
+            for motor_id, velocity in zip(self.motor_ids, velocity_rad_s, strict=True):
+                if self.read_register(motor_id, "velocity_limit") != (limit := max(1, int(velocity / unit))):
+                    self.write_register(motor_id, "torque_enable", 0)
+                    self._write_persistent(motor_id, "velocity_limit", limit)
+            return
         others = self._write_all(self.family.speed_limit_register, [max(1, int(one / unit)) for one in velocity_rad_s])
         if others:
             raise MotorBusError(f"Motors {others} on {self.port} do not take a speed limit: check their model.")
@@ -342,6 +409,8 @@ class ServoBus:
         """Set the servos' own watchdog on bus silence, rounded up to its unit; None switches it off."""
         if self.family.watchdog_unit_s is None:
             return False
+        if self.wheels:
+            self.bring_to_rest()
         units = 0 if timeout_s is None else max(1, min(127, -int(-timeout_s // self.family.watchdog_unit_s)))
         for motor_id in self.motor_ids:
             # Writing zero first also clears a watchdog that has tripped.
@@ -351,7 +420,7 @@ class ServoBus:
         return True
 
     def prepare(self, return_delay_us: int = 0) -> None:
-        """Make the motors ready for position control: torque off, position mode, answers after `return_delay_us`.
+        """Make the motors ready: torque off, position mode or that of a wheel, answers after `return_delay_us`.
 
         The delay is for adapters that are slow to turn the line round; both families count it in steps of 2 us.
         """
@@ -360,12 +429,12 @@ class ServoBus:
         delay = return_delay_us // 2
         for motor_id in self.motor_ids:
             self.write_register(motor_id, "torque_enable", 0)
-            if self.read_register(motor_id, "operating_mode") != self.family.position_mode:
-                self._write_persistent(motor_id, "operating_mode", self.family.position_mode)
+            if self.read_register(motor_id, "operating_mode") != (mode := self._mode[0]):
+                self._write_persistent(motor_id, "operating_mode", mode)
             if self.read_register(motor_id, self.family.return_delay_register) != delay:
                 self._write_persistent(motor_id, self.family.return_delay_register, delay)
-            if (bit := self.family.time_profile_bit) and (mode := self._drive_mode(motor_id)) & bit:
-                self._write_persistent(motor_id, "drive_mode", mode & ~bit)
+            if (bit := self.family.time_profile_bit) and (drive_mode := self._drive_mode(motor_id)) & bit:
+                self._write_persistent(motor_id, "drive_mode", drive_mode & ~bit)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.
@@ -439,6 +508,9 @@ class ServoBus:
         """
         holding = 0
         for motor_id in self.motor_ids:
+            if self._turns(motor_id):  # what turns takes no notice of a position
+                holding += self._bring_to_rest(motor_id)
+                continue
             # A goal is given only to a motor with torque: some models switch it on by being given one.
             if self.read_register(motor_id, "torque_enable"):
                 self.write_register(motor_id, "goal_position", self.read_register(motor_id, "present_position"))

@@ -75,6 +75,8 @@ class ServoFamily:
     return_delay_register: str
     position_mode: int
     """Value of `operating_mode` for position control."""
+    wheel_mode: int | None
+    """The same for turning at a velocity; None where a wheel would turn on and on when this computer is gone."""
     speed_limit_register: str
     """How fast the servo goes to its goal, in the unit of its velocity; 0 is as fast as it can."""
     time_profile_bit: int
@@ -108,9 +110,11 @@ DYNAMIXEL_X = ServoFamily(
             "drive_mode": Register(10, 1),
             "operating_mode": Register(11, 1),
             "homing_offset": Register(20, 4, signed=True),
+            "velocity_limit": Register(44, 4),
             "torque_enable": Register(64, 1),
             "hardware_error": Register(70, 1),
             "bus_watchdog": Register(98, 1),
+            "goal_velocity": Register(104, 4, signed=True),
             "profile_acceleration": Register(108, 4),
             "profile_velocity": Register(112, 4),
             "goal_position": Register(116, 4, signed=True),
@@ -141,6 +145,7 @@ DYNAMIXEL_X = ServoFamily(
     baud_codes=MappingProxyType({9_600: 0, 57_600: 1, 115_200: 2, 1_000_000: 3, 2_000_000: 4, 3_000_000: 5}),
     return_delay_register="return_delay",
     position_mode=3,
+    wheel_mode=1,
     speed_limit_register="profile_velocity",
     time_profile_bit=0x04,
     homing_sign=1,
@@ -181,6 +186,7 @@ FEETECH_STS = ServoFamily(
     baud_codes=MappingProxyType({1_000_000: 0, 500_000: 1, 250_000: 2, 128_000: 3, 115_200: 4, 57_600: 6}),
     return_delay_register="return_delay",
     position_mode=0,
+    wheel_mode=None,
     speed_limit_register="goal_velocity",
     time_profile_bit=0,
     homing_sign=-1,

@@ -26,6 +26,7 @@ from fosp_edge.cli.motors_access import (
     Ids,
     Port,
     Release,
+    WheelServos,
     Wire,
     only_port,
     wire,
@@ -136,10 +137,13 @@ def setup(
         int, typer.Option(help="How long it waits before it answers, for adapters that turn the line round slowly.")
     ] = 0,
     centre: Annotated[bool, typer.Option(help="Make the present position the middle of its range.")] = False,
+    wheel: Annotated[
+        bool, typer.Option("--wheel", help="It is a wheel: velocity control in place of position control. Dynamixel X.")
+    ] = False,
     rs485: HalfDuplex = False,
 ) -> None:
-    """Set one servo up: id, 1 Mbaud, position control, answer at once. Have only this servo on the line."""
-    chosen = wire(port, bus, str(present_id), rs485=rs485)
+    """Set one servo up: id, 1 Mbaud, position control (or --wheel), answer at once. Have only this one on the line."""
+    chosen = wire(port, bus, str(present_id), rs485=rs485, wheels=wheel)
     if chosen.bus == CONTROLLER:
         raise ValueError(f"setup is for servos: --bus {' or '.join(FAMILIES)}")
     line = chosen.open_bus(chosen.port, baud_rate)
@@ -165,10 +169,11 @@ def watch(
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
     rs485: HalfDuplex = False,
+    wheels: WheelServos = False,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long; Ctrl-C if left out.")] = None,
 ) -> None:
     """Show positions, velocities, currents and temperatures, live. Nothing is armed."""
-    chosen = wire(port, bus, ids, calibration_file, rs485)
+    chosen = wire(port, bus, ids, calibration_file, rs485, wheels=wheels)
     with chosen.link(calibrated=False) as link, Live(console=Console(), refresh_per_second=10) as live:
         handshake = link.connect()
         until_s = None if seconds is None else time.monotonic() + seconds
@@ -212,10 +217,11 @@ def prove(
     ids: Ids = "1-6",
     calibration_file: CalibrationFile = DEFAULT_CALIBRATION,
     rs485: HalfDuplex = False,
+    wheels: WheelServos = False,
     out: Annotated[Path | None, typer.Option(help="Write the certificate here, as JSON.")] = None,
 ) -> None:
     """Prove watchdog, limits and stop on what is connected, and print a certificate. Nothing moves noticeably."""
-    chosen = wire(port, bus, ids, calibration_file, rs485)
+    chosen = wire(port, bus, ids, calibration_file, rs485, wheels=wheels)
     with chosen.link(calibrated=False) as link:
         certificate = certify(link, link.connect())
     for check in certificate.checks:

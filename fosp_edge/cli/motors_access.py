@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,8 @@ from firmware_bridge import MotorLink, Torque
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import MotorCalibration, centred, has_calibration, load_calibration
 from firmware_bridge.buses.families import FAMILIES
-from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, STATE_MAX_AGE_S, servo_link
+from firmware_bridge.buses.servos import STATE_MAX_AGE_S
+from firmware_bridge.buses.virtual import BUS_WATCHDOG_S, servo_link
 from firmware_bridge.ports import find_ports, lasting_name
 from firmware_bridge.transport import Rs485, SerialTransport
 from fosp_edge.robots.wires import CONTROLLER
@@ -24,6 +25,7 @@ CalibrationFile = Annotated[Path, typer.Option("--calibration", help="File with 
 Release = Annotated[
     bool, typer.Option("--release", help="Switch torque off at the end: an arm that is not held may fall.")
 ]
+WheelServos = Annotated[bool, typer.Option("--wheels", help="The servos are wheels, left and right: Dynamixel X.")]
 HalfDuplex = Annotated[
     bool, typer.Option("--rs485", help="The port's RTS switches the line between sending and listening.")
 ]
@@ -39,6 +41,9 @@ class Wire:
     motor_ids: tuple[int, ...]
     calibration_file: Path
     rs485: bool = False
+    wheels: tuple[int, ...] = ()
+    """Of servos that are wheels, 1 or -1 for each: which way it counts beside driving forwards. They have no range, and
+    no calibration."""
 
     @property
     def adapter(self) -> str:
@@ -61,10 +66,16 @@ class Wire:
         def open_transport(name: str, baud_rate: int) -> SerialTransport:
             return SerialTransport(name, baud_rate, rs485=switching)
 
-        return ServoBus(port, FAMILIES[self.bus], self.motor_ids, baud_rate=baud_rate, open_transport=open_transport)
+        return ServoBus(
+            port, FAMILIES[self.bus], self.motor_ids, baud_rate=baud_rate, wheels=bool(self.wheels),
+            open_transport=open_transport,
+        )  # fmt: skip
 
     def calibration(self, *, required: bool) -> Sequence[MotorCalibration]:
         """Zero and range of the servos; without a file the whole turn, unless one is required."""
+        if self.wheels:
+            turning = zip(centred(self.motor_ids), self.wheels, strict=True)
+            return tuple(replace(motor, direction=direction) for motor, direction in turning)
         if not required and not self.is_calibrated:
             return centred(self.motor_ids)
         return load_calibration(self.calibration_file, self.adapter, self.motor_ids)
@@ -105,16 +116,34 @@ class Wire:
 
 
 def wire(
-    port: str | None, bus: str, ids: str, calibration_file: Path = DEFAULT_CALIBRATION, rs485: bool = False
+    port: str | None,
+    bus: str,
+    ids: str,
+    calibration_file: Path = DEFAULT_CALIBRATION,
+    rs485: bool = False,
+    *,
+    wheels: bool | Sequence[int] = False,
 ) -> Wire:
     """Read the options.
 
+    Args:
+        port: the only one that is plugged in if left out.
+        bus: what is on the wire.
+        ids: of the servos.
+        calibration_file: of their zeros and ranges.
+        rs485: whether RTS turns the line round.
+        wheels: whether the servos are wheels; 1 or -1 for each where some count backwards.
+
     Raises:
-        ValueError: an unknown bus, ids that cannot be read, or no single port to choose.
+        ValueError: an unknown bus, ids that cannot be read, not one direction for each, or no single port to choose.
     """
     if bus != CONTROLLER and bus not in FAMILIES:
         raise ValueError(f"unknown bus {bus!r}; choose one of: {CONTROLLER}, {', '.join(FAMILIES)}")
-    return Wire(port or only_port(), bus, parse_ids(ids), calibration_file, rs485)
+    motor_ids = parse_ids(ids)
+    directions = ((1,) * len(motor_ids) if wheels else ()) if isinstance(wheels, bool) else tuple(wheels)
+    if directions and len(directions) != len(motor_ids):
+        raise ValueError(f"{len(directions)} wheels, but {len(motor_ids)} ids were given ({ids}): one id for each")
+    return Wire(port or only_port(), bus, motor_ids, calibration_file, rs485, directions)
 
 
 def only_port() -> str:

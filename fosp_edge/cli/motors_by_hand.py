@@ -26,6 +26,7 @@ from fosp_edge.cli.motors_access import (
     Ids,
     Port,
     Release,
+    WheelServos,
     parse_ids,
     wire,
 )
@@ -152,13 +153,14 @@ def jog(
     reach: Annotated[float, typer.Option(help="How far each joint may go from where it starts, rad.")] = 0.5,
     release: Release = False,
     rs485: HalfDuplex = False,
+    wheels: WheelServos = False,
 ) -> None:
     """Move one joint while a key is held: digits choose it, + and - move it, q ends."""
     if not 0.0 < speed <= 0.3 or not 0.0 < reach <= 3.0:
         raise ValueError("--speed is above 0 and at most 0.3 rad/s, --reach above 0 and at most 3 rad")
     if not sys.stdin.isatty():
         raise ValueError("jog needs a keyboard: run it in a terminal")
-    chosen = wire(port, bus, ids, calibration_file, rs485)
+    chosen = wire(port, bus, ids, calibration_file, rs485, wheels=wheels)
     at_exit = Torque.OFF if release else Torque.HOLD
     with chosen.link(at_exit=at_exit) as link, _keys_at_once():
         handshake = link.connect()

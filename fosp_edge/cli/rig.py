@@ -145,19 +145,23 @@ def _robot(
     """
     described, link = mechanism(kind.moved), None
     moved = described
-    if isinstance(described, ArmFile) and kind.wire != CONTROLLER:
-        chosen = wire(port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485)
+    if kind.wire != CONTROLLER:
+        wheels = described.directions if isinstance(described, BaseFile) else False
         try:
-            calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
-            if calibrated is not None and calibrated != described.name:
-                described = _calibrated_as(calibrated)
-            ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
+            chosen = wire(
+                port, kind.wire, motors.ids or kind.motor_ids, motors.calibration_file, motors.rs485, wheels=wheels
+            )
+            if isinstance(described, ArmFile):
+                calibrated = calibrated_arm(motors.calibration_file, chosen.adapter)
+                if calibrated is not None and calibrated != described.name:
+                    described = _calibrated_as(calibrated)
+                ranges = [motor.range_rad for motor in chosen.calibration(required=True)]
+                moved = replace(described, arm=described.arm.within(ranges))
             link = chosen.link(
                 at_exit=motors.at_exit, bus_watchdog_s=max(BUS_WATCHDOG_S, patience_s), state_max_age_s=period_s
             )
-        except LinkError as error:
+        except (LinkError, ValueError) as error:
             raise RobotError(str(error)) from error
-        moved = replace(described, arm=described.arm.within(ranges))
     drive = _drive(moved, period_s)
     state = state_channels(described.arm) if isinstance(described, ArmFile) else drive.state
     robot = SerialRobot(

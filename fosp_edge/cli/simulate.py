@@ -13,8 +13,11 @@ from firmware_bridge.ports import lasting_name
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, parse_ids
 from fosp_edge.cli.simulated_ports import forget_cameras, note_cameras
 from fosp_edge.robots.arm import DESKTOP_ARM
+from fosp_edge.robots.arm_file import ArmFile
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import ARMS, BASES, ROBOTS, RobotKind, mechanism, robot_kind
+from fosp_edge.robots.robot_file import RobotFile
 from fosp_edge.robots.wires import CONTROLLER
 
 if TYPE_CHECKING:
@@ -50,36 +53,41 @@ def simulate(
     kind, console = robot_kind(robot), Console()
     ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
     moved = arm or (DESKTOP_ARM.name if robot in ROBOTS and kind.moved not in BASES else kind.moved)
-    name = mechanism(moved).name
+    described = mechanism(moved)
+    name, calibrated = described.name, kind.wire != CONTROLLER and isinstance(described, ArmFile)
     with SimulatedRobot(scenario, seed, wire=kind.wire, arm=moved, motor_ids=ids) as device:
         adapter = Path(lasting_name(device.port)).name
         cameras = {name: f"ring:{one.ring}" for name, one in device.cameras.items()}
         note_cameras(device.port, cameras)
-        if kind.wire != CONTROLLER:
+        if calibrated:
             save_calibration(calibration_file, adapter, centred(ids), name)
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.default_int_handler)
-            _introduce(console, robot, kind, name, device.port, cameras)
+            _introduce(console, robot, kind, described, device.port, cameras)
             _wait(device, seconds)
         except KeyboardInterrupt:
             pass
         finally:
             forget_cameras(device.port)
-            if kind.wire != CONTROLLER:
+            if calibrated:
                 forget_calibration(calibration_file, adapter)
 
 
-def _introduce(console: Console, robot: str, kind: RobotKind, arm: str, port: str, cameras: dict[str, str]) -> None:
+def _introduce(
+    console: Console, robot: str, kind: RobotKind, moved: RobotFile, port: str, cameras: dict[str, str]
+) -> None:
     motors = f"--bus {kind.wire} --ids {kind.motor_ids} " if kind.wire != CONTROLLER else ""
+    if motors and isinstance(moved, BaseFile):
+        motors += "--wheels "
     lines = [
-        f"{robot} ({kind.about}) on {port} moves the simulated {arm}; in another terminal, in this folder:",
+        f"{robot} ({kind.about}) on {port} moves the simulated {moved.name}; in another terminal, in this folder:",
         f"  fosp-edge run --robot {robot} --port {port}",
         f"  fosp-edge motors watch {motors}--port {port}",
         "cameras: " + " ".join(f"--camera {name}={address}" for name, address in cameras.items()) + " (run finds them)",
     ]
-    if arm != DESKTOP_ARM.name:
-        lines.append(f"no agent for {arm} is shipped: run needs --bundle")
+    if moved.name != DESKTOP_ARM.name:
+        lines.append(f"no agent for {moved.name} is shipped: run needs --bundle")
     for line in [*lines, "Ctrl-C ends it"]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 

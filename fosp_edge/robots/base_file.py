@@ -10,31 +10,52 @@
 
 `track_m` is from the middle of one wheel to the middle of the other; the limits of `wheels` are those of each. The left
 wheel is joint 0 of the controller, the right one joint 1, and both turn positively when the base drives forwards. It
-goes no farther than `tether_m` from where its motors were armed, by its wheels' count. Nothing is optional, and what is
-not known is refused: a limit that was misspelt is no limit.
+goes no farther than `tether_m` from where its motors were armed, by its wheels' count.
+
+Wheels that are Dynamixel X servos on one line have three entries more; their ids are those of left and right, and
+`backwards` names the wheels that count against driving forwards, as one of two that are mounted alike does:
+
+      "bus": "dynamixel", "ids": "1,2", "backwards": ["right"]
+
+Nothing else is optional, and what is not known is refused: a limit that was misspelt is no limit.
 """
 
 import json
 from dataclasses import dataclass
 
+from firmware_bridge.buses.families import FAMILIES
+from firmware_bridge.buses.servos import FASTEST_RAD_S as FASTEST_SERVO_RAD_S
+from firmware_bridge.buses.servos import SPEED_MARGIN
 from fosp_edge.robots.arm_file import FASTEST_RAD_S, GENTLEST_RAD_S2, HARDEST_RAD_S2
 from fosp_edge.robots.mobile_base import LONGEST_BRAKING_RAD, BaseDescription
-from fosp_edge.robots.robot_entry import RobotEntry
+from fosp_edge.robots.robot_entry import RobotEntry, distinct
 from fosp_edge.robots.wires import CONTROLLER
+
+SIDES = ("left", "right")
+WHEEL_WIRES = (CONTROLLER, *(name for name, family in FAMILIES.items() if family.wheel_mode is not None))
+"""What wheels may hang on. Servos without a watchdog are not among them: wheels would turn on if this computer died."""
 
 
 @dataclass(frozen=True)
 class BaseFile:
-    """What it says. Wheels hang on a controller board: position servos do not turn on and on."""
+    """What it says."""
 
     base: BaseDescription
     bus: str = CONTROLLER
     ids: str = ""
+    """Of the servos, left and right; empty for a board."""
+    backwards: tuple[str, ...] = ()
+    """Of SIDES, those whose servo counts against driving forwards."""
 
     @property
     def name(self) -> str:
         """Of the base."""
         return self.base.name
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """1 or -1, left and right: which way each servo counts."""
+        return tuple(-1 if side in self.backwards else 1 for side in SIDES)
 
     def to_json(self) -> str:
         """The text that reads back as this."""
@@ -45,7 +66,8 @@ class BaseFile:
             "acceleration_limit_rad_s2": base.wheel_acceleration_limit_rad_s2,
         }  # fmt: skip
         rest = {name: getattr(base, name) for name in ("speed_limit_m_s", "turn_limit_rad_s", "tether_m")}
-        entries = {"name": base.name, "wheels": wheels} | rest
+        wire = {} if self.bus == CONTROLLER else {"bus": self.bus, "ids": self.ids, "backwards": list(self.backwards)}
+        entries = {"name": base.name} | wire | {"wheels": wheels} | rest
         return (
             "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items()) + "\n}\n"
         )
@@ -65,7 +87,21 @@ def base_of(entry: RobotEntry) -> BaseFile:
         tether_m=entry.number("tether_m", 0.05, 1000.0),
     )
     wheels.done()
+    bus = entry.take("bus") if "bus" in entry else CONTROLLER
+    if bus not in WHEEL_WIRES:
+        raise entry.wrong(
+            "bus", f"one of {', '.join(WHEEL_WIRES)} (other servos have no watchdog, and wheels would turn on)", bus
+        )
+    ids, backwards = ("", []) if bus == CONTROLLER else (entry.word("ids"), entry.words("backwards"))
+    distinct(backwards)
+    if not set(backwards) <= set(SIDES):
+        raise entry.wrong("backwards", f"names out of {', '.join(SIDES)}", backwards)
     entry.done()
+    fastest = FASTEST_SERVO_RAD_S / SPEED_MARGIN
+    if bus != CONTROLLER and base.wheel_velocity_limit_rad_s > fastest:
+        raise wheels.wrong(
+            "velocity_limit_rad_s", f"at most {fastest:g} on {bus} servos", base.wheel_velocity_limit_rad_s
+        )
     braking_rad = base.wheel_velocity_limit_rad_s**2 / (2.0 * base.wheel_acceleration_limit_rad_s2)
     if braking_rad > LONGEST_BRAKING_RAD:
         raise ValueError(
@@ -73,4 +109,4 @@ def base_of(entry: RobotEntry) -> BaseFile:
             f"{base.wheel_acceleration_limit_rad_s2:g} rad/s^2 takes {braking_rad:.0f} rad, more than "
             f"{LONGEST_BRAKING_RAD:g}: slower, or brake harder"
         )
-    return BaseFile(base)
+    return BaseFile(base, bus, ids, tuple(backwards))

@@ -60,8 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         found = mechanism(options.arm)
         moved = found.base if isinstance(found, BaseFile) else found.arm
         machine = SimulatedMachine(
-            options.scenario, options.seed, wire=options.wire, moved=moved, motor_ids=tuple(options.ids)
-        )
+            options.scenario, options.seed, wire=options.wire, moved=moved, motor_ids=tuple(options.ids),
+            wheels=found.directions if isinstance(found, BaseFile) else (),
+        )  # fmt: skip
     except (ValueError, CameraError, RobotError) as error:
         print(error, file=sys.stderr)
         return 2

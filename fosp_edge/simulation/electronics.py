@@ -102,8 +102,8 @@ class Board:
 class Servos:
     """A chain of servos: they know positions and torque, nothing of limits, arming or faults."""
 
-    def __init__(self, motors: Motors, family: str, motor_ids: Sequence[int]) -> None:
-        self._chain = ServoChainEmulator(FAMILIES[family], motor_ids, motors, _MODELS[family])
+    def __init__(self, motors: Motors, family: str, motor_ids: Sequence[int], wheels: Sequence[int] = ()) -> None:
+        self._chain = ServoChainEmulator(FAMILIES[family], motor_ids, motors, _MODELS[family], wheels)
         self.model_number = _MODELS[family]
 
     def poll(self, fd: int) -> None:
@@ -111,7 +111,7 @@ class Servos:
         self._chain.poll(fd)
 
     def advance(self, dt_us: int) -> None:
-        """Position control of every servo."""
+        """Position control of every servo, or velocity control of every wheel."""
         self._chain.advance(dt_us * 1e-6)
 
     def flush(self, fd: int) -> None:
@@ -139,16 +139,20 @@ class Servos:
         }
 
 
-def make_electronics(wire: str, motors: Motors, name: str, motor_ids: Sequence[int] = ()) -> Board | Servos:
-    """What the wire asks for; servos without ids count from 1.
+def make_electronics(
+    wire: str, motors: Motors, name: str, motor_ids: Sequence[int] = (), wheels: Sequence[int] = ()
+) -> Board | Servos:
+    """What the wire asks for; servos without ids count from 1. `wheels`: 1 or -1 for each that counts backwards.
 
     Raises:
-        ValueError: unknown wire, wheels on a wire of position servos, or not one id per joint.
+        ValueError: unknown wire, wheels on a wire of servos that cannot be any, or not one id per joint.
     """
     if wire not in WIRES:
         raise ValueError(f"unknown wire {wire!r}; choose one of: {', '.join(WIRES)}")
     if wire == CONTROLLER:
         return Board(motors, name)
-    if isinstance(motors.plant, BasePlant):
-        raise ValueError(f"wheels hang on a {CONTROLLER} board, not on {wire} servos: those do not turn on and on")
-    return Servos(motors, wire, motor_ids or range(1, motors.joint_count() + 1))
+    turning = isinstance(motors.plant, BasePlant)
+    if turning and FAMILIES[wire].wheel_mode is None:
+        raise ValueError(f"{wire} servos cannot be wheels: they have no watchdog, and would turn on and on")
+    count = motors.joint_count()
+    return Servos(motors, wire, motor_ids or range(1, count + 1), (wheels or (1,) * count) if turning else ())

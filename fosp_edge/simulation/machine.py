@@ -43,6 +43,7 @@ class SimulatedMachine:
         wire: str = CONTROLLER,
         moved: ArmDescription | BaseDescription = DESKTOP_ARM,
         motor_ids: Sequence[int] = (),
+        wheels: Sequence[int] = (),
     ) -> None:
         """Lay the first table.
 
@@ -53,13 +54,14 @@ class SimulatedMachine:
             moved: which arm stands at the table, or which base in the room. Only the desktop arm reaches all of the
                 table; others get one with a target and no boxes.
             motor_ids: ids of the servos from base to tool, for a wire of servos; counted from 1 if left out.
+            wheels: of a base's servos, 1 or -1 for each: which way it counts; forwards if left out.
 
         Raises:
             ValueError: unknown scenario or wire, or not one id per joint.
             CameraError: no shared memory for the pictures.
         """
         self.moved = moved
-        self._wire, self._motor_ids = wire, tuple(motor_ids)
+        self._wire, self._motor_ids, self._wheels = wire, tuple(motor_ids), tuple(wheels)
         self._episode = lay_table(scenario, seed, moved)
         self._motors = Motors(self._episode.plant)
         self._electronics = self._new_electronics()
@@ -84,7 +86,7 @@ class SimulatedMachine:
         }
 
     def _new_electronics(self) -> Electronics:
-        return make_electronics(self._wire, self._motors, self.moved.name, self._motor_ids)
+        return make_electronics(self._wire, self._motors, self.moved.name, self._motor_ids, self._wheels)
 
     # Time.
 

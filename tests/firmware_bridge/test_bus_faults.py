@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from firmware_bridge.buses import calibration as calibrations
 from firmware_bridge.buses.bus import MotorBusError, ServoBus
 from firmware_bridge.buses.emulator import ServoChainEmulator
 from firmware_bridge.buses.families import DYNAMIXEL_X, FAMILIES, FEETECH_STS, ServoFamily
-from firmware_bridge.buses.virtual import ServoPlant, VirtualController, servo_link
+from firmware_bridge.buses.servos import Joints
+from firmware_bridge.buses.virtual import VirtualController, servo_link
 from firmware_bridge.link import MotorLink
 from tests.firmware_bridge.plants import IntegratorPlant
 from tests.firmware_bridge.test_buses import LIMITS, MODEL, chain_on_a_line, eventually, families, patient
@@ -25,10 +26,14 @@ class ChainTransport:
     """A chain at the other end of a call: no port, no threads, no time. `spoil` changes what comes back."""
 
     def __init__(
-        self, family: ServoFamily, joints: int = 2, spoil: Callable[[bytes], bytes] = lambda data: data
+        self,
+        family: ServoFamily,
+        joints: int = 2,
+        spoil: Callable[[bytes], bytes] = lambda data: data,
+        wheels: Sequence[int] = (),
     ) -> None:
         self.plant = IntegratorPlant(joints)
-        self.chain = ServoChainEmulator(family, range(1, joints + 1), self.plant, MODEL[family.name])
+        self.chain = ServoChainEmulator(family, range(1, joints + 1), self.plant, MODEL[family.name], wheels)
         self.spoil = spoil
         self.echoes = False
         self._waiting = b""
@@ -134,8 +139,8 @@ def test_the_last_state_stands_in_for_a_lost_one_but_not_for_long() -> None:
     lost = False
     transport = ChainTransport(FEETECH_STS, spoil=lambda data: b"" if lost else data)
     bus, calibration = bus_over(transport, FEETECH_STS), calibrations.centred((1, 2))
-    patient_one = ServoPlant(bus, calibration, state_max_age_s=60.0)
-    strict_one = ServoPlant(bus, calibration, state_max_age_s=0.0)
+    patient_one = Joints(bus, calibration, state_max_age_s=60.0)
+    strict_one = Joints(bus, calibration, state_max_age_s=0.0)
     for plant in (patient_one, strict_one):
         assert plant.refresh() and np.all(np.isfinite(plant.positions_rad()))
     lost = True
@@ -147,9 +152,9 @@ def test_the_last_state_stands_in_for_a_lost_one_but_not_for_long() -> None:
 @families
 def test_a_reading_that_cannot_be_is_a_bad_packet(family: ServoFamily, monkeypatch: pytest.MonkeyPatch) -> None:
     # So slow that no pause of this machine makes the jump below possible.
-    monkeypatch.setattr("firmware_bridge.buses.virtual.FASTEST_RAD_S", 0.01)
+    monkeypatch.setattr("firmware_bridge.buses.servos.FASTEST_RAD_S", 0.01)
     transport = ChainTransport(family)
-    plant = ServoPlant(bus_over(transport, family), calibrations.centred((1, 2)), state_max_age_s=60.0)
+    plant = Joints(bus_over(transport, family), calibrations.centred((1, 2)), state_max_age_s=60.0)
     assert plant.refresh()
     transport.plant.position = [0.0, 2.0]
     assert not plant.refresh() and plant.positions_rad()[1] == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,11 +123,13 @@ def patient(port: str, family: ServoFamily, ids: tuple[int, ...], models: tuple[
 class ChainOnALine:
     """An emulated chain on a pseudo-terminal, served by a thread."""
 
-    def __init__(self, family: ServoFamily, joints: int = 6, model: int | None = None) -> None:
+    def __init__(
+        self, family: ServoFamily, joints: int = 6, model: int | None = None, wheels: Sequence[int] = ()
+    ) -> None:
         self.plant = IntegratorPlant(joints)
         self.line = PseudoTerminal()
         ids = tuple(range(1, joints + 1))
-        self.chain = ServoChainEmulator(family, ids, self.plant, model or MODEL[family.name])
+        self.chain = ServoChainEmulator(family, ids, self.plant, model or MODEL[family.name], wheels)
         self.mute = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -153,8 +155,10 @@ class ChainOnALine:
 
 
 @contextmanager
-def chain_on_a_line(family: ServoFamily, joints: int = 6, model: int | None = None) -> Iterator[ChainOnALine]:
-    one = ChainOnALine(family, joints, model)
+def chain_on_a_line(
+    family: ServoFamily, joints: int = 6, model: int | None = None, wheels: Sequence[int] = ()
+) -> Iterator[ChainOnALine]:
+    one = ChainOnALine(family, joints, model, wheels)
     try:
         yield one
     finally:

@@ -33,6 +33,12 @@ def test_it_reads_back_as_it_was_written(base: BaseDescription) -> None:
     assert parse_robot(BaseFile(base).to_json(), "here") == BaseFile(base)
 
 
+def test_wheels_that_are_servos_read_back_too() -> None:
+    base = BaseFile(TWO_WHEELS, "dynamixel", "3,7", ("right",))
+    assert parse_robot(base.to_json(), "here") == base
+    assert base.directions == (1, -1)
+
+
 def test_a_file_is_taken_for_a_robot_and_for_what_it_moves(tmp_path: Path) -> None:
     path = str(described(tmp_path, GOOD))
     kind = robot_kind(path)
@@ -54,7 +60,15 @@ def changed(place: str, **values: Any) -> dict[str, Any]:
         ({key: value for key, value in GOOD.items() if key != "tether_m"}, "tether_m is missing"),
         ({key: value for key, value in GOOD.items() if key != "speed_limit_m_s"}, "speed_limit_m_s is missing"),
         (changed("wheels", radius=0.03), "wheels: unknown entry 'radius'"),
-        (changed("", bus="feetech"), "unknown entry 'bus'"),
+        (changed("", bus="feetech"), "bus: expected one of controller, dynamixel (other servos have no watchdog"),
+        (changed("", bus="dynamixel"), "ids is missing"),
+        (changed("", ids="1,2"), "unknown entry 'ids'"),
+        (changed("", bus="dynamixel", ids="1,2", backwards=["both"]), "backwards: expected names out of left, right"),
+        (changed("", bus="dynamixel", ids="1,2", backwards=["left", "left"]), "left is there more than once"),
+        (
+            changed("wheels", velocity_limit_rad_s=13) | {"bus": "dynamixel", "ids": "1,2"},
+            "wheels: velocity_limit_rad_s: expected at most 12 on dynamixel servos, found 13",
+        ),
         (changed("wheels", radius_m=0.0), "wheels: radius_m: expected a number from 0.005 to 1, found 0.0"),
         (changed("", tether_m=float("nan")), "tether_m: expected a number from 0.05 to 1000, found nan"),
         (changed("", speed_limit_m_s=True), "speed_limit_m_s: expected a number"),
