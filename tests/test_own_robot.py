@@ -14,7 +14,9 @@ pytest.importorskip("mujoco")
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from fosp_edge.cli.motors_access import parse_ids
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.catalogue import robot_kind
 from fosp_edge.robots.hand import STICKS, GamepadHand
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.cli.tree import run_verb
@@ -22,8 +24,9 @@ from tests.robots.bench_arm import write_urdf
 from tests.robots.gamepads import AXIS, event
 
 EPISODES = 36
-FASTEST_RAD_S = 0.4
-"""A joint that turns faster is a violation, so that there is something for a filter to be calibrated on."""
+FASTEST_JOINT_RAD_S, FASTEST_WHEEL_RAD_S = 0.4, 3.0
+"""What turns faster is a violation, so that there is something for a filter to be calibrated on: it has to begin in the
+middle of an episode, and the sticks reach it in most."""
 
 
 @pytest.fixture
@@ -60,30 +63,39 @@ def done(*arguments: object) -> str:
     return result.output
 
 
-def describe_arm() -> int:
-    """The file my-robot.json, from a URDF; how many joints it has."""
+def describe_arm() -> list[float]:
+    """The file my-robot.json, from a URDF; how fast each of its joints may turn."""
     box = ("--low", "0.2,-0.15,0.05", "--high", "0.3,0.15,0.15")
     done("robots", "from-urdf", write_urdf(Path("arm.urdf")), "my-robot.json", "--tip", "tip", *box)
-    return 5
+    return [FASTEST_JOINT_RAD_S] * 5
 
 
-def describe_base() -> int:
+def describe_base() -> list[float]:
     """The same file, from another base's."""
     Path("my-robot.json").write_text(done("robots", "show", "two-wheels").replace("two-wheels", "my-robot"))
-    return 2
+    return [FASTEST_WHEEL_RAD_S] * 2
+
+
+def describe_base_of_servos() -> list[float]:
+    """The same, whose wheels are servos mounted alike, so that one of them counts backwards."""
+    fastest_rad_s = describe_base()
+    values = json.loads(Path("my-robot.json").read_text()) | {"bus": "dynamixel", "ids": "1,2", "backwards": ["right"]}
+    Path("my-robot.json").write_text(json.dumps(values))
+    return fastest_rad_s
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("describe", [describe_arm, describe_base])
+@pytest.mark.parametrize("describe", [describe_arm, describe_base, describe_base_of_servos])
 def test_from_a_description_to_a_bundle_that_drives(
-    describe: Callable[[], int], gamepad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    describe: Callable[[], list[float]], gamepad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    joints = describe()
-    costs = {"kind": "joint thresholds", "fastest_rad_s": [FASTEST_RAD_S] * joints}
+    costs = {"kind": "joint thresholds", "fastest_rad_s": describe()}
     Path("judge.json").write_text(json.dumps({"sources": [costs]}))
-    with SimulatedRobot(arm=str(tmp_path / "my-robot.json"), start_timeout_s=120.0) as device:
+    kind = robot_kind("my-robot.json")
+    ids = parse_ids(kind.motor_ids) if kind.motor_ids else ()
+    with SimulatedRobot(wire=kind.wire, arm=kind.moved, motor_ids=ids, start_timeout_s=120.0) as device:
         robot = ["--robot", "my-robot.json", "--port", device.port, "--yes"]
         cameras = [f"--camera={name}=ring:{camera.ring}" for name, camera in device.cameras.items()]
         by_hand = ["--hand", "gamepad", "--gamepad", gamepad, "--judge", "judge.json", "--rate", 10]

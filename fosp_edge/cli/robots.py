@@ -153,11 +153,9 @@ def _described(name: str) -> RobotFile:
 
 
 def _check_ids(robot: RobotFile, name: str) -> None:
-    if isinstance(robot, BaseFile):
-        return
-    joints = len(robot.arm.joints)
-    if robot.ids and (servos := len(parse_ids(robot.ids))) != joints:
-        raise ValueError(f"{name}: {joints} joints, but the ids {robot.ids} of {servos} servos; give one for each")
+    moved, what = (2, "wheels") if isinstance(robot, BaseFile) else (len(robot.arm.joints), "joints")
+    if robot.ids and (servos := len(parse_ids(robot.ids))) != moved:
+        raise ValueError(f"{name}: {moved} {what}, but the ids {robot.ids} of {servos} servos; give one for each")
 
 
 def _check_base(console: Console, base: BaseDescription) -> None:

@@ -24,7 +24,7 @@ runner = CliRunner()
 @pytest.fixture(autouse=True)
 def _patient_buses(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_bus(wire: motors_access.Wire, port: str, baud_rate: int | None = None) -> ServoBus:
-        return patient(port, FAMILIES[wire.bus], wire.motor_ids)
+        return patient(port, FAMILIES[wire.bus], wire.motor_ids, wheels=bool(wire.wheels))
 
     monkeypatch.setattr(motors_access.Wire, "open_bus", open_bus)
 
@@ -162,3 +162,24 @@ def test_jog_needs_a_keyboard_and_sane_numbers() -> None:
         run("jog", "--port", "/dev/null", "--speed", "2")
     with pytest.raises(ValueError, match="unknown bus"):
         run("watch", "--port", "/dev/null", "--bus", "can")
+
+
+def test_wheels_are_set_up_proven_and_stopped() -> None:
+    with chain_on_a_line(FAMILIES["dynamixel"], joints=1) as chain:
+        run("setup", "--bus", "dynamixel", "--port", chain.line.path, "--id", "1", "--wheel")
+        assert chain.chain.servos[0].read("operating_mode") == 1
+    with chain_on_a_line(FAMILIES["dynamixel"], joints=2, wheels=(1, -1)) as chain:
+        on = ["--bus", "dynamixel", "--port", chain.line.path, "--ids", "1,2"]
+        assert "FAILED" not in run("test", *on, "--wheels")
+        with pytest.raises(LinkError, match="say so with --wheels"):
+            run("watch", *on, "--seconds", "0.1")
+        for servo in chain.chain.servos:
+            servo.write("torque_enable", 1)
+            servo.write("goal_velocity", 40)
+        assert "2 of 2 motors hold" in run("stop", *on)  # it need not be told that they turn
+        assert [servo.read("goal_velocity") for servo in chain.chain.servos] == [0, 0]
+
+
+def test_there_is_one_id_for_each_wheel() -> None:
+    with pytest.raises(ValueError, match="2 wheels, but 3 ids were given"):
+        motors_access.wire("/dev/null", "dynamixel", "1-3", wheels=(1, -1))

@@ -29,6 +29,7 @@ from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import ROBOTS, mechanism, robot_kind
 from fosp_edge.robots.channels import state_channels
+from fosp_edge.robots.mobile_base import TWO_WHEELS
 from fosp_edge.simulation.launcher import SimulatedRobot
 from tests.faults.bundles import arm_manifest, base_manifest, scripted_graph
 from tests.faults.patience import real_time
@@ -154,6 +155,22 @@ def test_a_base_is_driven_about_its_room(tmp_path: Path) -> None:
 
 
 @real_time
+def test_a_base_whose_wheels_are_servos_is_driven_by_its_file(tmp_path: Path) -> None:
+    described = BaseFile(replace(TWO_WHEELS, name="cart"), "dynamixel", "3,7", ("right",))
+    robot = tmp_path / "cart.json"
+    robot.write_text(described.to_json())
+    bundle = bundle_for(str(robot), tmp_path / "bundles")
+    with SimulatedRobot(wire="dynamixel", arm=str(robot), motor_ids=(3, 7), start_timeout_s=120.0) as device:
+        code, summary, output = drive(device, str(robot), str(robot), bundle, tmp_path)
+        status = device.referee.ask("status")
+    assert code == 0, output
+    assert summary["end"]["stop_acknowledged"]  # type: ignore[index]
+    left, right = status["positions_rad"]
+    assert 4.0 < left < right < 16.0  # though the servo on the right counts backwards
+    assert status["torque"] == [1, 1] and status["ids"] == [3, 7] and max(map(abs, status["velocities_rad_s"])) < 0.1
+
+
+@real_time
 def test_a_base_s_bundle_needs_no_robot_to_be_named(tmp_path: Path) -> None:
     bundle = bundle_for("two-wheels", tmp_path / "bundles")
     options = ["--bundle", str(bundle), "--episodes", "1", "--max-steps", "10", "--headless", "--no-record"]
@@ -161,8 +178,8 @@ def test_a_base_s_bundle_needs_no_robot_to_be_named(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "simulated base on /dev/" in result.output
 
 
-def test_wheels_do_not_hang_on_position_servos(tmp_path: Path) -> None:
-    with pytest.raises(RobotError, match="wheels hang on a controller board, not on feetech servos"):
+def test_servos_without_a_watchdog_are_no_wheels() -> None:
+    with pytest.raises(RobotError, match="feetech servos cannot be wheels: they have no watchdog"):
         SimulatedRobot(wire="feetech", arm="two-wheels", start_timeout_s=120.0).__enter__()
 
 

@@ -115,9 +115,16 @@ def test_a_value_that_does_not_fit_a_register_is_refused(register: Register, val
         register.encode(value)
 
 
-def patient(port: str, family: ServoFamily, ids: tuple[int, ...], models: tuple[int, ...] | None = None) -> ServoBus:
+def patient(
+    port: str,
+    family: ServoFamily,
+    ids: tuple[int, ...],
+    models: tuple[int, ...] | None = None,
+    *,
+    wheels: bool = False,
+) -> ServoBus:
     """A bus that waits for long: this machine may be busy, and the chain is emulated on it."""
-    return ServoBus(port, family, ids, models, state_timeout_s=5.0, register_timeout_s=5.0)
+    return ServoBus(port, family, ids, models, wheels=wheels, state_timeout_s=5.0, register_timeout_s=5.0)
 
 
 class ChainOnALine:

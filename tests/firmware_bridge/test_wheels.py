@@ -16,7 +16,7 @@ from firmware_bridge.buses.virtual import VirtualController, servo_link
 from firmware_bridge.certificate import certify
 from firmware_bridge.telemetry import JointLimits
 from tests.firmware_bridge.test_bus_faults import ChainTransport, bus_over
-from tests.firmware_bridge.test_buses import chain_on_a_line, eventually
+from tests.firmware_bridge.test_buses import chain_on_a_line, eventually, patient
 
 IDS = (1, 2)
 MIRRORED = (1, -1)
@@ -37,7 +37,7 @@ def test_both_drive_forwards_turn_after_turn_and_stop() -> None:
     with chain_on_a_line(DYNAMIXEL_X, joints=2, wheels=MIRRORED) as chain:
 
         def open_bus(port: str) -> ServoBus:
-            return ServoBus(port, DYNAMIXEL_X, IDS, wheels=True, state_timeout_s=5.0, register_timeout_s=5.0)
+            return patient(port, DYNAMIXEL_X, IDS, wheels=True)
 
         link = servo_link(chain.line.path, open_bus, CALIBRATION, bus_watchdog_s=2.0, at_exit=Torque.HOLD)
         with link:

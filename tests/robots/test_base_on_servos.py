@@ -12,7 +12,7 @@ from firmware_bridge.buses.virtual import servo_link
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.mobile_base import TWO_WHEELS, WheelDrive
 from fosp_edge.robots.serial_robot import SerialRobot
-from tests.firmware_bridge.test_buses import chain_on_a_line
+from tests.firmware_bridge.test_buses import chain_on_a_line, patient
 
 
 def test_it_drives_a_circle_forwards_and_its_tether_holds_it() -> None:
@@ -23,7 +23,7 @@ def test_it_drives_a_circle_forwards_and_its_tether_holds_it() -> None:
     with chain_on_a_line(DYNAMIXEL_X, joints=2, wheels=described.directions) as chain:
 
         def open_bus(port: str) -> ServoBus:
-            return ServoBus(port, DYNAMIXEL_X, (1, 2), wheels=True, state_timeout_s=5.0, register_timeout_s=5.0)
+            return patient(port, DYNAMIXEL_X, (1, 2), wheels=True)
 
         link = servo_link(chain.line.path, open_bus, calibration, bus_watchdog_s=2.0)
         # Generous times: this machine may be busy, and both ends of the line run on it.
