@@ -6,9 +6,9 @@
 Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
 `learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
 swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
-first and the last third; what is gained over `frozen` table by table; how long it takes until the first candidate has
-taken over; swaps, refusals and what was taken back. With `--afterwards`, what a robot ended with is driven on so many
-fresh tables, filter on, beside the first bundle.
+first and the last third; table by table, what is gained over `frozen`, and without the gate over with it; how long it
+takes until the first candidate has taken over; swaps, refusals and what was taken back. With `--afterwards`, what a
+robot ended with is driven on so many fresh tables, filter on, beside the first bundle.
 
 A robot that was interrupted begins anew; finished ones are kept in W and not run again.
 """
@@ -178,6 +178,47 @@ def ended_with(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def beside_the_gate(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What swapping to whatever was learnt gained over the gate, while learning and with what both ended with.
+
+    A row for the robots of which the gate would have refused some candidate, one for the others, which show how much
+    two trainings differ by chance, and one for all. So the intervals, 95 %, are over robots, not over tables.
+    """
+    of = {(item["scenario"], item["seed"], item["arm"]): item for item in robots}
+    pairs = [(of[family, seed, "learns"], item) for (family, seed, arm), item in of.items()
+             if arm == "no gate" and (family, seed, "learns") in of]  # fmt: skip
+    groups = {
+        "some": [pair for pair in pairs if pair[1]["admitted"] < pair[1]["candidates"]],
+        "none": [pair for pair in pairs if pair[1]["admitted"] == pair[1]["candidates"]],
+        "all": pairs,
+    }
+    rows: list[dict[str, Any]] = []
+    for refused, own in groups.items():
+        row: dict[str, Any] = {"refused": refused, "robots": len(own)}
+        for phase, of_robot in (("while_learning", _lived_through), ("ended_with", _tried_afterwards)):
+            told = [[of_robot(robot) for robot in pair] for pair in own]
+            if not told or any(found is None for pair in told for found in pair):
+                continue
+            row[phase] = {"tables": sum(len(gate["success"]) for gate, _ in told)}
+            for key in ("success", "violated"):
+                gained = [float(np.mean(none[key])) - float(np.mean(gate[key])) for gate, none in told]
+                row[phase][key] = {
+                    "gate": sum(int(np.sum(gate[key])) for gate, _ in told),
+                    "no_gate": sum(int(np.sum(none[key])) for _, none in told),
+                    "gained": vars(bootstrap_interval(gained)),
+                }
+        rows.append(row)
+    return rows if pairs else []
+
+
+def _lived_through(robot: dict[str, Any]) -> dict[str, Any] | None:
+    return {key: [item[key] for item in robot["episodes"]] for key in ("success", "violated")}
+
+
+def _tried_afterwards(robot: dict[str, Any]) -> dict[str, Any] | None:
+    return None if "afterwards" not in robot else dict(robot["afterwards"]["last"])
+
+
 def _lived_before_take_over(episodes: Sequence[dict[str, Any]]) -> int:
     """How many episodes came before the first one with another bundle than the first."""
     return next((i for i, item in enumerate(episodes) if item["bundle"] != episodes[0]["bundle"]), len(episodes))
@@ -259,7 +300,8 @@ def main() -> None:
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
                 report = {
                     "origin": about, "against_frozen": against_frozen(results),
-                    "first_take_over": first_take_over(results), "ended_with": ended_with(results), "robots": results,
+                    "first_take_over": first_take_over(results), "ended_with": ended_with(results),
+                    "beside_the_gate": beside_the_gate(results), "robots": results,
                 }  # fmt: skip
                 write_atomically(options.out, (json.dumps(report) + "\n").encode())
 

@@ -89,6 +89,8 @@ def learnt_unattended(report: dict[str, Any]) -> str:
     """Per family, what robots that learn gained over those that do not while they learnt."""
     rows = []
     for gain in report["against_frozen"]:
+        if gain["arm"] != "learns":
+            continue
         family, cells = gain["scenario"], ["", "", ""]
         own = {
             arm: [item for item in report["robots"] if item["arm"] == arm and family in (item["scenario"], "all")]
@@ -122,6 +124,8 @@ def ended_with(report: dict[str, Any]) -> str:
     """Per family, what those robots ended with beside what they began with."""
     rows = []
     for item in report["ended_with"]:
+        if item["arm"] != "learns":
+            continue
         reach, violated, steps = item["success"], item["violated"], item["steps"]
         rows.append(
             (
@@ -135,6 +139,21 @@ def ended_with(report: dict[str, Any]) -> str:
         "family", "tables", "reach: first, last", "gained (points)", "in violation: first, last", "gained (points)",
         "ticks to the end: first, last",
     )  # fmt: skip
+    return markdown(head, rows)
+
+
+def without_the_gate(report: dict[str, Any]) -> str:
+    """What swapping to whatever was learnt gained over the gate, by whether the gate would have refused any of it."""
+    rows = []
+    for item in report["beside_the_gate"]:
+        cells = []
+        for phase in ("while_learning", "ended_with"):
+            reach, violated = item[phase]["success"], item[phase]["violated"]
+            counts = f"{violated['gate']}, {violated['no_gate']}"
+            cells += [f"{item[phase]['tables']:,}", points(reach["gained"]), counts, points(violated["gained"])]
+        rows.append((item["refused"], str(item["robots"]), *cells))
+    told = ("reach gained without (points)", "in violation: with, without", "gained without (points)")
+    head = ("would have been refused", "robots", "tables", *told, "fresh tables, with what they ended with", *told)
     return markdown(head, rows)
 
 
@@ -263,6 +282,7 @@ SOURCES = {
     "filters": Source(f"{_RESULTS}/filter_families.json", filters),
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
+    "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "swaps": Source("benchmarks/results/swap.json", swaps),
     "fine-tuning": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned),

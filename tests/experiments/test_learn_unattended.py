@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium")
-from experiments.learn_unattended import against_frozen, ended_with, first_take_over
+from experiments.learn_unattended import against_frozen, beside_the_gate, ended_with, first_take_over
 
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool], bundles: str = "aaaa") -> dict:
@@ -55,3 +55,18 @@ def test_what_robots_ended_with_is_told_beside_what_they_began_with() -> None:
     assert (rows[1]["success"]["first"], rows[1]["success"]["last"]) == (1.0, 0.0)
     assert rows[2]["success"]["gained"]["mean"] == 0.0 and rows[2]["violated"]["first"] == 0.5
     assert ended_with([{"scenario": "goal-shape", "arm": "frozen"}]) == []
+
+
+def test_what_the_gate_is_worth_is_told_robot_by_robot_and_apart_where_it_would_have_refused_nothing() -> None:
+    gate = robot("goal-shape", "learns", 0, [True, True], [False, False], "ab")
+    none = robot("goal-shape", "no gate", 0, [True, False], [True, True], "ab") | {"candidates": 2, "admitted": 1}
+    for one, last in ((gate, [False, True]), (none, [True, True])):
+        one["afterwards"] = {"last": {"success": last, "violated": [not item for item in last]}}
+    alone = robot("goal-shape", "no gate", 1, [True], [False], "a") | {"candidates": 0, "admitted": 0}
+    some, nothing, both = beside_the_gate([gate, none, alone])
+    assert [(row["refused"], row["robots"]) for row in (some, nothing, both)] == [("some", 1), ("none", 0), ("all", 1)]
+    assert some["while_learning"] == both["while_learning"] and "while_learning" not in nothing
+    violated, reached = both["while_learning"]["violated"], both["ended_with"]["success"]
+    assert (violated["gate"], violated["no_gate"], violated["gained"]["mean"]) == (0, 2, 1.0)
+    assert (reached["gate"], reached["no_gate"], reached["gained"]["mean"]) == (1, 2, 0.5)
+    assert beside_the_gate([gate]) == []
