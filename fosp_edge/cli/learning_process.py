@@ -34,8 +34,9 @@ from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
 _REFUSALS_BEFORE_ANEW = 3
 _ENDLESS = 10_000_000
-_REFRESH_S = 10.0
-"""Between two looks for new episodes."""
+_REFRESH_EVERY = 10
+"""Updates between two looks for new episodes: counted, not timed, so that what is learnt of what was lived when can be
+learnt again."""
 
 
 class _Stopped(Exception):  # noqa: N818 - an order
@@ -110,19 +111,6 @@ class _Course:
     def save(self) -> None:
         self.trainer.save()
         self.average.save()
-
-
-class _Every:
-    """Something that is to be done once in a while."""
-
-    def __init__(self, period_s: float) -> None:
-        self._period_s, self._last_s = period_s, time.monotonic()
-
-    def due(self) -> bool:
-        return time.monotonic() - self._last_s > self._period_s
-
-    def done(self) -> None:
-        self._last_s = time.monotonic()
 
 
 class LearnerProcess:
@@ -225,6 +213,7 @@ class LearnerProcess:
         sampler = fine_tuning_sampler(
             learner, data.offline, data.own, choose=lambda info: is_learnt_from(info, share),
             memory_limit_bytes=self.settings.memory_bytes // 2, progress=lambda done, total: self._breathe(),
+            refresh_every=_REFRESH_EVERY,
         )  # fmt: skip
         sampler.own.refresh()
         notes = {"base": base.id, "mode": mode, "cameras": [camera.name for camera in running.manifest.cameras]}
@@ -241,8 +230,8 @@ class LearnerProcess:
     def _pursue(self, course: _Course) -> str | None:
         """Learn on until told to stop, or until what was learnt is to be given up: why, as a sentence."""
         trainer, last = course.trainer, self.settings.updates
-        saving, refreshing = _Every(self.settings.checkpoint_every_s), _Every(_REFRESH_S)
-        began_s, begin = time.monotonic(), trainer.update
+        saved_s = began_s = time.monotonic()
+        begin = trainer.update
         while not self._stopped() and (last is None or trainer.update < last):
             self.throttle.breathe()
             if self._before_update is not None:
@@ -251,12 +240,9 @@ class LearnerProcess:
                 metrics = course.step()
             except TrainingDivergedError as error:
                 return f"learning diverged and begins again from the running bundle: {error}"
-            if saving.due() and trainer.calm:
+            if time.monotonic() - saved_s > self.settings.checkpoint_every_s and trainer.calm:
                 course.save()
-                saving.done()
-            if refreshing.due():
-                course.own.refresh()
-                refreshing.done()
+                saved_s = time.monotonic()
             self._check_memory()
             self._tell(
                 state="learns", mode=course.mode, update=trainer.update, pause_s=round(self.throttle.pause_s, 3),
@@ -269,7 +255,7 @@ class LearnerProcess:
             enough = lived - self._note.candidate_episodes >= self.settings.episodes_per_candidate
             if enough and not state.probation and not state.proposed:
                 course.save()
-                saving.done()
+                saved_s = time.monotonic()
                 self._offer(course, lived)
                 if self._refused_in_a_row >= _REFUSALS_BEFORE_ANEW:
                     self._refused_in_a_row = 0
