@@ -11,6 +11,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from export.thresholds import onset_score
 from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import GateThresholds
 from fosp_edge.bundle.folder import load_bundle, read_files, write_bundle
-from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, IMAGINATION_FILE, GateThreshold
+from fosp_edge.bundle.manifest import GATE_FILE, GRAPH_FILE, IMAGINATION_FILE, WEIGHTS_FILE, GateThreshold
 from fosp_edge.cli.admission import missed_violations
 from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
@@ -181,6 +183,34 @@ def test_a_candidate_is_the_average_of_what_was_learnt_also_after_a_new_start(ho
     made = agent_of_bundle(home.versions(first).load(str(verdict["candidate"]))).state_dict()[name]
     learnt = load_file(folder / CHECKPOINT_FILE)[f"agent/{name}"]
     torch.testing.assert_close(made, 0.75 * before[name] + 0.25 * learnt)
+
+
+def test_what_was_lived_teaches_the_same_however_long_it_takes(
+    home: Home, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("robot", "data"):
+        shutil.copytree(tmp_path / name, tmp_path / "slow" / name)
+    weights = []
+    for place in (home, Home(tmp_path / "slow" / "robot")):
+        with ExperienceStore(place.experience, "a") as store:
+            updates: list[int] = []
+
+            def go_on_living(*_: object, into: Any = store, done: Any = updates) -> None:
+                if len(done) == 5:
+                    live(into, first, 8, "bundle")
+                done.append(0)
+
+            settings = replace(QUICK, updates_per_candidate=15)
+            learner(
+                place, first, settings, stopped=place.verdicts.exists, thresholds=ANYTHING, before_update=go_on_living,
+                lived=store,
+            ).run()  # fmt: skip
+        candidate = json.loads(place.verdicts.read_text().splitlines()[0])["candidate"]
+        weights.append(place.versions(first).load(candidate).manifest.files[WEIGHTS_FILE])
+        clock = iter(range(0, 10**9, 60))  # from here on a minute passes between two looks at the clock
+        slow = SimpleNamespace(monotonic=lambda ticks=clock: float(next(ticks)), time=time.time, sleep=time.sleep)
+        monkeypatch.setattr("fosp_edge.cli.learning_process.time", slow)
+    assert weights[0] == weights[1]
 
 
 def test_where_the_filter_looks_ahead_that_of_the_candidate_does(home: Home, first: Path, tmp_path: Path) -> None:
