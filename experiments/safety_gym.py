@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from experiments.agent_actor import AgentActor, live_in
+from experiments.markdown import markdown
 from experiments.online import Shipped, live_and_learn
 from experiments.side_by_side import side_by_side, spread
-from experiments.tables import markdown
 from fosp_edge.cli.data_plot import draw
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.experience.store import ExperienceStore

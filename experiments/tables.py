@@ -15,35 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.markdown import interval, markdown, percent, points
+from experiments.timing_tables import punctuality, ticks
 from fosp_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 _MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n(?:\|[^\n]*\n)*")
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as GitHub draws it, one line per row."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def interval(estimate: dict[str, float], digits: int, *, scale: float = 1.0, unit: str = "") -> str:
-    """`0.92 (0.85-0.97)`, for what is never below zero."""
-    mean, low, high = (f"{scale * estimate[key]:.{digits}f}" for key in ("mean", "low", "high"))
-    return f"{mean}{unit} ({low}-{high})"
-
-
-def percent(share: dict[str, float], unit: str = " %") -> str:
-    """`89 % (87-91)`."""
-    return interval(share, 0, scale=100.0, unit=unit)
-
-
-def points(gain: dict[str, float]) -> str:
-    """`+3.1 (+1.6 to +4.7)`, in bold where the interval leaves out zero."""
-    rounded = [round(100 * gain[key], 1) for key in ("mean", "low", "high")]
-    mean, low, high = (f"{value:+.1f}" if value else "0.0" for value in rounded)
-    told = f"{mean} ({low} to {high})"
-    return f"**{told}**" if rounded[1] > 0.0 or rounded[2] < 0.0 else told
 
 
 def evaluation(report: dict[str, Any]) -> str:
@@ -285,6 +262,9 @@ SOURCES = {
     "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "swaps": Source("benchmarks/results/swap.json", swaps),
+    "ticks": Source("benchmarks/results/control_tick_long.json", ticks),
+    "jitter": Source("benchmarks/results/jitter.json", punctuality),
+    "jitter-plain": Source("benchmarks/results/jitter_plain_load.json", punctuality),
     "fine-tuning": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned),
     "fine-tuning-gain": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned_against_frozen),
     "ablations": Source(f"{_RESULTS}/safereach-ablations.json", ablated),
