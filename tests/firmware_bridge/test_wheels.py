@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +75,51 @@ def test_both_drive_forwards_turn_after_turn_and_stop() -> None:
         for servo in chain.chain.servos:
             assert servo.read("goal_velocity") == 0 and servo.read("torque_enable") == 1
             assert servo.read("velocity_limit") == int(SPEED_MARGIN * 4.0 / DYNAMIXEL_X.velocity_rad_s_per_unit)
+
+
+HOST = """
+import sys, time
+import numpy as np
+from firmware_bridge.buses.bus import ServoBus
+from firmware_bridge.buses.calibration import centred
+from firmware_bridge.buses.families import DYNAMIXEL_X
+from firmware_bridge.buses.virtual import servo_link
+from firmware_bridge.telemetry import JointLimits
+with servo_link(sys.argv[1], lambda port: ServoBus(port, DYNAMIXEL_X, (1, 2), wheels=True), centred((1, 2))) as link:
+    link.connect(20.0)
+    link.upload_limits([JointLimits(-100.0, 100.0, 4.0, 1000.0)] * 2)
+    link.configure_watchdog(1.0)
+    link.arm()
+    drove = False
+    while True:
+        now = link.latest()
+        if not drove and min(now.velocity_rad_s) > 1.0:
+            drove = True
+            print("it drives", flush=True)
+        if now.faults and not drove:  # a busy machine may be late before it has begun
+            link.clear_faults()
+            link.arm()
+        link.command_velocity(np.array([2.0, 2.0]))
+        time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGSTOP])
+def test_wheels_whose_host_dies_or_hangs_stop_by_themselves_and_stay_so(death: signal.Signals) -> None:
+    with chain_on_a_line(DYNAMIXEL_X, joints=2, wheels=(1, 1)) as chain:
+        command = [sys.executable, "-c", HOST, chain.line.path]
+        with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as host:
+            try:
+                assert host.stdout is not None and host.stdout.readline() == b"it drives\n"
+                host.send_signal(death)
+                eventually(lambda: chain.plant.velocity == [0.0, 0.0])
+                assert [servo.read("bus_watchdog") for servo in chain.chain.servos] == [255, 255]
+                if death is signal.SIGSTOP:
+                    host.send_signal(signal.SIGCONT)
+                    time.sleep(0.5)  # it goes on commanding, and its controller has latched
+                    assert chain.plant.velocity == [0.0, 0.0]
+            finally:
+                host.kill()
 
 
 def test_what_the_watchdog_has_stopped_does_not_go_on_when_it_is_cleared() -> None:
