@@ -10,7 +10,9 @@ first and the last third; table by table, what is gained over `frozen`, and with
 takes until the first candidate has taken over; swaps, refusals and what was taken back. With `--afterwards`, what a
 robot ended with is driven on so many fresh tables, filter on, beside the first bundle.
 
-A robot that was interrupted begins anew; finished ones are kept in W and not run again.
+A robot that was interrupted begins anew; finished ones are kept in W and not run again. What is learnt of what was
+lived is the same each time, so without the gate a robot lives as with it until the gate would have refused something;
+where it refused nothing, that robot is not run again either.
 """
 
 import argparse
@@ -181,20 +183,16 @@ def ended_with(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def beside_the_gate(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What swapping to whatever was learnt gained over the gate, while learning and with what both ended with.
 
-    A row for the robots of which the gate would have refused some candidate, one for the others, which show how much
-    two trainings differ by chance, and one for all. So the intervals, 95 %, are over robots, not over tables.
+    A row for the robots of which the gate refused some candidate, and one for all; of the others, both are the same.
+    The intervals, 95 %, are over robots.
     """
     of = {(item["scenario"], item["seed"], item["arm"]): item for item in robots}
     pairs = [(of[family, seed, "learns"], item) for (family, seed, arm), item in of.items()
              if arm == "no gate" and (family, seed, "learns") in of]  # fmt: skip
-    groups = {
-        "some": [pair for pair in pairs if pair[1]["admitted"] < pair[1]["candidates"]],
-        "none": [pair for pair in pairs if pair[1]["admitted"] == pair[1]["candidates"]],
-        "all": pairs,
-    }
+    groups = {"refused some": [pair for pair in pairs if not _refused_nothing(pair[0])], "all": pairs}
     rows: list[dict[str, Any]] = []
-    for refused, own in groups.items():
-        row: dict[str, Any] = {"refused": refused, "robots": len(own)}
+    for name, own in groups.items():
+        row: dict[str, Any] = {"of": name, "robots": len(own)}
         for phase, of_robot in (("while_learning", _lived_through), ("ended_with", _tried_afterwards)):
             told = [[of_robot(robot) for robot in pair] for pair in own]
             if not told or any(found is None for pair in told for found in pair):
@@ -209,6 +207,10 @@ def beside_the_gate(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 }
         rows.append(row)
     return rows if pairs else []
+
+
+def _refused_nothing(robot: dict[str, Any]) -> bool:
+    return bool(robot["admitted"] == robot["candidates"])
 
 
 def _lived_through(robot: dict[str, Any]) -> dict[str, Any] | None:
@@ -285,7 +287,10 @@ def main() -> None:
     for scenario in options.scenario or FAMILIES:
         for seed in options.seed or [0]:
             for arm in options.arm or ARMS:
-                name = f"{scenario}-{arm.replace(' ', '-')}-s{seed}"
+                name, gated = (f"{scenario}-{kind.replace(' ', '-')}-s{seed}" for kind in (arm, "learns"))
+                with_gate = options.folder / f"{gated}.json"
+                if arm == "no gate" and with_gate.exists() and _refused_nothing(json.loads(with_gate.read_text())):
+                    name = gated
                 home = Home(options.folder / name)
                 found = _kept(
                     options.folder / f"{name}.json",
@@ -296,7 +301,7 @@ def main() -> None:
                         options.folder / f"{name}-afterwards-{options.afterwards}.json",
                         partial(afterwards, home, first, scenario, seed, options.afterwards),
                     )
-                results.append(found)
+                results.append(found | {"arm": arm})
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
                 report = {
                     "origin": about, "against_frozen": against_frozen(results),

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from experiments.agent_actor import AgentActor, live_in
-from experiments.markdown import markdown
 from experiments.online import Shipped, live_and_learn
+from experiments.safety_gym_table import PUBLISHED, markdown_table
 from experiments.side_by_side import side_by_side, spread
 from fosp_edge.cli.data_plot import draw
 from fosp_edge.cli.provenance import provenance
@@ -40,31 +40,6 @@ NEVER_ONLINE = ("bc",)
 """Behaviour cloning has nothing to go on learning from."""
 EVALUATION_SEED, ONLINE_SEED = 0, 50_000
 """Layouts of evaluation and of learning never meet, nor those of the offline data (100,000 and above)."""
-
-Published = dict[str, tuple[float | None, float | None]]
-PUBLISHED: dict[str, dict[str, Published]] = {
-    "SafetyPointGoal1": {
-        "offline": {"fosp": (18.2, 2.9), "safedreamer": (12.0, 1.7), "dreamerv3": (17.0, 83.0)},
-        "online": {"fosp": (19.2, 2.0), "safedreamer": (20.3, 0.2)},
-    },
-    "SafetyPointButton1": {
-        "offline": {"fosp": (12.3, 12.0), "safedreamer": (8.8, 16.0), "dreamerv3": (15.2, 165.0)},
-        "online": {"fosp": (13.1, 2.7), "safedreamer": (9.2, 2.9)},
-    },
-    "SafetyCarGoal2": {
-        "offline": {"fosp": (10.4, None), "safedreamer": (7.9, 1.7), "dreamerv3": (17.0, 239.0)},
-        "online": {"fosp": (12.1, None), "safedreamer": (8.4, 1.4)},
-    },
-    "SafetyPointGoal2": {
-        "offline": {"fosp": (8.6, 1.0), "safedreamer": (2.9, 4.0), "dreamerv3": (8.9, 363.0)},
-        "online": {"fosp": (13.6, None), "safedreamer": (10.3, 0.6)},
-    },
-    "SafetyPointPush1": {
-        "offline": {"fosp": (3.7, 17.0), "safedreamer": (1.6, 13.0), "dreamerv3": (1.0, 30.0)},
-        "online": {"fosp": (15.3, 0.4), "safedreamer": (11.2, 0.5)},
-    },
-}
-"""Return and cost read off the curves of the paper's project page, within about 0.2 and 1 to 5."""
 
 
 def command(*arguments: str) -> None:
@@ -179,24 +154,6 @@ def data_rows(store: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def table(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]]) -> str:
-    """Markdown, with the published figures beside; what was not measured or published is left empty."""
-    shown = [
-        (f"script: {item['source']} ({item['episodes']} episodes)", "data", "", f"{item['return']:.1f}",
-         f"{item['cost']:.1f}", "", "")
-        for item in data
-    ]  # fmt: skip
-    for row in rows:
-        found = (
-            f"{row[key]['mean']:.1f} ({row[key]['low']:.1f} to {row[key]['high']:.1f})" for key in ("return", "cost")
-        )
-        published = PUBLISHED[task][row["phase"]].get(row["method"], (None, None))
-        beside = ("" if value is None else f"{value:g}" for value in published)
-        shown.append((row["method"], row["phase"], str(row["seeds"]), *found, *beside))
-    head = ("who acts", "phase", "seeds", "return", "cost", "published return", "published cost")
-    return markdown(head, shown)
-
-
 def plot(task: str, rows: list[dict[str, Any]], data: list[dict[str, Any]], path: Path) -> None:
     """Return against cost: ours offline and online, the scripts of the data, and the published figures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -289,7 +246,7 @@ def main() -> None:
         rows = summarise(cells)
         report = {"provenance": about, "data": data, "summary": rows, "cells": cells}
         write_atomically(out.with_suffix(".json"), (json.dumps(report) + "\n").encode())
-        write_atomically(out.with_suffix(".md"), table(options.task, rows, data).encode())
+        write_atomically(out.with_suffix(".md"), markdown_table(report).encode())
         plot(options.task, rows, data, out.with_suffix(".png"))
         print(f"{cell['method']} seed {cell['seed']}: {[r for r in rows if r['method'] == cell['method']]}", flush=True)
 

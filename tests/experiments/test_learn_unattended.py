@@ -57,16 +57,19 @@ def test_what_robots_ended_with_is_told_beside_what_they_began_with() -> None:
     assert ended_with([{"scenario": "goal-shape", "arm": "frozen"}]) == []
 
 
-def test_what_the_gate_is_worth_is_told_robot_by_robot_and_apart_where_it_would_have_refused_nothing() -> None:
-    gate = robot("goal-shape", "learns", 0, [True, True], [False, False], "ab")
-    none = robot("goal-shape", "no gate", 0, [True, False], [True, True], "ab") | {"candidates": 2, "admitted": 1}
+def test_what_the_gate_is_worth_is_told_robot_by_robot_and_apart_where_it_refused_something() -> None:
+    gate = robot("goal-shape", "learns", 0, [True, True], [False, False], "ab") | {"candidates": 2, "admitted": 1}
+    none = robot("goal-shape", "no gate", 0, [True, False], [True, True], "ab")
     for one, last in ((gate, [False, True]), (none, [True, True])):
         one["afterwards"] = {"last": {"success": last, "violated": [not item for item in last]}}
-    alone = robot("goal-shape", "no gate", 1, [True], [False], "a") | {"candidates": 0, "admitted": 0}
-    some, nothing, both = beside_the_gate([gate, none, alone])
-    assert [(row["refused"], row["robots"]) for row in (some, nothing, both)] == [("some", 1), ("none", 0), ("all", 1)]
-    assert some["while_learning"] == both["while_learning"] and "while_learning" not in nothing
-    violated, reached = both["while_learning"]["violated"], both["ended_with"]["success"]
+    same = [robot("goal-shape", arm, 1, [True], [False], "a") | {"candidates": 1, "admitted": 1} for arm in
+            ("learns", "no gate")]  # fmt: skip
+    for one in same:
+        one["afterwards"] = {"last": {"success": [True], "violated": [False]}}
+    some, both = beside_the_gate([gate, none, *same, robot("goal-shape", "no gate", 2, [True], [False], "a")])
+    assert [(row["of"], row["robots"]) for row in (some, both)] == [("refused some", 1), ("all", 2)]
+    violated, reached = some["while_learning"]["violated"], some["ended_with"]["success"]
     assert (violated["gate"], violated["no_gate"], violated["gained"]["mean"]) == (0, 2, 1.0)
     assert (reached["gate"], reached["no_gate"], reached["gained"]["mean"]) == (1, 2, 0.5)
+    assert both["while_learning"]["violated"]["gained"]["mean"] == 0.5 and both["ended_with"]["tables"] == 3
     assert beside_the_gate([gate]) == []
