@@ -8,7 +8,6 @@ import ctypes
 import gc
 import os
 import resource
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ _GRANT_PRIORITY = f"echo '@dialout - rtprio 80' | sudo tee -a {LIMITS_FILE}, the
 _GRANT_MEMORY = f"echo '@dialout - memlock unlimited' | sudo tee -a {LIMITS_FILE}, then log out and in again"
 _GRANT_LATENCY = "sudo chgrp dialout /dev/cpu_dma_latency && sudo chmod g+w /dev/cpu_dma_latency"
 _MCL_CURRENT_AND_FUTURE = 3
-_SWITCH_INTERVAL_S = 0.0005
-"""How long another Python thread of this process may keep the interpreter from the control thread."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,10 @@ class Realtime:
                 continue
 
     def _garbage(self) -> Measure:
-        interval = sys.getswitchinterval()
         gc.collect()
         gc.freeze()
         gc.disable()
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self._undo += [gc.enable, gc.unfreeze, lambda: sys.setswitchinterval(interval)]
+        self._undo += [gc.enable, gc.unfreeze]
         return Measure("garbage collection", True, "between ticks only, in what is left of the period")
 
     def _cores(self) -> Measure:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fosp_edge.control.failures import StopRun, reason_of
+from fosp_edge.control.interpreter import handed_over_soon
 from fosp_edge.control.loop import UNACKNOWLEDGED, ControlLoop, EpisodeSummary
 from fosp_edge.control.machine import PLANNED, Machine, Transition
 from fosp_edge.control.pacing import Clock
@@ -105,6 +106,10 @@ class Session:
 
     def run(self, plan: Plan) -> RunSummary:
         """Run the plan to its end. Raises nothing: the summary says how it ended."""
+        with handed_over_soon():
+            return self._run(plan)
+
+    def _run(self, plan: Plan) -> RunSummary:
         begin_ns = self._clock()
         try:
             while True:

@@ -1,6 +1,7 @@
 """Whole runs against stand-ins: what is recorded, and that every way to fail ends stopped, with a name and a word."""
 
 import errno
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cameras.base import CameraLost
 from fosp_edge.control.controller import Controller
+from fosp_edge.control.interpreter import SWITCH_INTERVAL_S
 from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.machine import Machine, Transition
 from fosp_edge.control.pacing import Pacer
@@ -103,10 +105,11 @@ def test_what_is_slow_the_first_time_is_over_before_memory_is_locked_and_anythin
     decide = rig.loop.controller.decide
     rig.loop.controller.decide = lambda seen: (decided.append(rig.robot.armed), decide(seen))[1]  # type: ignore
     session = Session(rig.loop, AutomaticOperator(), rig.clock)
-    before = list[int]()
-    session.on_ready = lambda: before.append(len(decided))
+    before, intervals_s = list[int](), list[float]()
+    session.on_ready = lambda: (before.append(len(decided)), intervals_s.append(sys.getswitchinterval()))[0]
     assert session.run(Plan("standard", first_seed=7, episodes=2)).planned
     assert before[0] > 0 and not any(decided[: before[0]]) and all(decided[before[0] :])
+    assert intervals_s == [pytest.approx(SWITCH_INTERVAL_S)] and sys.getswitchinterval() > SWITCH_INTERVAL_S
 
 
 def test_seconds_end_the_run_in_the_middle_of_an_episode_and_keep_it() -> None:
