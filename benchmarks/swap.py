@@ -3,9 +3,10 @@
     python -m benchmarks.swap --dataset data/safereach --own robot/experience [--swaps 200] [--realtime] [--out R.json]
 
 The loop is `fosp-edge run`'s own (control loop, swapper, real serial line, cameras in shared memory; at the far end a
-null device), with two bundles of one agent that take turns. The learner is `fosp-edge learn` on a copy of the robot's
-experience, and learns without a pause between candidates. The swapper's conditions for a safe moment are off: a null
-device shows no arm that could be slow.
+null device), with three bundles of one agent that take turns: the one before the last is gone by then, so each swap
+opens one, warms it up, and closes another. The learner is `fosp-edge learn` on a copy of the robot's experience, and
+learns without a pause between candidates. The swapper's conditions for a safe moment are off: a null device shows no
+arm that could be slow.
 
 Reported: missed deadlines, and how many of them would have been kept had the machine not stood still
 (`benchmarks/witness.py`); latency from image to command of all ticks, of the tick in which a bundle takes over and of
@@ -71,12 +72,12 @@ class Bench:
     """The loop with a swapper, and a record of every tick."""
 
     def __init__(
-        self, home: Home, first: Path, second: Path, rate_hz: float, port: str, rings: dict[str, str], rehearse: bool
+        self, home: Home, bundles: list[Path], rate_hz: float, port: str, rings: dict[str, str], rehearse: bool
     ) -> None:
-        self.home, self.names = home, (first.name, second.name)
-        self.versions = home.versions(first)
-        shutil.copytree(second, self.versions.folder / second.name)
-        shutil.copytree(first, self.versions.folder / first.name)
+        self.home, self.names = home, [path.name for path in bundles]
+        self.versions = home.versions(bundles[0])
+        for path in bundles:
+            shutil.copytree(path, self.versions.folder / path.name)
         bundle, _ = self.versions.start()
         controller = unheld(bundle)
         self.swapper = Swapper(self.versions, bundle.id, controller, unheld, settings=ALWAYS, judged=False)
@@ -103,7 +104,7 @@ class Bench:
         time.sleep(quiet_s)
         before = len(self.latency_s), self.loop.pacer.missed
         for number in range(swaps):
-            wanted = self.names[1 - number % 2]
+            wanted = self.names[(number + 1) % len(self.names)]
             ordered_s = time.monotonic()
             self.versions.use(wanted)
             while self.swapper.bundle_id != wanted and time.monotonic() - ordered_s < 30.0:
@@ -142,7 +143,7 @@ def learner(home: Home, first: Path, dataset: list[Path], mode: str) -> subproce
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything once; JSON values."""
     shipped = load_bundle(options.bundle or shipped_bundle())
-    first, second = (at_rate(shipped, options.rate, f"{shipped.manifest.name}-{mark}", folder / mark) for mark in "ab")
+    bundles = [at_rate(shipped, options.rate, f"{shipped.manifest.name}-{mark}", folder / mark) for mark in "abc"]
     home, beside = Home(folder / "robot"), Home(folder / "beside")
     home.make()
     beside.make()
@@ -158,7 +159,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise SystemExit(f"the learner does not learn: {(beside.folder / 'learner.log').read_text()[-500:]}")
             time.sleep(0.2)
-        bench = Bench(home, first, second, options.rate, port, rings, options.realtime)
+        bench = Bench(home, bundles, options.rate, port, rings, options.realtime)
         pulse = Pulse(bench.loop.telemetry, 1.0 / options.rate)
         updates = int(read_json(beside.status)["update"])
         bench.swapper.start()
