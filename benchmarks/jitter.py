@@ -28,7 +28,7 @@ from fosp_edge.cli.provenance import commit, versions
 from fosp_edge.cli.run_recording import machine
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.inference import Execution
-from fosp_edge.control.interpreter import handed_over_soon
+from fosp_edge.control.interpreter import prompt_interpreter
 from fosp_edge.control.realtime import Realtime, collect_in_slack
 from fosp_edge.control.rehearsal import Rehearsal
 from fosp_edge.files import write_atomically
@@ -101,7 +101,7 @@ def measure(bench: TickBench, rate_hz: float, seconds: float, isolated: bool, tr
     realtime, pacer = Realtime(), WatchedPacer(1.0 / rate_hz)
     rehearsal = Rehearsal(bench.controller.rehearse, 1.0 / rate_hz) if isolated else None
     late, done, witness = [], [], Witness(os.sched_getaffinity(0))
-    with Load(isolated, training) as load, witness, handed_over_soon():
+    with Load(isolated, training) as load, witness, prompt_interpreter():
         taken = {item.name: item.had for item in realtime.acquire()} if isolated else {}
         bench.robot.arm()
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fosp_edge.control.failures import StopRun, reason_of
-from fosp_edge.control.interpreter import handed_over_soon
+from fosp_edge.control.interpreter import prompt_interpreter
 from fosp_edge.control.loop import UNACKNOWLEDGED, ControlLoop, EpisodeSummary
 from fosp_edge.control.machine import PLANNED, Machine, Transition
 from fosp_edge.control.pacing import Clock
@@ -106,7 +106,7 @@ class Session:
 
     def run(self, plan: Plan) -> RunSummary:
         """Run the plan to its end. Raises nothing: the summary says how it ended."""
-        with handed_over_soon():
+        with prompt_interpreter():
             return self._run(plan)
 
     def _run(self, plan: Plan) -> RunSummary:
