@@ -126,22 +126,14 @@ class ServoBus:
     counters: BusCounters = field(default_factory=BusCounters)
 
     def __post_init__(self) -> None:
-        if self.wheels and self.family.wheel_mode is None:
-            raise MotorBusError(
-                f"{self.family.name} servos cannot be wheels: they have no watchdog, and would turn on and on if this "
-                "computer died. Wheels hang on a controller board or are Dynamixel X."
-            )
+        try:
+            self._mode = self.family.mode(wheels=self.wheels)
+        except ValueError as problem:
+            raise MotorBusError(str(problem)) from None
         self._transport = self.open_transport(self.port, self.baud_rate or self.family.default_baud_rate)
         self._buffer = bytearray()
         self._models: dict[int, int] = {}
         self._adapter_echoes: bool | None = None
-
-    @property
-    def _mode(self) -> tuple[int, str]:
-        """The operating mode that is meant, and what it is called."""
-        if self.wheels and self.family.wheel_mode is not None:
-            return self.family.wheel_mode, "velocity control"
-        return self.family.position_mode, "position control"
 
     # One request, its answers.
 
@@ -269,14 +261,14 @@ class ServoBus:
 
     def check_ready(self) -> None:
         """Make sure that every motor is in position control, or velocity control as a wheel. Raises MotorBusError."""
-        wanted, called = self._mode
-        setup = "fosp-edge motors setup --wheel" if self.wheels else "fosp-edge motors setup"
+        called, option = ("velocity control", " --wheel") if self.wheels else ("position control", "")
+        setup = f"fosp-edge motors setup{option}"
         for motor_id in self.motor_ids:
             mode = self.read_register(motor_id, "operating_mode")
-            if mode != wanted:
+            if mode != self._mode:
                 wheel = "; if it is a wheel, say so with --wheels" if mode == self.family.wheel_mode else ""
                 raise MotorBusError(
-                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in {called} ({wanted}): run "
+                    f"Motor {motor_id} on {self.port} is in operating mode {mode}, not in {called} ({self._mode}): run "
                     f"`{setup}` for it{wheel}."
                 )
             if self.family.time_profile_bit and self._drive_mode(motor_id) & self.family.time_profile_bit:
@@ -429,12 +421,12 @@ class ServoBus:
         delay = return_delay_us // 2
         for motor_id in self.motor_ids:
             self.write_register(motor_id, "torque_enable", 0)
-            if self.read_register(motor_id, "operating_mode") != (mode := self._mode[0]):
-                self._write_persistent(motor_id, "operating_mode", mode)
+            if self.read_register(motor_id, "operating_mode") != self._mode:
+                self._write_persistent(motor_id, "operating_mode", self._mode)
             if self.read_register(motor_id, self.family.return_delay_register) != delay:
                 self._write_persistent(motor_id, self.family.return_delay_register, delay)
-            if (bit := self.family.time_profile_bit) and (drive_mode := self._drive_mode(motor_id)) & bit:
-                self._write_persistent(motor_id, "drive_mode", drive_mode & ~bit)
+            if (bit := self.family.time_profile_bit) and (mode := self._drive_mode(motor_id)) & bit:
+                self._write_persistent(motor_id, "drive_mode", mode & ~bit)
 
     def centre(self, motor_id: int, ticks: int = TICKS_PER_TURN // 2) -> int:
         """Make the motor's present position read `ticks`, by its homing offset. Returns the offset written.

@@ -64,10 +64,15 @@ class MotorCalibration:
         return ends[0], ends[1]
 
 
-def centred(motor_ids: Sequence[int], model_number: int = 0) -> tuple[MotorCalibration, ...]:
-    """Return the calibration of motors whose zero is their middle and that may turn all the way."""
-    last = TICKS_PER_TURN - 1
-    return tuple(MotorCalibration(one, model_number, TICKS_PER_TURN // 2, 1, 0, last) for one in motor_ids)
+def centred(
+    motor_ids: Sequence[int], model_number: int = 0, directions: Sequence[int] = ()
+) -> tuple[MotorCalibration, ...]:
+    """The calibration of motors whose zero is their middle and that may turn all the way, by default forwards."""
+    middle, last = TICKS_PER_TURN // 2, TICKS_PER_TURN - 1
+    return tuple(
+        MotorCalibration(one, model_number, middle, direction, 0, last)
+        for one, direction in zip(motor_ids, directions or (1,) * len(motor_ids), strict=True)
+    )
 
 
 def save_calibration(path: Path, adapter: str, motors: Sequence[MotorCalibration], arm: str | None = None) -> None:

@@ -24,7 +24,7 @@ _EEPROM_END = 64
 class _Servo:
     """One servo's memory."""
 
-    def __init__(self, family: ServoFamily, motor_id: int, model_number: int) -> None:
+    def __init__(self, family: ServoFamily, motor_id: int, model_number: int, mode: int) -> None:
         self._family = family
         self.error = 0
         """What every answer says of the servo's own health, in the family's bits."""
@@ -32,7 +32,7 @@ class _Servo:
         self.write("id", motor_id)
         self.write("model_number", model_number)
         self.write("baud_rate", family.baud_codes[family.default_baud_rate])
-        self.write("operating_mode", family.position_mode)
+        self.write("operating_mode", mode)
         self.write(family.return_delay_register, 250)
         self.write("present_temperature", 30)
         self.write("present_voltage", 120)
@@ -64,11 +64,9 @@ class ServoChainEmulator:
             raise ValueError(f"the plant has {plant.joint_count()} joints, {len(motor_ids)} motor ids were given")
         self._family = family
         self._plant = plant
-        self.servos = [_Servo(family, motor_id, model_number) for motor_id in motor_ids]
+        mode = family.mode(wheels=bool(wheels))
+        self.servos = [_Servo(family, motor_id, model_number, mode) for motor_id in motor_ids]
         self._directions = tuple(wheels) or (1,) * len(self.servos)
-        if wheels and family.wheel_mode is not None:
-            for servo in self.servos:
-                servo.write("operating_mode", family.wheel_mode)
         self._buffer = bytearray()
         self._unsent = b""
         self._silent_s = 0.0

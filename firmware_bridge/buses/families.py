@@ -86,6 +86,17 @@ class ServoFamily:
     alert_mask: int
     """Bits of a status packet's error byte that tell of the servo's own health, not of the request."""
 
+    def mode(self, *, wheels: bool) -> int:
+        """Value of `operating_mode` for wheels, or for joints. Raises ValueError if the servos cannot be wheels."""
+        if not wheels:
+            return self.position_mode
+        if self.wheel_mode is None:
+            raise ValueError(
+                f"{self.name} servos cannot be wheels: they have no watchdog, and would turn on and on if this "
+                "computer died. Wheels hang on a controller board or are Dynamixel X."
+            )
+        return self.wheel_mode
+
     def alert(self, error: int) -> bool:
         """Whether a status packet's error byte tells of a hardware error."""
         return error & self.alert_mask != 0

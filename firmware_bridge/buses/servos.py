@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from firmware_bridge.buses.bus import MotorBus, MotorState
@@ -21,7 +22,7 @@ LEAD_MAX_RAD = 0.15
 """A goal runs ahead of its joint by at most this: a blocked arm does not leap when it comes free."""
 
 
-class Servos:
+class Servos(ABC):
     """What servos have in common, joints and wheels: their sensors, and when they have torque."""
 
     def __init__(
@@ -143,17 +144,17 @@ class Servos:
             self._bus.set_torque(False)
         self._torque_on = self._torque_doubtful = False
 
+    @abstractmethod
     def _stay(self) -> None:
         """Tell the servos, before they have torque, to stay where they are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commit(self, dt_s: float) -> None:
         """Tell the servos what `dt_s` of the velocity setpoints means, if torque is on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> None:
         """Nobody will tell the servos anything any more: leave them at rest. Raises LinkError if they do not answer."""
-        raise NotImplementedError
 
 
 class Joints(Servos):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +74,7 @@ class Wire:
     def calibration(self, *, required: bool) -> Sequence[MotorCalibration]:
         """Zero and range of the servos; without a file the whole turn, unless one is required."""
         if self.wheels:
-            turning = zip(centred(self.motor_ids), self.wheels, strict=True)
-            return tuple(replace(motor, direction=direction) for motor, direction in turning)
+            return centred(self.motor_ids, directions=self.wheels)
         if not required and not self.is_calibrated:
             return centred(self.motor_ids)
         return load_calibration(self.calibration_file, self.adapter, self.motor_ids)

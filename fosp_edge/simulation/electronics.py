@@ -151,8 +151,6 @@ def make_electronics(
         raise ValueError(f"unknown wire {wire!r}; choose one of: {', '.join(WIRES)}")
     if wire == CONTROLLER:
         return Board(motors, name)
-    turning = isinstance(motors.plant, BasePlant)
-    if turning and FAMILIES[wire].wheel_mode is None:
-        raise ValueError(f"{wire} servos cannot be wheels: they have no watchdog, and would turn on and on")
     count = motors.joint_count()
-    return Servos(motors, wire, motor_ids or range(1, count + 1), (wheels or (1,) * count) if turning else ())
+    directions = (wheels or (1,) * count) if isinstance(motors.plant, BasePlant) else ()
+    return Servos(motors, wire, motor_ids or range(1, count + 1), directions)

@@ -52,14 +52,22 @@ class SteppedEmulator(ControllerEmulator):
 
 
 @contextmanager
-def running_emulator(joints: int = 6) -> Iterator[tuple[PseudoTerminal, SteppedEmulator]]:
-    """An emulator serving a pseudo-terminal from a thread of this process."""
-    emulator, stop = SteppedEmulator(IntegratorPlant(joints)), threading.Event()
+def served(emulator: ControllerEmulator, period_s: float = 0.001) -> Iterator[PseudoTerminal]:
+    """A pseudo-terminal that an emulator serves from a thread of this process."""
+    stop = threading.Event()
     with PseudoTerminal() as line:
-        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop), daemon=True)
+        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop, period_s), daemon=True)
         thread.start()
         try:
-            yield line, emulator
+            yield line
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def running_emulator(joints: int = 6) -> Iterator[tuple[PseudoTerminal, SteppedEmulator]]:
+    """An emulator of joints that follow at once, serving a pseudo-terminal."""
+    emulator = SteppedEmulator(IntegratorPlant(joints))
+    with served(emulator) as line:
+        yield line, emulator

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from tests.firmware_bridge.test_buses import chain_on_a_line, eventually, patien
 IDS = (1, 2)
 MIRRORED = (1, -1)
 """As two wheels have it whose servos are mounted alike: the right one counts backwards."""
-CALIBRATION = tuple(replace(one, direction=way) for one, way in zip(centred(IDS), MIRRORED, strict=True))
+CALIBRATION = centred(IDS, directions=MIRRORED)
 LIMITS = [JointLimits(-100.0, 100.0, 4.0, 1000.0)] * 2
 
 

@@ -1,13 +1,13 @@
 """An emulated controller behind a pseudo-terminal, before joints that follow at once."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
-from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal, serve
+from firmware_bridge.emulator import ControllerEmulator, PseudoTerminal
 from fosp_edge.robots.arm import FloatArray
+from tests.firmware_bridge.plants import served
 
 
 class Joints:
@@ -53,12 +53,6 @@ class Board(ControllerEmulator):
 
 @contextmanager
 def board(joints: Joints, *, endless: bool = False) -> Iterator[tuple[PseudoTerminal, Board]]:
-    emulator, stop = Board(joints, endless=endless), threading.Event()
-    with PseudoTerminal() as line:
-        thread = threading.Thread(target=serve, args=(line.fd, emulator, stop, 0.002), daemon=True)
-        thread.start()
-        try:
-            yield line, emulator
-        finally:
-            stop.set()
-            thread.join()
+    emulator = Board(joints, endless=endless)
+    with served(emulator, 0.002) as line:
+        yield line, emulator

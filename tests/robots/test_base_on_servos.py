@@ -17,9 +17,7 @@ from tests.firmware_bridge.test_buses import chain_on_a_line, patient
 
 def test_it_drives_a_circle_forwards_and_its_tether_holds_it() -> None:
     described = BaseFile(replace(TWO_WHEELS, tether_m=0.1), "dynamixel", "1,2", ("right",))
-    calibration = [
-        replace(motor, direction=way) for motor, way in zip(centred((1, 2)), described.directions, strict=True)
-    ]
+    calibration = centred((1, 2), directions=described.directions)
     with chain_on_a_line(DYNAMIXEL_X, joints=2, wheels=described.directions) as chain:
 
         def open_bus(port: str) -> ServoBus:
