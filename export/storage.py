@@ -13,7 +13,6 @@ Vectors (norms, biases, statistics) stay in float32: they are few and everything
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -124,7 +123,9 @@ def pack(state: Mapping[str, Tensor], storage: Storage) -> bytes:
             tensors[name + _SCALE] = torch.from_numpy(exponents)
         else:
             tensors[name] = value.half()
-    data: bytes = save(tensors, {"format": "pt", "storage": json.dumps(storage)})
+    # One entry: safetensors writes several in an order of chance, and the same weights must be the same bytes, by which
+    # the robot knows again what it refused. How they are stored is in the manifest.
+    data: bytes = save(tensors, {"format": "pt"})
     return data
 
 

@@ -69,6 +69,11 @@ def packed():
     return pack(rounded(make_agent(), "int8").state_dict(), "int8")
 
 
+def test_the_same_weights_are_the_same_bytes(packed):
+    again = {pack(rounded(make_agent(), "int8").state_dict(), "int8") for _ in range(12)}
+    assert again == {packed}
+
+
 def test_integers_without_their_scales_are_refused():
     broken = {"w": torch.zeros((8, 200), dtype=torch.int8)}
     with pytest.raises(BundleError, match="the weights of w lack the scales"):
