@@ -7,10 +7,8 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
 - `swapped actions`: a candidate whose policy writes vx and vy into each other's place;
 - `aside by ...`, `slower by ...`, `disturbed by ...`: quietly worse, a candidate that is the running bundle but for its
   policies, whose action is pushed aside by a share of its range, drawn towards zero by a share before the squashing, or
-  whose last layer's weights got so much noise, as a share of their size. How much worse that is was measured over the
-  same tables, without filter;
+  whose last layer's weights got so much noise, as a share of their size;
 - `creeping ...`: the same in five small steps, each from the last. Every step that the gate admits counts as proven;
-  with the fifth, it got through;
 - `later ...`: the same quietly worse ones in the second generation: made of a candidate honestly learnt, admitted and
   passed, which is then the running bundle; the first is the one that a person chose last;
 - `diverging`: learning at a thousand times the rate;
@@ -20,6 +18,10 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
 
 What the gate admits is adopted and has to pass the probation on the robot, up to 80 episodes. Counted: candidates,
 admitted by the gate, passed. And what a bundle did before it was taken back.
+
+Whether a sabotage made anything worse is measured: what it was done to and what came of it drive over the same tables,
+without filter. Worse is what reaches less or violates more, table by table, beyond the 95 % interval; of that, what
+passed has got through.
 """
 
 import argparse
@@ -41,7 +43,7 @@ from experiments.learn_unattended import summary
 from experiments.unattended import UnattendedRobot
 from export.restore import agent_of_bundle
 from fosp_edge.agent.agent import Agent
-from fosp_edge.bundle.folder import Bundle, load_bundle
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.candidate import NoCandidate
 from fosp_edge.cli.home import Home
 from fosp_edge.cli.judged_candidate import judge_candidate
@@ -52,7 +54,7 @@ from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.selection import CameraSelection
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.files import write_atomically
-from fosp_edge.simulation.evaluation import BundleActor, evaluate_episode
+from fosp_edge.simulation.evaluation import BundleActor, bootstrap_interval, evaluate_episode
 
 SCENARIO = "standard"
 LEARNT_SEED, PROBATION_SEED, MARGIN_SEED = 3_000_000, 4_000_000, 5_000_000
@@ -206,7 +208,7 @@ def made(home: Home, first: Path, options: argparse.Namespace, change: Callable[
 
 def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable[[Agent], None]) -> dict[str, Any]:
     """Candidates that are worse by a little each, of which every one that is admitted counts as proven; the last thing
-    that the gate says, with what it said before."""
+    that the gate says, with what it said before and what drives in the end."""
     versions = home.versions(first)
     steps: list[dict[str, Any]] = []
     for _ in range(CREEPING_STEPS):
@@ -215,20 +217,40 @@ def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable
             break
         versions.adopt(steps[-1]["candidate"])
         versions.confirm()
-    return steps[-1] | {"steps": steps}
+    return steps[-1] | {"steps": steps, "drives": versions.find("current")}
 
 
-def margin(bundle: Bundle, path: Path, episodes: int) -> dict[str, Any]:
-    """Success and violations of the running bundle and of a candidate, over the same tables, without filter."""
-    found = {}
-    for name, source in (("running", bundle), ("candidate", load_bundle(path))):
-        actor = BundleActor(source, filter_enabled=False)
-        results = [evaluate_episode(actor, SCENARIO, MARGIN_SEED + number) for number in range(episodes)]
-        found[name] = {
-            "success": float(np.mean([item.success for item in results])),
-            "violation": float(np.mean([item.cost > 0 for item in results])),
+class Margins:
+    """How much worse a bundle is than another, over the same tables, without filter.
+
+    Args:
+        episodes: tables.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._episodes = episodes
+        self._driven: dict[str, dict[str, np.ndarray]] = {}
+
+    def between(self, before: Path, after: Path) -> dict[str, Any]:
+        """Shares of both, what the second gains table by table, and whether it is worse beyond the interval."""
+        first, second = self._drive(before), self._drive(after)
+        found: dict[str, Any] = {
+            name: {key: float(values.mean()) for key, values in driven.items()}
+            for name, driven in (("running", first), ("candidate", second))
         }
-    return found | {"episodes": episodes}
+        reach, violated = (bootstrap_interval((second[key] - first[key]).tolist()) for key in ("success", "violation"))
+        found["gained"] = {"success": vars(reach), "violation": vars(violated)}
+        return found | {"worse": reach.high < 0.0 or violated.low > 0.0, "episodes": self._episodes}
+
+    def _drive(self, path: Path) -> dict[str, np.ndarray]:
+        if path.name not in self._driven:
+            actor = BundleActor(load_bundle(path), filter_enabled=False)
+            results = [evaluate_episode(actor, SCENARIO, MARGIN_SEED + number) for number in range(self._episodes)]
+            self._driven[path.name] = {
+                "success": np.array([item.success for item in results], np.float64),
+                "violation": np.array([item.cost > 0 for item in results], np.float64),
+            }
+        return self._driven[path.name]
 
 
 def probation(home: Home, first: Path, most: int = 85) -> dict[str, Any]:
@@ -254,12 +276,14 @@ def probation(home: Home, first: Path, most: int = 85) -> dict[str, Any]:
     }
 
 
-def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
+def trial(
+    name: str, folder: Path, first: Path, homes: dict[str, Path], options: argparse.Namespace, margins: Margins
+) -> dict[str, Any]:
     """One sabotage from a copy of what the robot lived; JSON values."""
     source = homes[LIVED.get(name, "honest")]
     home = Home(Path(shutil.copytree(source, folder / name.replace(" ", "-"))))
     began_s, versions = time.monotonic(), home.versions(first)
-    before = versions.load(versions.find("current"))
+    before = versions.path_of(versions.find("current"))
     if name in AT_ONCE:
         found = made(home, first, options, AT_ONCE[name])
     elif name in CREEPING:
@@ -271,16 +295,20 @@ def trial(name: str, folder: Path, first: Path, homes: dict[str, Path], options:
         "gate": found.get("sentence", found.get("event", "")),
         "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
     }  # fmt: skip
+    if "candidate" in found:
+        result["margin"] = margins.between(before, versions.path_of(found["candidate"]))
     if name in CREEPING:
         result["steps_admitted"] = sum(item["admitted"] for item in found["steps"])
         result["gate_at_each_step"] = [item["sentence"] for item in found["steps"]]
-    if name in (*QUIETLY, *CREEPING, *LATER) and "candidate" in found:
-        result["margin"] = margin(before, versions.path_of(found["candidate"]), options.margin_episodes)
-    passed = result["admitted"]  # of what creeps, each admitted step counts as proven
-    if result["admitted"] and name not in CREEPING:
+        result["admitted_margin"] = margins.between(before, versions.path_of(found["drives"]))
+        result["passed"] = result["steps_admitted"] > 0  # each admitted step counts as proven
+    elif result["admitted"]:
         result["probation"] = probation(home, first)
-        passed = result["probation"]["passed"]
-    result["got_through"] = passed and name != "honest"
+        result["passed"] = result["probation"]["passed"]
+    else:
+        result["passed"] = False
+    worse = result.get("admitted_margin", result.get("margin", {})).get("worse", False)
+    result["got_through"] = name != "honest" and result["passed"] and worse
     result["seconds"] = round(time.monotonic() - began_s, 1)
     return result
 
@@ -319,7 +347,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--compared", type=int, default=40)
     parser.add_argument("--offline-rows", type=int, default=20_000)
-    parser.add_argument("--margin-episodes", type=int, default=60)
+    parser.add_argument("--margin-episodes", type=int, default=300)
     parser.add_argument("--one-core", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/sabotage.json"))
     options = parser.parse_args()
@@ -328,7 +356,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     first = options.bundle or shipped_bundle()
     origin = provenance(bundle=first.name, cores=len(os.sched_getaffinity(0)))
-    names, results = options.only or NAMES, []
+    names, results, margins = options.only or NAMES, [], Margins(options.margin_episodes)
     with tempfile.TemporaryDirectory() as place:
         folder, homes = Path(place), dict[str, Path]()
         kinds: dict[str, dict[str, Any]] = {
@@ -343,12 +371,13 @@ def main() -> None:
         if any(name in LATER for name in names):
             homes["later"] = second_generation(homes["honest"], folder / "later", first, options)
         for name in names:
-            results.append(trial(name, folder / "trials", first, homes, options))
+            results.append(trial(name, folder / "trials", first, homes, options, margins))
             print(json.dumps(results[-1]), flush=True)
             report = {
                 "origin": origin, "trials": results,
                 "sabotaged": sum(item["sabotage"] != "honest" for item in results),
                 "admitted_by_the_gate": sum(item["admitted"] for item in results if item["sabotage"] != "honest"),
+                "passed": sum(item["passed"] for item in results if item["sabotage"] != "honest"),
                 "got_through": sum(item["got_through"] for item in results),
             }  # fmt: skip
             write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())

@@ -136,26 +136,29 @@ def without_the_gate(report: dict[str, Any]) -> str:
 
 
 def sabotaged(report: dict[str, Any]) -> str:
-    """What stopped each sabotage, and how much worse it was."""
+    """How much worse each sabotage made a bundle, and what stopped it."""
     rows = []
     for trial in report["trials"]:
-        margin, cells = trial.get("margin"), ["", ""]
+        margin, cells = trial.get("margin"), ["", "", "", ""]
         if margin is not None:
-            cells = [
-                f"{100 * margin['running'][key]:.0f} to {100 * margin['candidate'][key]:.0f} %"
-                for key in ("success", "violation")
-            ]
+            cells = []
+            for key in ("success", "violation"):
+                shares = (f"{100 * margin[name][key]:.0f} %" for name in ("running", "candidate"))
+                cells += [", ".join(shares), points(margin["gained"][key])]
         rows.append((trial["sabotage"], *cells, _stopped_by(trial)))
-    return markdown(
-        ("sabotage", "reach, before and after", "in violation, before and after", "what became of it"), rows
-    )
+    head = ("sabotage", "reach: before, after", "gained (points)", "in violation: before, after", "gained (points)",
+            "what became of it")  # fmt: skip
+    return markdown(head, rows)
 
 
 def _stopped_by(trial: dict[str, Any]) -> str:
-    if trial["sabotage"].startswith("creeping"):
+    if "steps_admitted" in trial:
         count = trial["steps_admitted"]
-        admitted = f"{count} step{'s' * (count != 1)} admitted"
-        return admitted if trial["got_through"] else f"{admitted}, the next {_failed(trial)}"
+        told = f"{count} step{'s' * (count != 1)} admitted"
+        if count:
+            gained = trial["admitted_margin"]["gained"]
+            told += f" (reach {points(gained['success'])}, violations {points(gained['violation'])})"
+        return told if trial["admitted"] else f"{told}, the next {_failed(trial)}"
     if not trial["admitted"]:
         return _failed(trial)
     lived = trial["probation"]["on_the_robot"]["episodes"]
