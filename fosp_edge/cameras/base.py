@@ -1,7 +1,7 @@
 """Frames with sequence numbers and timestamps: what every camera gives, and how it fails."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,18 @@ class Frame:
     """Monotonic host time at which the picture was taken."""
 
 
+@dataclass(frozen=True)
+class DepthFrame:
+    """Distances, aligned with the colour picture of the same sequence number."""
+
+    depth: npt.NDArray[np.uint16]
+    """Along the camera's axis, shape [height, width], in units of `unit_m`; 0 where nothing was measured."""
+    unit_m: float
+    sequence: int
+    sensor_ns: int
+    """Monotonic host time at which the picture was taken."""
+
+
 class Camera(Protocol):
     """A source of frames. `latest` never blocks for longer than copying one frame takes."""
 
@@ -47,3 +59,16 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Let go of the camera. Never raises."""
+
+
+@runtime_checkable
+class DepthCamera(Protocol):
+    """A camera that may also measure distances."""
+
+    def latest_depth(self, max_age_s: float) -> DepthFrame:
+        """The newest depth picture, not older than `max_age_s`; never blocks.
+
+        Raises:
+            CameraError: it measures none.
+            FrameStale, CameraLost: as for colour.
+        """

@@ -4,11 +4,8 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from fosp_edge.cameras.address import CameraAddress
-from fosp_edge.cameras.base import CameraError, CameraLost, Frame, FrameStale
+from fosp_edge.cameras.base import CameraError, CameraLost, DepthFrame, Frame
 from fosp_edge.cameras.feeder_process import FeederProcess
 from fosp_edge.cameras.ring_camera import FrameCounters
 from fosp_edge.cameras.source import Intrinsics
@@ -26,17 +23,6 @@ class Patience:
     """A driver that gives no picture for this long hangs, and is killed."""
     pause_s: float = 1.0
     """Before the first attempt to reconnect; doubled after every failure, up to 16 times as long."""
-
-
-@dataclass(frozen=True)
-class DepthFrame:
-    """Distances, aligned with the colour picture of the same sequence number."""
-
-    depth: npt.NDArray[np.uint16]
-    """Shape [height, width], in units of `scale_m`; 0 where nothing was measured."""
-    scale_m: float
-    sequence: int
-    sensor_ns: int
 
 
 @dataclass(frozen=True)
@@ -91,20 +77,15 @@ class FedCamera:
         """The newest depth picture, not older than `max_age_s`; never blocks.
 
         Raises:
-            CameraError: the camera delivers no depth.
+            CameraError: the camera measures no distances.
             CameraLost, FrameStale: as for `latest`.
         """
         connection = self._connected()
-        reader, scale_m = connection.feeder.depth, connection.feeder.depth_scale_m
-        if reader is None or scale_m is None:
-            raise CameraError(f"camera {self.name} delivers no depth: ask for it with ?depth=1")
-        if not reader.writer_alive():
-            raise CameraLost(f"camera {self.name} is gone: {self._why(connection)}")
-        found = reader.latest()
-        if found is None or not 0 <= time.monotonic_ns() - found.sensor_ns <= max_age_s * 1e9:
-            raise FrameStale(f"camera {self.name}: no depth picture younger than {max_age_s * 1e3:.0f} ms")
-        depth = found.pixels[:, :, 0].astype(np.uint16, copy=False)
-        return DepthFrame(depth, scale_m, found.sequence + connection.offset, found.sensor_ns)
+        try:
+            found = connection.feeder.colour.latest_depth(max_age_s)
+        except CameraLost:
+            raise CameraLost(f"camera {self.name} is gone: {self._why(connection)}") from None
+        return replace(found, sequence=found.sequence + connection.offset)
 
     def close(self) -> None:
         """End the driver's process. Never raises; may be called twice."""

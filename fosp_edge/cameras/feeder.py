@@ -3,7 +3,7 @@
 Drivers hang, crash and leak; here they do it alone. The pictures go into a ring. The first line on standard output is
 one JSON object that says where:
 
-    {"event": "ready", "colour": RING, "depth": RING or null, "depth_scale_m": ..., "serial": ..., "intrinsics": {...}}
+    {"event": "ready", "colour": RING, "serial": ..., "intrinsics": {...}}
 
 A failure is one sentence on standard error and exit status 1; a recording's end is exit status 0. The process ends
 when its standard input does, even if the driver hangs.
@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from fosp_edge.cameras.address import parse_address
 from fosp_edge.cameras.base import CameraError
-from fosp_edge.cameras.ring import RingFormat, RingWriter
+from fosp_edge.cameras.ring import RingFormat, RingWriter, depth_format
 from fosp_edge.cameras.source import Source, SourceEndedError, open_source
 
 READ_TIMEOUT_S = 5.0
@@ -61,13 +61,11 @@ def _feed(source: Source, rings: list[RingWriter]) -> None:
     rings.append(colour)
     depth: RingWriter | None = None
     if source.depth_scale_m is not None:
-        depth = RingWriter(RingFormat(*size, channels=1, bytes_per_element=2, serial=source.serial))
+        depth = RingWriter(depth_format(*size, source.serial, source.depth_scale_m), depth_of=colour)
         rings.append(depth)
     introduction = {
         "event": "ready",
         "colour": colour.name,
-        "depth": depth.name if depth else None,
-        "depth_scale_m": source.depth_scale_m,
         "serial": source.serial,
         "intrinsics": asdict(source.intrinsics) if source.intrinsics else None,
     }

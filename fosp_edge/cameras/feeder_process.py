@@ -15,7 +15,7 @@ from typing import IO, Any
 import fosp_edge
 from fosp_edge.cameras.address import CameraAddress
 from fosp_edge.cameras.base import CameraError
-from fosp_edge.cameras.ring import RingReader, remove_abandoned_rings
+from fosp_edge.cameras.ring import remove_abandoned_rings
 from fosp_edge.cameras.ring_camera import RingCamera
 from fosp_edge.cameras.source import Intrinsics
 
@@ -52,11 +52,9 @@ class FeederProcess:
             introduction = self._introduction(deadline)
             self.colour = RingCamera(name, str(introduction["colour"]), start_timeout_s=deadline - time.monotonic())
             self.colour.start()
-            self.depth = RingReader(str(introduction["depth"])) if introduction["depth"] else None
         except BaseException:
             self.close(kill=True)
             raise
-        self.depth_scale_m = float(introduction["depth_scale_m"]) if self.depth is not None else None
         raw = introduction["intrinsics"]
         self.intrinsics = Intrinsics(**{**raw, "coefficients": tuple(raw["coefficients"])}) if raw else None
 

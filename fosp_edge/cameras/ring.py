@@ -2,7 +2,7 @@
 
 Layout (native byte order, everything a multiple of 64 bytes):
 
-    header  256 bytes   magic, version, shape, element size, slots, serial | published, dropped
+    header  256 bytes   magic, version, shape, element size, slots, unit of depth, serial | published, dropped
     slot    64 bytes    lock, sequence, sensor_ns, crc          } times
             pixels      height x width x channels, row by row    } slots
 
@@ -13,12 +13,14 @@ over stamp and pixels decides: a torn frame is never returned.
 
 The segment is a file of mode 0600 with a random name in /dev/shm, used through `mmap` and not through
 `multiprocessing.shared_memory`, whose resource tracker would unlink a ring when a mere reader exits (before Python
-3.13). The writer holds an exclusive `flock` on it for as long as it lives; the kernel lets go of it even after kill -9.
-That is how readers learn that the writer is gone, and how the next writer knows which left-over segments to remove.
+3.13). A ring of depth pictures is called as the colour ring that it belongs to, with DEPTH behind it. The writer holds
+an exclusive `flock` on it for as long as it lives; the kernel lets go of it even after kill -9. That is how readers
+learn that the writer is gone, and how the next writer knows which left-over segments to remove.
 """
 
 import contextlib
 import fcntl
+import math
 import mmap
 import os
 import re
@@ -35,15 +37,17 @@ from fosp_edge.cameras.base import CameraError, CameraLost
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - POSIX shared memory, entered only by unguessable names and O_EXCL
 PREFIX = "fosp-edge-ring-"
-_NAME = re.compile(PREFIX + r"[0-9a-f]{32}")
+DEPTH = "-depth"
+_NAME = re.compile(PREFIX + r"[0-9a-f]{32}" + f"({DEPTH})?")
 _MAGIC = int.from_bytes(b"FOSPRING", "little")
-_VERSION = 1
+_VERSION = 2
 _HEADER_BYTES = 256
 _SLOT_HEADER_BYTES = 64
 _SERIAL_OFFSET, _SERIAL_BYTES = 128, 64
 
 # Places of the 64-bit words in the header and at the start of a slot.
 _W_MAGIC, _W_VERSION, _W_HEIGHT, _W_WIDTH, _W_CHANNELS, _W_ITEM, _W_SLOTS, _W_PUBLISHED, _W_DROPPED = range(9)
+_W_UNIT = 9
 _S_LOCK, _S_SEQUENCE, _S_SENSOR_NS, _S_CRC = range(4)
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -61,11 +65,15 @@ class RingFormat:
     """1 for uint8 colour, 2 for uint16 depth."""
     slots: int = 4
     serial: str = ""
+    unit_m: float = 0.0
+    """Metres that 1 in a depth picture stands for; 0: it is none."""
 
     def __post_init__(self) -> None:
         within = 0 < self.height_px <= 16384 and 0 < self.width_px <= 16384 and 0 < self.channels <= 4
         if not within or self.bytes_per_element not in (1, 2) or not 2 <= self.slots <= 64:
             raise ValueError(f"not a picture format that a ring can carry: {self}")
+        if not 0.0 <= self.unit_m < math.inf:
+            raise ValueError(f"expected metres per unit of depth, found {self.unit_m}")
         if len(self.serial.encode()) > _SERIAL_BYTES:
             raise ValueError(f"the serial number has more than {_SERIAL_BYTES} bytes: {self.serial!r}")
 
@@ -93,6 +101,11 @@ class RingFormat:
     def total_bytes(self) -> int:
         """Size of the segment."""
         return _HEADER_BYTES + self.slots * self.slot_bytes
+
+
+def depth_format(height_px: int, width_px: int, serial: str, unit_m: float) -> RingFormat:
+    """Of a ring of depth pictures."""
+    return RingFormat(height_px, width_px, channels=1, bytes_per_element=2, serial=serial, unit_m=unit_m)
 
 
 @dataclass(frozen=True)
@@ -140,12 +153,23 @@ def remove_abandoned_rings(folder: Path = FOLDER) -> int:
 class RingWriter:
     """The sensor's side. One writer per ring; `close` (or the next writer, after a crash) removes the segment."""
 
-    def __init__(self, ring_format: RingFormat, folder: Path = FOLDER) -> None:
+    def __init__(self, ring_format: RingFormat, folder: Path = FOLDER, *, depth_of: "RingWriter | None" = None) -> None:
+        """Make the segment.
+
+        Args:
+            ring_format: of its pictures.
+            folder: where shared memory is.
+            depth_of: the colour ring that this one has the depth pictures of; a reader of the one finds the other.
+
+        Raises:
+            CameraError: no shared memory, or not enough.
+        """
         self.format = ring_format
         if not folder.is_dir():
             raise CameraError(f"shared memory needs the folder {folder}, which this machine lacks: mount a tmpfs there")
         remove_abandoned_rings(folder)
-        self._path, self._descriptor = self._create(folder, ring_format.total_bytes)
+        name = None if depth_of is None else depth_of.name + DEPTH
+        self._path, self._descriptor = self._create(folder, ring_format.total_bytes, name)
         self._memory = mmap.mmap(self._descriptor, ring_format.total_bytes)
         self._header = _words(self._memory, 0, 16)
         self._count = 0
@@ -158,12 +182,13 @@ class RingWriter:
             ring_format.bytes_per_element,
             ring_format.slots,
         )
+        self._header[_W_UNIT] = np.float64(ring_format.unit_m).view(np.uint64)
         self._header[_W_MAGIC] = _MAGIC  # last: a segment without it is not ready
 
     @staticmethod
-    def _create(folder: Path, size: int) -> tuple[Path, int]:
+    def _create(folder: Path, size: int, name: str | None) -> tuple[Path, int]:
         while True:
-            path = folder / (PREFIX + secrets.token_hex(16))
+            path = folder / (name or PREFIX + secrets.token_hex(16))
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(path, flags, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -267,9 +292,10 @@ class RingReader:
                 "or none: camera process and control must be of the same release"
             )
         height, width, channels, item, slots = (int(self._header[word]) for word in range(_W_HEIGHT, _W_SLOTS + 1))
+        unit_m = float(self._header[_W_UNIT].view(np.float64))
         serial = self._memory[_SERIAL_OFFSET : _SERIAL_OFFSET + _SERIAL_BYTES].rstrip(b"\0").decode(errors="replace")
         try:
-            ring_format = RingFormat(height, width, channels, item, slots, serial)
+            ring_format = RingFormat(height, width, channels, item, slots, serial, unit_m)
         except ValueError as error:
             raise CameraError(f"the header of the frame ring is damaged: {error}") from error
         if ring_format.total_bytes != len(self._memory):

@@ -1,12 +1,16 @@
-"""A camera whose pictures another process puts into a ring: the simulated one, and every driver that may hang."""
+"""A camera whose pictures another process puts into a ring: the simulated one, and every driver that may hang.
 
+Where that process measures distances too, they are in a ring beside it.
+"""
+
+import contextlib
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from fosp_edge.cameras.base import CameraError, CameraLost, Frame, FrameStale
-from fosp_edge.cameras.ring import RingReader
+from fosp_edge.cameras.base import CameraError, CameraLost, DepthFrame, Frame, FrameStale
+from fosp_edge.cameras.ring import DEPTH, RingReader
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class RingCamera:
             raise CameraError(f"camera {name}: expected a ring of 8-bit RGB, found {form.dtype} x {form.channels}")
         self.serial = form.serial
         self.width_px, self.height_px = form.width_px, form.height_px
+        self._depth: RingReader | None = None
+        with contextlib.suppress(CameraLost):  # it measures no distances
+            self._depth = RingReader(ring + DEPTH)
         self._last: Frame | None = None
         self._received = 0
 
@@ -86,17 +93,41 @@ class RingCamera:
             self._received += 1
         if self._last is None:
             raise FrameStale(f"camera {self.name}: no frame yet")
-        age_s = (time.monotonic_ns() - self._last.sensor_ns) * 1e-9
-        if not -0.001 <= age_s <= max_age_s:
-            raise FrameStale(
-                f"camera {self.name}: the newest frame is {age_s * 1e3:.0f} ms old, "
-                f"at most {max_age_s * 1e3:.0f} ms are accepted"
-            )
+        self._require_young(self._last.sensor_ns, max_age_s, "frame")
         return self._last
 
+    def latest_depth(self, max_age_s: float) -> DepthFrame:
+        """The newest depth picture, not older than `max_age_s`; never blocks.
+
+        Raises:
+            CameraError: if there is none to be had from this camera.
+            CameraLost, FrameStale: as for `latest`.
+        """
+        if self._depth is None:
+            raise CameraError(
+                f"camera {self.name} measures no distances: a RealSense does with ?depth=1 behind its address"
+            )
+        self._require_writer()
+        found = self._depth.latest()
+        if found is None:
+            raise FrameStale(f"camera {self.name}: no depth picture yet")
+        self._require_young(found.sensor_ns, max_age_s, "depth picture")
+        depth = found.pixels[:, :, 0].astype(np.uint16, copy=False)
+        return DepthFrame(depth, self._depth.format.unit_m, found.sequence, found.sensor_ns)
+
     def close(self) -> None:
-        """Let go of the ring. Never raises."""
+        """Let go of the rings. Never raises."""
         self._reader.close()
+        if self._depth is not None:
+            self._depth.close()
+
+    def _require_young(self, sensor_ns: int, max_age_s: float, what: str) -> None:
+        age_s = (time.monotonic_ns() - sensor_ns) * 1e-9
+        if not -0.001 <= age_s <= max_age_s:
+            raise FrameStale(
+                f"camera {self.name}: the newest {what} is {age_s * 1e3:.0f} ms old, "
+                f"at most {max_age_s * 1e3:.0f} ms are accepted"
+            )
 
     def _require_writer(self) -> None:
         if not self._reader.writer_alive():

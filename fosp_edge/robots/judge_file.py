@@ -5,6 +5,7 @@
       {"kind": "stops and interventions", "stop_cost": 1, "intervention_cost": 0},
       {"kind": "keep out", "volumes": [{"low_m": [0.2, -0.1, 0], "high_m": [0.3, 0.1, 0.2]}], "margin_m": 0.02},
       {"kind": "reached", "target_m": [0.3, 0.1, 0.05], "radius_m": 0.03, "reward_per_m": 10},
+      {"kind": "too close", "camera": "front", "nearer_m": 0.3, "window": [0, 0.2, 1, 0.7]},
       {"kind": "keyboard", "keys": {"v": {"cost": 1}, "s": {"reward": 10, "success": true}}},
       {"kind": "gamepad", "device": "/dev/input/js0", "buttons": {"1": {"cost": 1}}},
       {"kind": "classifier", "file": "success.safetensors", "means": {"reward": 10, "success": true}}
@@ -14,18 +15,18 @@ What an entry leaves out takes its default; what it does not know is refused. Pa
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.entry import Entry
 from fosp_edge.robots.judging import Finding, Source
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier, LearntOutcome
 from fosp_edge.robots.presses import DEFAULT_BUTTONS, DEFAULT_KEYS, Gamepad, Keyboard
 from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, volumes_from
+from fosp_edge.robots.too_close import WHOLE, Look, TooClose
 
 Kind = TypeVar("Kind")
 
@@ -44,9 +45,11 @@ class Judges:
 class _Entry(Entry):
     """One source of the file."""
 
-    def __init__(self, values: dict[str, Any], folder: Path, joints: int, arm: ArmKinematics | None) -> None:
+    def __init__(
+        self, values: dict[str, Any], folder: Path, joints: int, arm: ArmKinematics | None, depth: Mapping[str, Look]
+    ) -> None:
         super().__init__(values)
-        self.folder, self._joints, self._arm = folder, joints, arm
+        self.folder, self.depth, self._joints, self._arm = folder, depth, joints, arm
 
     @property
     def arm(self) -> ArmKinematics:
@@ -81,17 +84,18 @@ class _Entry(Entry):
             raise ValueError(f"unknown entry {', '.join(self.left)}")
 
 
-def open_judges(path: Path, joints: int, arm: ArmKinematics | None) -> Judges:
+def open_judges(path: Path, joints: int, arm: ArmKinematics | None, depth: Mapping[str, Look] | None = None) -> Judges:
     """Read the file and open what it names.
 
     Args:
         path: of the JSON file.
         joints: how many the robot has.
         arm: kinematics of the arm that is judged; None where it is no arm.
+        depth: how each camera's distances are looked at.
 
     Raises:
         ValueError: with the entry that cannot be meant.
-        OSError, RobotError: the file, a classifier or a gamepad cannot be opened.
+        OSError, RobotError, CameraError: the file, a classifier, a gamepad or distances cannot be had.
     """
     try:
         raw = json.loads(path.read_text())
@@ -106,7 +110,8 @@ def open_judges(path: Path, joints: int, arm: ArmKinematics | None) -> Judges:
             kind = values.get("kind") if isinstance(values, dict) else None
             if kind not in _KINDS:
                 raise ValueError(f"source {number}: unknown kind {kind!r}; choose one of: {', '.join(_KINDS)}")
-            entry = _Entry({name: value for name, value in values.items() if name != "kind"}, path.parent, joints, arm)
+            named = {name: value for name, value in values.items() if name != "kind"}
+            entry = _Entry(named, path.parent, joints, arm, depth or {})
             try:
                 sources.append(_KINDS[kind](entry))
                 entry.done()
@@ -116,7 +121,7 @@ def open_judges(path: Path, joints: int, arm: ArmKinematics | None) -> Judges:
         seen = {source.cameras for source in sources if isinstance(source, LearntOutcome)}
         if len(keyboards) > 1 or len(seen) > 1:
             raise ValueError("one keyboard, and classifiers that look through the same cameras")
-    except (ValueError, OSError, RobotError) as error:
+    except Exception as error:
         for source in sources:
             source.close()
         if not isinstance(error, ValueError):
@@ -144,6 +149,22 @@ def _reached(entry: _Entry) -> Source:
     return Reached(entry.arm, target, entry.need("radius_m", _amount), entry.take("reward_per_m", _amount, 10.0))
 
 
+def _too_close(entry: _Entry) -> Source:
+    camera = entry.need("camera", str)
+    if camera not in entry.depth:
+        raise ValueError(
+            f"camera: expected one of {', '.join(entry.depth) or 'those that the robot has'}, found {camera}"
+        )
+    entry.depth[camera]()  # whether it measures any is better known before anything moves
+    window = entry.take("window", _numbers, list(WHOLE))
+    if len(window) != 4:
+        raise ValueError(f"window: expected left, top, right and bottom, found {len(window)} numbers")
+    return TooClose(
+        entry.depth[camera], entry.need("nearer_m", _amount), share=entry.take("share", _amount, 0.01),
+        window=(window[0], window[1], window[2], window[3]), unmeasured=entry.take("unmeasured", _amount, 0.9),
+    )  # fmt: skip
+
+
 def _keyboard(entry: _Entry) -> Source:
     keys = entry.take("keys", _findings, DEFAULT_KEYS)
     if bad := [key for key in keys if len(key) != 1 or key in " q\x1b"]:
@@ -166,6 +187,7 @@ _KINDS: dict[str, Callable[[_Entry], Source]] = {
     "stops and interventions": _stops,
     "keep out": _keep_out,
     "reached": _reached,
+    "too close": _too_close,
     "keyboard": _keyboard,
     "gamepad": _gamepad,
     "classifier": _classifier,

@@ -104,10 +104,20 @@ class BasePlant:
 
     def render(self, camera: str) -> npt.NDArray[np.uint8]:
         """The picture of one camera, shape [64, 64, 3], RGB."""
+        self._stand()
+        return self._caster.render(self._data, camera)
+
+    def render_both(self, camera: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """The picture of one camera and, shape [64, 64], how far away everything is along its axis (m); 0 where
+        nothing was hit."""
+        self._stand()
+        return self._caster.render_both(self._data, camera)
+
+    def _stand(self) -> None:
+        """Put the model where the base is."""
         self._data.qpos[:] = self._pose
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        return self._caster.render(self._data, camera)
 
     def observe(self) -> npt.NDArray[np.uint8]:
         """All cameras, concatenated on channels, shape [64, 64, 3]."""

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from fosp_edge.cameras.ring import RingFormat, RingWriter
+from fosp_edge.cameras.ring import RingFormat, RingWriter, depth_format
 from fosp_edge.robots.arm import DESKTOP_ARM, ArmDescription
 from fosp_edge.robots.mobile_base import BaseDescription
 from fosp_edge.robots.wires import CONTROLLER
@@ -28,6 +28,8 @@ CYCLE_S = 0.004
 _SETTLE_CYCLES = 10
 """After a reset, wait this long before answering: by then no older telemetry is on its way."""
 _SEED_LIMIT = 2**63 - 1
+_DEPTH_UNIT_M = 0.001
+"""As usual with depth cameras."""
 
 Answer = dict[str, object]
 
@@ -68,6 +70,13 @@ class SimulatedMachine:
         self.line = FaultyLine(seed)
         plant = self._episode.plant
         self.rings = {camera: RingWriter(_picture_format(plant, camera)) for camera in plant.cameras}
+        self.depth_rings = {
+            camera: RingWriter(
+                depth_format(ring.format.height_px, ring.format.width_px, ring.format.serial, _DEPTH_UNIT_M),
+                depth_of=ring,
+            )
+            for camera, ring in self.rings.items()
+        }
         self._frozen: set[str] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="table")
         self._laying: tuple[int, Future[Episode]] | None = None
@@ -105,12 +114,15 @@ class SimulatedMachine:
         now_ns = time.monotonic_ns()
         for camera, ring in self.rings.items():
             if camera not in self._frozen:
-                ring.publish(self._motors.plant.render(camera), now_ns)
+                picture, depth_m = self._motors.plant.render_both(camera)
+                depth = np.rint(depth_m / _DEPTH_UNIT_M).astype(np.uint16)
+                self.depth_rings[camera].publish(depth[:, :, None], now_ns)
+                ring.publish(picture, now_ns)
 
     def close(self) -> None:
         """Give the line and the shared memory back."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for ring in self.rings.values():
+        for ring in (*self.rings.values(), *self.depth_rings.values()):
             ring.close()
         self.line.close()
 
@@ -212,6 +224,7 @@ class SimulatedMachine:
         camera = request.word("camera", tuple(self.rings))
         self._frozen.add(camera)
         self.rings[camera].close()
+        self.depth_rings[camera].close()
         return {}
 
 

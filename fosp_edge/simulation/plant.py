@@ -121,9 +121,10 @@ class ArmPlant:
         """The picture of one camera, shape [64, 64, 3], RGB."""
         return self._caster.render(self._data, camera)
 
-    def render_depth(self, camera: str) -> npt.NDArray[np.float32]:
-        """Depth of one camera, shape [64, 64], metres, 0 where nothing was hit."""
-        return self._caster.depth(self._data, camera)
+    def render_both(self, camera: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """The picture of one camera and, shape [64, 64], how far away everything is along its axis (m); 0 where
+        nothing was hit."""
+        return self._caster.render_both(self._data, camera)
 
     def observe(self) -> npt.NDArray[np.uint8]:
         """Both cameras, concatenated on channels, shape [64, 64, 6]."""

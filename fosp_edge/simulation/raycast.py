@@ -34,6 +34,19 @@ class RayCaster:
     def render(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.uint8]:
         """Colour, shape [H, W, 3]. Raises ValueError if the model has no camera of that name."""
         self._cast(data, camera)
+        return self._coloured()
+
+    def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
+        """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
+        return self._measured(data, camera, self._cast(data, camera))
+
+    def render_both(self, data: mujoco.MjData, camera: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Colour and depth from the same rays."""
+        rays = self._cast(data, camera)
+        return self._coloured(), self._measured(data, camera, rays)
+
+    def _coloured(self) -> npt.NDArray[np.uint8]:
+        """What the rays that were cast last have hit."""
         geom = self._geom
         shade = self._normal.astype(np.float32).reshape(-1, 3) @ self._towards_light
         np.clip(shade, 0.0, 1.0, out=shade)
@@ -46,9 +59,8 @@ class RayCaster:
         image: npt.NDArray[np.uint8] = colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
         return image
 
-    def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
-        """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
-        rays = self._cast(data, camera)
+    def _measured(self, data: mujoco.MjData, camera: str, rays: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """How far away it is."""
         axis = data.camera(camera).xmat.reshape(3, 3)[:, 2]
         depth = np.where(self._geom >= 0, -(rays @ axis) * self._distance, 0.0)
         return depth.astype(np.float32).reshape(self.height_px, self.width_px)

@@ -66,7 +66,7 @@ def test_frames_arrive_with_size_serial_and_rising_numbers(camera):
     assert first.image.shape == (HEIGHT, WIDTH, 3)
     wait_for(lambda: camera.latest(30.0).sequence > first.sequence, "the next frame")
     assert camera.counters.received >= 2
-    with pytest.raises(CameraError, match=r"delivers no depth: ask for it with \?depth=1"):
+    with pytest.raises(CameraError, match=r"measures no distances: a RealSense does with \?depth=1"):
         camera.latest_depth(30.0)
 
 
@@ -204,7 +204,7 @@ def test_a_realsense_recording_through_its_own_process_colour_and_depth(tmp_path
     frame = camera.latest(30.0)
     assert frame.image[10, 45].tolist()[1] == 200
     depth = camera.latest_depth(30.0)
-    assert depth.depth.shape == (HEIGHT, WIDTH) and depth.scale_m == pytest.approx(0.001)
+    assert depth.depth.shape == (HEIGHT, WIDTH) and depth.unit_m == pytest.approx(0.001)
     assert 1000 <= int(np.median(depth.depth)) < 1030
     camera.close()
 

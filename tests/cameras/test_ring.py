@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from fosp_edge.cameras import ring as ring_module
 from fosp_edge.cameras.base import CameraError, CameraLost, FrameStale
-from fosp_edge.cameras.ring import FOLDER, PREFIX, RingFormat, RingReader, RingWriter, remove_abandoned_rings
+from fosp_edge.cameras.ring import (
+    FOLDER,
+    PREFIX,
+    RingFormat,
+    RingReader,
+    RingWriter,
+    depth_format,
+    remove_abandoned_rings,
+)
 from fosp_edge.cameras.ring_camera import RingCamera
 
 SMALL = RingFormat(height_px=4, width_px=6, serial="S-1")
@@ -63,13 +71,43 @@ def test_drops_are_the_gaps_in_the_sensors_count(steps):
 
 
 def test_sixteen_bit_depth_survives():
-    writer = RingWriter(RingFormat(3, 5, channels=1, bytes_per_element=2))
+    colour = RingWriter(RingFormat(3, 5))
+    writer = RingWriter(depth_format(3, 5, "12", 0.00025), depth_of=colour)
     depth = np.arange(15, dtype=np.uint16).reshape(3, 5, 1) * 4000
     writer.publish(depth, 1)
-    frame = RingReader(writer.name).latest()
-    assert frame.pixels.dtype == np.uint16
+    reader = RingReader(writer.name)
+    frame = reader.latest()
+    assert frame.pixels.dtype == np.uint16 and reader.format == writer.format and reader.format.unit_m == 0.00025
     np.testing.assert_array_equal(frame.pixels, depth)
     writer.close()
+    colour.close()
+
+
+def test_a_camera_finds_the_distances_beside_its_pictures_and_says_where_there_are_none(writer):
+    now_ns = time.monotonic_ns()
+    depth = RingWriter(depth_format(SMALL.height_px, SMALL.width_px, "12", 0.001), depth_of=writer)
+    camera = RingCamera("front", writer.name)
+    with pytest.raises(FrameStale, match="no depth picture yet"):
+        camera.latest_depth(5.0)
+    depth.publish(np.full((SMALL.height_px, SMALL.width_px, 1), 700, np.uint16), now_ns, 4)
+    found = camera.latest_depth(5.0)
+    assert (found.sequence, found.sensor_ns, found.unit_m, found.depth.shape) == (4, now_ns, 0.001, SMALL.shape[:2])
+    assert np.all(found.depth == 700)
+    with pytest.raises(FrameStale, match="the newest depth picture is"):
+        camera.latest_depth(1e-9)
+    depth.close()
+    with pytest.raises(CameraError, match="camera front measures no distances"):
+        RingCamera("front", writer.name).latest_depth(5.0)
+    camera.close()
+    writer.close()
+    with pytest.raises(CameraLost, match="the process that feeds it is gone"):
+        camera.latest_depth(5.0)
+
+
+@pytest.mark.parametrize("unit_m", [-0.001, float("nan"), float("inf")])
+def test_what_is_no_unit_of_distance_is_refused(unit_m):
+    with pytest.raises(ValueError, match="metres per unit of depth"):
+        depth_format(3, 5, "12", unit_m)
 
 
 @given(
@@ -163,8 +201,8 @@ def test_a_file_of_garbage_is_refused_with_a_sentence(tmp_path_factory, content)
 
 
 def test_a_ring_of_another_version_is_refused(writer):
-    writer._header[ring_module._W_VERSION] = 2
-    with pytest.raises(CameraError, match="version 1, found version 2"):
+    writer._header[ring_module._W_VERSION] = 1
+    with pytest.raises(CameraError, match="version 2, found version 1"):
         RingReader(writer.name)
 
 

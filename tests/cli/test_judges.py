@@ -34,6 +34,7 @@ def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tm
         tmp_path,
         {"kind": "keep out", "volumes": [everywhere]},
         {"kind": "reached", "target_m": [0.2, 3.0, 0.2], "radius_m": 0.01},
+        {"kind": "too close", "camera": "wrist", "nearer_m": 0.01},
     )
     words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", "6", "--headless"]
     result = run_verb(*words, "--out", str(tmp_path / "runs"))
@@ -47,10 +48,26 @@ def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tm
     assert float(np.sum(steps["reward"])) > 0.0, "the arm moved towards the target"
 
 
+@pytest.mark.parametrize(("nearer_m", "cost"), [(3.0, 1.0), (0.05, 0.0)])
+def test_distances_judge_where_a_camera_measures_them(
+    bundle: Path, tmp_path: Path, nearer_m: float, cost: float
+) -> None:
+    pytest.importorskip("mujoco")
+    judge = judge_file(tmp_path, {"kind": "too close", "camera": "fixed", "nearer_m": nearer_m})
+    words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", "4", "--headless"]
+    result = run_verb(*words, "--out", str(tmp_path / "runs"))
+    assert result.exit_code == 0, result.output
+    [experience] = (tmp_path / "runs").glob("*/experience")
+    with ExperienceStore(experience) as store:
+        [info] = store.episodes()
+        np.testing.assert_array_equal(store.read(info.id)["cost"], [cost] * 4 + [0.0])
+
+
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
         ({"kind": "oracle"}, "unknown kind 'oracle'"),
+        ({"kind": "too close", "camera": "rear", "nearer_m": 1}, "expected one of fixed, wrist, found rear"),
         ({"kind": "keyboard"}, "cannot both answer questions and judge"),
         ({"kind": "classifier", "file": "x.safetensors", "means": {"cost": 1}}, "the bundle through fixed, wrist"),
         ({"kind": "gamepad", "device": "/nowhere"}, "/nowhere"),

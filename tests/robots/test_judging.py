@@ -5,10 +5,12 @@ import os
 import pty
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fosp_edge.cameras.base import CameraError
 from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError, RobotState
@@ -24,6 +26,13 @@ HOME = np.array(DESKTOP_ARM.home_rad)
 STATE = RobotState(np.zeros(9, np.float32), HOME, np.zeros(6), 0, 0, None)
 KINEMATICS = ArmKinematics(DESKTOP_ARM)
 TIP = KINEMATICS.fingertip(HOME)[0]
+
+
+def blind() -> tuple[np.ndarray, float]:
+    raise CameraError("camera blind measures no distances")
+
+
+DEPTH = {"front": lambda: (np.full((4, 4), 400, np.uint16), 0.001), "blind": blind}
 
 
 def moved(**changes: object) -> Sample:
@@ -199,19 +208,20 @@ def test_a_file_names_every_kind_of_source(tmp_path):
         {"kind": "stops and interventions", "intervention_cost": 0.5},
         {"kind": "keep out", "volumes": [{"low_m": list(TIP - 1), "high_m": list(TIP + 1)}], "margin_m": 0.01},
         {"kind": "reached", "target_m": list(TIP), "radius_m": 0.02, "reward_per_m": 5},
+        {"kind": "too close", "camera": "front", "nearer_m": 0.5, "window": [0, 0, 1, 0.5]},
         {"kind": "keyboard", "keys": {"b": {"cost": 1}}},
         {"kind": "gamepad", "device": str(pipe), "buttons": {"3": {"reward": 2}}},
         {"kind": "classifier", "file": "x.safetensors", "means": {"success": True}},
     )
-    judges = open_judges(path, 6, KINEMATICS)
+    judges = open_judges(path, 6, KINEMATICS, DEPTH)
     try:
         names = [type(source).__name__ for source in judges.sources]
-        assert names == ["JointThresholds", "StopsAndInterventions", "KeepOut", "Reached", "Keyboard", "Gamepad",
-                         "LearntOutcome"]  # fmt: skip
+        assert names == ["JointThresholds", "StopsAndInterventions", "KeepOut", "Reached", "TooClose", "Keyboard",
+                         "Gamepad", "LearntOutcome"]  # fmt: skip
         assert judges.cameras == ("fixed",)
         judges.keyboard.press("b")
         costs = [source.judge(Sample(STATE, np.zeros((64, 64, 3), np.uint8))).cost for source in judges.sources]
-        assert costs == [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]
+        assert costs == [0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
     finally:
         for source in judges.sources:
             source.close()
@@ -232,11 +242,32 @@ def test_a_file_names_every_kind_of_source(tmp_path):
         ({"kind": "keyboard", "keys": {"v": {"pain": 1}}}, "some of reward, cost and success"),
         ({"kind": "keep out", "volumes": []}, "list of volumes"),
         ({"kind": "classifier", "file": "no", "means": {"cost": 1}}, "no outcome classifier at"),
+        ({"kind": "too close", "camera": "rear", "nearer_m": 1}, r"expected one of front, blind, found rear"),
+        ({"kind": "too close", "camera": "front"}, r"source 1 \(too close\): nearer_m is missing"),
+        ({"kind": "too close", "camera": "front", "nearer_m": 1, "window": [0, 1]}, "right and bottom, found 2"),
+        ({"kind": "too close", "camera": "front", "nearer_m": 0}, "metres above 0"),
     ],
 )
 def test_a_mistake_in_the_file_is_a_sentence_that_names_the_entry(tmp_path, source, sentence):
     with pytest.raises(ValueError, match=sentence):
-        open_judges(judge_file(tmp_path, source), 6, KINEMATICS)
+        open_judges(judge_file(tmp_path, source), 6, KINEMATICS, DEPTH)
+
+
+def test_a_camera_without_distances_is_found_out_when_the_file_is_opened(tmp_path):
+    with pytest.raises(CameraError, match="measures no distances"):
+        open_judges(judge_file(tmp_path, {"kind": "too close", "camera": "blind", "nearer_m": 1}), 6, None, DEPTH)
+
+
+def test_a_source_before_one_that_cannot_be_had_is_let_go_of(tmp_path):
+    pipe = tmp_path / "js0"
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    sources = {"kind": "gamepad", "device": str(pipe)}, {"kind": "too close", "camera": "blind", "nearer_m": 1}
+    with pytest.raises(CameraError):
+        open_judges(judge_file(tmp_path, *sources), 6, None, DEPTH)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.close(holder)
 
 
 def test_what_is_no_such_file_is_said(tmp_path):

@@ -122,7 +122,8 @@ def test_a_picture_is_the_right_way_up() -> None:
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_the_cameras_of_the_arm_see_the_table_and_move_or_stay(camera: str) -> None:
     plant = make_plant()
-    before, depth = plant.render(camera), plant.render_depth(camera)
+    before, depth = plant.render_both(camera)
+    np.testing.assert_array_equal(before, plant.render(camera))
     assert before.shape == (64, 64, 3) and before.dtype == np.uint8
     assert float(depth.max()) < 2.0 and float(np.mean(depth > 0)) > 0.5
     plant.set_velocity_targets(np.array([-0.5, 0.0, 0.0, 0.0, 0.0, 0.0]))
