@@ -237,11 +237,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler")
     parser.add_argument("--jax", type=Path, help="an interpreter that has jax")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="measure nothing; print these results as Markdown")
     options = parser.parse_args()
-    if options.table is not None:
-        print(markdown(options.table))
-        return
     if options.bundle and options.dataset is None:
         parser.error("--bundle needs --dataset: drift is measured over recorded episodes")
     report = [measure(f"{size}, untrained", *_with_episodes(untrained(size)), options) for size in options.sizes]
@@ -266,23 +262,6 @@ def main() -> None:
         temporary = options.out.with_suffix(".tmp")
         temporary.write_text(json.dumps({"agents": merged(options.out, report)}, indent=1) + "\n")
         temporary.replace(options.out)
-
-
-def markdown(path: Path) -> str:
-    """The table of docs/export.md, from the results at `path`."""
-    lines = []
-    for item in json.loads(path.read_text())["agents"]:
-        lines += [
-            f"\n{item['agent']}, {item['parameters']:,} parameters, load {item['measured']['machine']['load']:.0f}:\n",
-            "| form | threads | MB | median ms | p10 ms | p99 ms | action drift |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for row in item["rows"] + ([{"form": "JAX jit", "threads": 1, **item["jax"]}] if "jax" in item else []):
-            size = f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else ""
-            drift = f"{row['action_drift']:.4f}" if "action_drift" in row else ""
-            times = " | ".join(f"{row[name]:.2f}" for name in ("median_ms", "p10_ms", "p99_ms"))
-            lines.append(f"| {row['form']} | {row['threads']} | {size} | {times} | {drift} |")
-    return "\n".join(lines)
 
 
 def _with_episodes(agent: Agent) -> tuple[Agent, list[Steps]]:

@@ -12,12 +12,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.filter_tables import conformal, gate_faults, look_ahead, look_ahead_in_charge
 from experiments.markdown import interval, markdown, percent, points
 from experiments.safety_gym_table import markdown_table as safety_gym
-from experiments.timing_tables import punctuality, ticks
+from experiments.timing_tables import forms, punctuality, ticks
 from fosp_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -261,6 +263,14 @@ SOURCES = {
     "room": Source(f"{_RESULTS}/saferoom-standard.json", evaluation),
     "families": Source(f"{_RESULTS}/safereach-families.json", evaluation),
     "filters": Source(f"{_RESULTS}/filter_families.json", filters),
+    "conformal": Source(f"{_RESULTS}/filter_conformal.json", conformal),
+    "gate": Source(f"{_RESULTS}/gate_faults.json", gate_faults),
+    "look-ahead": Source(f"{_RESULTS}/filter_lookahead.json", look_ahead),
+    "look-ahead-in-charge": Source(f"{_RESULTS}/filter_lookahead_closed.json", look_ahead_in_charge),
+    **{
+        f"export-{agent.partition(',')[0]}": Source("benchmarks/results/export.json", partial(forms, agent=agent))
+        for agent in ("nano, untrained", "small, untrained", "medium, untrained", "safereach-nano")
+    },
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),

@@ -42,5 +42,19 @@ def punctuality(report: dict[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def forms(report: dict[str, Any], agent: str) -> str:
+    """One agent's step in each form that it is exported in, and by others."""
+    item = next(item for item in report["agents"] if item["agent"] == agent)
+    rows = [
+        (
+            row["form"], str(row["threads"]), f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else "",
+            *(f"{row[name]:.2f}" for name in ("median_ms", "p10_ms", "p99_ms")),
+            f"{row['action_drift']:.4f}" if "action_drift" in row else "",
+        )
+        for row in item["rows"] + ([{"form": "JAX jit", "threads": 1, **item["jax"]}] if "jax" in item else [])
+    ]  # fmt: skip
+    return markdown(("form", "threads", "MB", "median ms", "p10 ms", "p99 ms", "action drift"), rows)
+
+
 def _rate_hz(name: str) -> float:
     return float(name.split(", ")[1].removesuffix(" Hz"))
