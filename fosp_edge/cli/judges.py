@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.bundle.manifest import CameraContract
-from fosp_edge.cameras.base import CameraError, DepthCamera
-from fosp_edge.cameras.policy_camera import PolicyCamera
-from fosp_edge.cli.rig import Rig
+from fosp_edge.cli.rig import Rig, distances
 from fosp_edge.control.decider import Decider
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.fingertip_drive import FingertipDrive
@@ -76,7 +74,7 @@ def judged(
     if file is not None:
         for camera in rig.cameras:
             camera.start()  # whoever judges by what they see looks before anything moves
-        depth = {camera.name: partial(_distances, rig, camera) for camera in rig.cameras}
+        depth = {camera.name: partial(distances, camera, rig.patience_s) for camera in rig.cameras}
         judges = open_judges(file, *_moved(rig), depth)
     else:
         assert otherwise is not None
@@ -120,14 +118,6 @@ def _check(judges: Judges, cameras: Sequence[CameraContract], keyboard_free: boo
         raise ValueError(
             "a keyboard cannot both answer questions and judge: give --yes and run in a terminal, or use a gamepad"
         )
-
-
-def _distances(rig: Rig, camera: PolicyCamera) -> tuple[npt.NDArray[np.uint16], float]:
-    """What a camera measures, as it measures it: not cut and shrunk to what the policy sees."""
-    if not isinstance(camera.source, DepthCamera):
-        raise CameraError(f"camera {camera.name} measures no distances")
-    found = camera.source.latest_depth(rig.patience_s)
-    return found.depth, found.unit_m
 
 
 def _picture(rig: Rig) -> npt.NDArray[np.uint8]:

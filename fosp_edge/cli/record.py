@@ -20,7 +20,7 @@ from fosp_edge.cli.extras import require
 from fosp_edge.cli.judges import Bench, judged
 from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import SIMULATED, MotorOptions, Rig, kind_of, open_rig
+from fosp_edge.cli.rig import SIMULATED, MotorOptions, Rig, count_what_holds_back, kind_of, open_rig
 from fosp_edge.cli.rig_options import (
     SLOW,
     CameraMoved,
@@ -261,6 +261,7 @@ def _drive(
         settings=loop_settings(rig, contract.rate_hz, max_steps=max_steps),
     )  # fmt: skip
     bench.controller = lambda: loop.controller
+    count_what_holds_back(rig.robot, loop.telemetry)
     button = emergency_button(console, bench, loop, estop_file)
 
     def press(key: str) -> None:

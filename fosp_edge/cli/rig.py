@@ -1,25 +1,29 @@
 """The robot and the cameras that a command line asks for, opened and closed together."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from firmware_bridge import LinkError, Torque
 from firmware_bridge.buses.calibration import calibrated_arm
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
 from fosp_edge.bundle.manifest import CameraContract, Channel
-from fosp_edge.cameras.base import CameraError
+from fosp_edge.cameras.base import CameraError, DepthCamera
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
 from fosp_edge.cli.simulated_ports import cameras_beside
+from fosp_edge.control.telemetry import Telemetry
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.arm_file import ArmFile
 from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, mechanism, robot_kind
 from fosp_edge.robots.channels import state_channels
+from fosp_edge.robots.depth_window import Distances
 from fosp_edge.robots.drive import Drive
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.mobile_base import WheelDrive
@@ -114,6 +118,7 @@ def open_rig(
             found = mechanism(simulated)
             drive = _drive(found, period_s)
             robot = SerialRobot(device.port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s)
+            _look_ahead(robot, cameras, patience_s)
             about = f"simulated {'base' if isinstance(found, BaseFile) else 'arm'} on {device.port}"
             yield Rig(robot, cameras, device.referee, about, drive.state, patience_s)
         else:
@@ -125,6 +130,7 @@ def open_rig(
             robot, state = _robot(chosen, motors, motors.port, period_s, patience_s)
             beside = [f"{name}={address}" for name, address in cameras_beside(motors.port).items() if name in names]
             opened = _open_cameras(wanted, camera_sources or beside, stack)
+            _look_ahead(robot, opened, patience_s)
             yield Rig(robot, opened, None, f"{kind} ({robot.name}) on {motors.port}", state, patience_s)
 
 
@@ -168,6 +174,35 @@ def _robot(
         port, drive, watchdog_s=patience_s, telemetry_timeout_s=patience_s, link=link, at_exit=motors.at_exit
     )
     return robot, state
+
+
+def distances(camera: PolicyCamera, patience_s: float) -> Distances:
+    """What a camera measures, as it measures it: not cut and shrunk to what a policy sees. Raises CameraError."""
+    if not isinstance(camera.source, DepthCamera):
+        raise CameraError(f"camera {camera.name} measures no distances")
+    found = camera.source.latest_depth(patience_s)
+    return Distances(found.depth, found.unit_m, (time.monotonic_ns() - found.sensor_ns) * 1e-9)
+
+
+def _look_ahead(robot: SerialRobot, cameras: Sequence[PolicyCamera], patience_s: float) -> None:
+    """Give a base with a bumper the camera that it is made of. Raises RobotError, CameraError: there is none."""
+    drive = robot.drive
+    if not isinstance(drive, WheelDrive) or drive.base.bumper is None:
+        return
+    name = drive.base.bumper.camera
+    camera = next((camera for camera in cameras if camera.name == name), None)
+    if camera is None:
+        found = ", ".join(camera.name for camera in cameras) or "none"
+        raise RobotError(f"the bumper of {robot.name} looks through the camera {name}, here are: {found}")
+    camera.start()
+    drive.look = partial(distances, camera, patience_s)
+    drive.look()  # whether it measures any is better known before anything moves
+
+
+def count_what_holds_back(robot: Robot, telemetry: Telemetry) -> None:
+    """Count the ticks in which a tether or a bumper let a base drive less than it was asked to."""
+    if isinstance(robot, SerialRobot) and isinstance(robot.drive, WheelDrive):
+        robot.drive.tell = telemetry.count
 
 
 def _drive(described: RobotFile, period_s: float) -> Drive:

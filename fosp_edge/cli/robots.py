@@ -168,6 +168,9 @@ def _check_base(console: Console, base: BaseDescription) -> None:
         "what the wheels allow": f"{fastest_m_s:.3g} m/s, {2.0 * fastest_m_s / base.track_m:.3g} rad/s",
         "to stop from full speed": f"{1e3 * base.braking_distance_m:.0f} mm, after at most four control periods",
         "tether": f"{base.tether_m:g} m from where the motors were armed, by the wheels' count",
+        "bumper": "none: what stands in the way only a filter sees"
+        if base.bumper is None
+        else f"stops {base.bumper.gap_m:g} m before what the depth camera {base.bumper.camera} sees ahead",
     }
     for name, value in rows.items():
         table.add_row(name, value)

@@ -26,7 +26,7 @@ from fosp_edge.cli.keyboard import Keyboard
 from fosp_edge.cli.learnt_from import unlike_training
 from fosp_edge.cli.live_view import Reporter, View
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, CalibrationFile, HalfDuplex, Release
-from fosp_edge.cli.rig import SIMULATED, MotorOptions, open_rig
+from fosp_edge.cli.rig import SIMULATED, MotorOptions, count_what_holds_back, open_rig
 from fosp_edge.cli.rig_options import (
     SLOW,
     CameraMoved,
@@ -257,6 +257,7 @@ def _drive(
         settings=loop_settings(rig, bundle.manifest.rate_hz, max_steps=max_steps, rehearse=realtime),
     )
     bench.controller = lambda: loop.controller
+    count_what_holds_back(rig.robot, loop.telemetry)
     title = f"{bundle.manifest.name} {bundle.path.name[:12]}   {rig.description}   {plan.scenario}"
     console.print(f"bundle {bundle.manifest.name} ({bundle.path.name[:12]}), {rig.description}", highlight=False)
     if speed < 1.0:

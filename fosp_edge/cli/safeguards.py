@@ -24,6 +24,7 @@ from fosp_edge.control.loop import ControlLoop, LoopSettings
 from fosp_edge.control.session import RunSummary, Session
 from fosp_edge.control.telemetry import default_thresholds
 from fosp_edge.control.types import Reason
+from fosp_edge.robots.mobile_base import HOLDING
 
 _SIGNAL_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
 
@@ -124,7 +125,10 @@ def settle(latch: StopLatch, summary: RunSummary) -> None:
 
 
 def say_end(console: Console, summary: RunSummary) -> None:
-    """Why it ended, and whether the motors confirmed it."""
+    """What held a base back, why it ended, and whether the motors confirmed it."""
+    for limit in HOLDING:  # it would look as if the policy did not want to drive
+        if count := summary.telemetry.counters.get(limit):
+            console.print(f"{limit} in {count} of {summary.ticks} ticks", style="yellow", highlight=False)
     style = "green" if summary.planned else "bold red"
     stopped = "the motor controller confirmed the stop" if summary.stop_acknowledged else "the stop was not confirmed"
     console.print(f"[{style}]{summary.state.value}[/] ({summary.reason.name}): ", end="", highlight=False)

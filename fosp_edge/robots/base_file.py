@@ -17,17 +17,24 @@ Wheels that are Dynamixel X servos on one line have three entries more; their id
 
       "bus": "dynamixel", "ids": "1,2", "backwards": ["right"]
 
+A base with a depth camera may have a bumper. It brakes, so that `gap_m` are left to what the camera sees ahead: within
+a window of its picture (left, top, right, bottom as parts of it; the whole one if left out), of which `share` must be
+as near; a window that is `unmeasured` for the most part counts as covered (`depth_window.py`):
+
+      "bumper": {"camera": "front", "gap_m": 0.3, "window": [0, 0.2, 1, 0.7], "share": 0.01, "unmeasured": 0.9}
+
 Nothing else is optional, and what is not known is refused: a limit that was misspelt is no limit.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firmware_bridge.buses.families import FAMILIES
 from firmware_bridge.buses.servos import FASTEST_RAD_S as FASTEST_SERVO_RAD_S
 from firmware_bridge.buses.servos import SPEED_MARGIN
 from fosp_edge.robots.arm_file import FASTEST_RAD_S, GENTLEST_RAD_S2, HARDEST_RAD_S2
-from fosp_edge.robots.mobile_base import LONGEST_BRAKING_RAD, BaseDescription
+from fosp_edge.robots.depth_window import DepthWindow
+from fosp_edge.robots.mobile_base import LONGEST_BRAKING_RAD, BaseDescription, Bumper
 from fosp_edge.robots.robot_entry import RobotEntry, distinct
 from fosp_edge.robots.wires import CONTROLLER
 
@@ -67,10 +74,31 @@ class BaseFile:
         }  # fmt: skip
         rest = {name: getattr(base, name) for name in ("speed_limit_m_s", "turn_limit_rad_s", "tether_m")}
         wire = {} if self.bus == CONTROLLER else {"bus": self.bus, "ids": self.ids, "backwards": list(self.backwards)}
-        entries = {"name": base.name} | wire | {"wheels": wheels} | rest
+        bumper = {} if base.bumper is None else {"bumper": _bumper_entries(base.bumper)}
+        entries = {"name": base.name} | wire | {"wheels": wheels} | rest | bumper
         return (
             "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items()) + "\n}\n"
         )
+
+
+def _bumper_entries(bumper: Bumper) -> dict[str, object]:
+    window = bumper.window
+    return {
+        "camera": bumper.camera, "gap_m": bumper.gap_m, "window": list(window.window), "share": window.share,
+        "unmeasured": window.unmeasured,
+    }  # fmt: skip
+
+
+def _bumper_of(entry: RobotEntry) -> Bumper:
+    camera, gap_m, window = entry.word("camera"), entry.number("gap_m", 0.02, 10.0), DepthWindow()
+    if "window" in entry:
+        left, top, right, bottom = entry.numbers("window", 4, 1.0)
+        window = replace(window, window=(left, top, right, bottom))
+    for name in ("share", "unmeasured"):
+        if name in entry:
+            window = replace(window, **{name: entry.number(name, 0.0, 1.0)})
+    entry.done()
+    return Bumper(camera, gap_m, window)
 
 
 def base_of(entry: RobotEntry) -> BaseFile:
@@ -85,6 +113,7 @@ def base_of(entry: RobotEntry) -> BaseFile:
         speed_limit_m_s=entry.number("speed_limit_m_s", 1e-3, 10.0),
         turn_limit_rad_s=entry.number("turn_limit_rad_s", 1e-3, 20.0),
         tether_m=entry.number("tether_m", 0.05, 1000.0),
+        bumper=_bumper_of(RobotEntry(entry.take("bumper"), "bumper")) if "bumper" in entry else None,
     )
     wheels.done()
     bus = entry.take("bus") if "bus" in entry else CONTROLLER

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fosp_edge.robots.depth_window import WHOLE, DepthWindow, Look, Window
 from fosp_edge.robots.entry import Entry
 from fosp_edge.robots.judging import Finding, Source
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier, LearntOutcome
 from fosp_edge.robots.presses import DEFAULT_BUTTONS, DEFAULT_KEYS, Gamepad, Keyboard
 from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, volumes_from
-from fosp_edge.robots.too_close import WHOLE, Look, TooClose
+from fosp_edge.robots.too_close import TooClose
 
 Kind = TypeVar("Kind")
 
@@ -156,13 +157,10 @@ def _too_close(entry: _Entry) -> Source:
             f"camera: expected one of {', '.join(entry.depth) or 'those that the robot has'}, found {camera}"
         )
     entry.depth[camera]()  # whether it measures any is better known before anything moves
-    window = entry.take("window", _numbers, list(WHOLE))
-    if len(window) != 4:
-        raise ValueError(f"window: expected left, top, right and bottom, found {len(window)} numbers")
-    return TooClose(
-        entry.depth[camera], entry.need("nearer_m", _amount), share=entry.take("share", _amount, 0.01),
-        window=(window[0], window[1], window[2], window[3]), unmeasured=entry.take("unmeasured", _amount, 0.9),
-    )  # fmt: skip
+    left, top, right, bottom = entry.take("window", _four, WHOLE)
+    share = entry.take("share", _amount, DepthWindow.share)
+    window = DepthWindow((left, top, right, bottom), share, entry.take("unmeasured", _amount, DepthWindow.unmeasured))
+    return TooClose(entry.depth[camera], entry.need("nearer_m", _amount), window)
 
 
 def _keyboard(entry: _Entry) -> Source:
@@ -204,6 +202,13 @@ def _numbers(value: Any) -> list[float]:
     if not isinstance(value, list):
         raise ValueError(f"expected a list of numbers, found {value!r}")
     return [float(item) for item in value]
+
+
+def _four(value: Any) -> Window:
+    numbers = _numbers(value)
+    if len(numbers) != 4:
+        raise ValueError(f"expected left, top, right and bottom, found {len(numbers)} numbers")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 def _finding(value: Any) -> Finding:

@@ -1,10 +1,11 @@
 """A base on two driven wheels, and its way from (speed, turn rate) to wheel speeds: no wire, no clock of its own.
 
-In this order: the tether, the wheels' speed limit, their acceleration budget. The controller checks the last two again
-and on its own. Forwards is x, left is y, turning left is positive; the controller's joint 0 is the left wheel, and both
-turn positively when the base drives forwards.
+In this order: the tether, the bumper, the wheels' speed limit, their acceleration budget. The controller checks the
+last two again and on its own. Forwards is x, left is y, turning left is positive; the controller's joint 0 is the left
+wheel, and both turn positively when the base drives forwards.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,13 +16,32 @@ from fosp_edge.bundle.manifest import Channel
 from fosp_edge.robots.arm import FloatArray
 from fosp_edge.robots.base import ActionSpace
 from fosp_edge.robots.channels import action_channels
+from fosp_edge.robots.depth_window import DepthWindow, Look
 from fosp_edge.robots.joint_limits import VelocityBudget, fastest_within
 
 WHEEL_RANGE_RAD = 100.0
 """Limits of position that are sent for a wheel: as wide as the protocol has them. Its board tells positions within one
 turn (PROTOCOL.md, endless joints), so that none is ever met."""
+HOLDING = HELD_BY_TETHER, HELD_BY_BUMPER = "held back by the tether", "held back by the bumper"
+SLOWED_M_S = 0.005
+"""A command that is slowed by less is as good as followed."""
+FAR_M = 1e4
 LONGEST_BRAKING_RAD = 90.0
 """A wheel must be able to brake within this, or the board would see it beyond those limits."""
+
+
+@dataclass(frozen=True)
+class Bumper:
+    """A depth camera that looks ahead: the base drives forwards no faster than it can brake before what is there.
+
+    It turns and drives backwards as before, and what the camera does not see it does not stop for.
+    """
+
+    camera: str
+    gap_m: float
+    """What is left between the camera and what it sees, along its axis. More than the camera's least distance: what is
+    nearer leaves a hole in its picture."""
+    window: DepthWindow
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,7 @@ class BaseDescription:
     turn_limit_rad_s: float
     tether_m: float
     """How far it may go from where its motors were armed, by its wheels' count: a leash, no wall, for wheels slip."""
+    bumper: Bumper | None = None
 
     @property
     def action_space(self) -> ActionSpace:
@@ -100,6 +121,10 @@ class WheelDrive:
             JointLimits(-WHEEL_RANGE_RAD, WHEEL_RANGE_RAD, speed, acceleration),
         ) * 2
         self._budget = VelocityBudget(np.full(2, acceleration))
+        self.look: Look | None = None
+        """The bumper's camera. Until there is one, a base with a bumper does not drive forwards."""
+        self.tell: Callable[[str], None] = lambda limit: None
+        """Hears of each command that a limit slowed."""
         self.reset(0)
 
     def reset(self, now_ns: int) -> None:
@@ -122,7 +147,7 @@ class WheelDrive:
     def joint_velocity(self, position_rad: FloatArray, wanted: FloatArray, now_ns: int) -> FloatArray:
         """Wheel speeds [2] (rad/s) for (speed, turn rate) [2], at these positions [2], within a turn; charged."""
         self._count(position_rad, now_ns)
-        speed = self._on_the_tether(float(wanted[0]))
+        speed = self._before_what_is_ahead(self._on_the_tether(float(wanted[0])))
         wheels = self.base.wheels_from_motion @ np.array([speed, wanted[1]])
         # Both slowed alike, so that the way keeps its curvature.
         fastest = float(np.max(np.abs(wheels)))
@@ -157,7 +182,27 @@ class WheelDrive:
         outwards = float(self._place_m @ along)
         room_squared = outwards**2 + self.base.tether_m**2 - float(self._place_m @ self._place_m)
         if room_squared <= 0.0:  # beyond it, and the line ahead nowhere comes back within
-            return speed_m_s if outwards < 0.0 else 0.0
-        room_m = np.array(max(0.0, np.sqrt(room_squared) - outwards))
-        fastest = float(fastest_within(room_m, np.array(self.base.acceleration_limit_m_s2), self._period_s))
-        return float(np.sign(speed_m_s)) * min(abs(speed_m_s), fastest)
+            fastest = np.inf if outwards < 0.0 else 0.0
+        else:
+            fastest = self._fastest_within(np.sqrt(room_squared) - outwards, self._period_s)
+        return float(np.sign(speed_m_s)) * self._at_most(abs(speed_m_s), fastest, HELD_BY_TETHER)
+
+    def _before_what_is_ahead(self, speed_m_s: float) -> float:
+        """The speed, slowed until the base can still brake before what its camera sees. Raises CameraError."""
+        bumper = self.base.bumper
+        if bumper is None or speed_m_s <= 0.0:
+            return speed_m_s
+        fastest = 0.0
+        if self.look is not None:
+            seen = self.look()
+            fastest = self._fastest_within(bumper.window.nearest_m(seen) - bumper.gap_m, self._period_s + seen.age_s)
+        return self._at_most(speed_m_s, fastest, HELD_BY_BUMPER)
+
+    def _fastest_within(self, room_m: float, horizon_s: float) -> float:
+        room = np.array(min(max(0.0, room_m), FAR_M))
+        return float(fastest_within(room, np.array(self.base.acceleration_limit_m_s2), horizon_s))
+
+    def _at_most(self, speed_m_s: float, fastest_m_s: float, limit: str) -> float:
+        if speed_m_s > fastest_m_s + SLOWED_M_S:
+            self.tell(limit)
+        return min(speed_m_s, fastest_m_s)

@@ -1,6 +1,7 @@
 """The file of a base: it reads back as it was written, and says where it cannot be meant."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import arm_named, mechanism, robot_kind
-from fosp_edge.robots.mobile_base import TWO_WHEELS, BaseDescription
+from fosp_edge.robots.depth_window import DepthWindow
+from fosp_edge.robots.mobile_base import TWO_WHEELS, BaseDescription, Bumper
 from fosp_edge.robots.robot_file import parse_robot, read_robot
 
 GOOD: dict[str, Any] = json.loads(BaseFile(TWO_WHEELS).to_json()) | {"name": "mine"}
@@ -37,6 +39,14 @@ def test_wheels_that_are_servos_read_back_too() -> None:
     base = BaseFile(TWO_WHEELS, "dynamixel", "3,7", ("right",))
     assert parse_robot(base.to_json(), "here") == base
     assert base.directions == (1, -1)
+
+
+def test_a_bumper_reads_back_too_and_leaves_out_what_is_usual() -> None:
+    window = DepthWindow((0.1, 0.2, 0.9, 0.7), 0.05, 0.5)
+    base = BaseFile(replace(TWO_WHEELS, bumper=Bumper("front", 0.3, window)))
+    assert parse_robot(base.to_json(), "here") == base
+    short = parse_robot(json.dumps(GOOD | {"bumper": {"camera": "front", "gap_m": 0.3}}), "here")
+    assert isinstance(short, BaseFile) and short.base.bumper == Bumper("front", 0.3, DepthWindow())
 
 
 def test_a_file_is_taken_for_a_robot_and_for_what_it_moves(tmp_path: Path) -> None:
@@ -75,6 +85,12 @@ def changed(place: str, **values: Any) -> dict[str, Any]:
         (changed("", turn_limit_rad_s=-1), "turn_limit_rad_s: expected a number from 0.001"),
         (changed("wheels", velocity_limit_rad_s=50, acceleration_limit_rad_s2=1), "takes 1250 rad, more than 90"),
         (GOOD | {"wheels": [1, 2]}, "wheels: expected an object"),
+        (GOOD | {"bumper": {"camera": "front"}}, "bumper: gap_m is missing"),
+        (GOOD | {"bumper": {"camera": "front", "gap_m": 0}}, "bumper: gap_m: expected a number from 0.02 to 10"),
+        (GOOD | {"bumper": {"camera": "front", "gap_m": 1, "gap": 1}}, "bumper: unknown entry 'gap'"),
+        (GOOD | {"bumper": {"camera": "front", "gap_m": 1, "window": [0, 1]}}, "bumper: window: expected 4 numbers"),
+        (GOOD | {"bumper": {"camera": "front", "gap_m": 1, "window": [0, 1, 1, 0]}}, "left, top, right, bottom"),
+        (GOOD | {"bumper": {"camera": "front", "gap_m": 1, "unmeasured": 0}}, "share and unmeasured are parts of 1"),
         (GOOD | {"joints": []}, "unknown entry 'joints'"),
         (json.dumps(GOOD)[:-1] + ', "tether_m": 9}', "tether_m is there more than once"),
     ],

@@ -14,6 +14,7 @@ from fosp_edge.cameras.base import CameraError
 from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError, RobotState
+from fosp_edge.robots.depth_window import Distances
 from fosp_edge.robots.judge_file import open_judges
 from fosp_edge.robots.judging import Finding, Sample, SourcesReferee
 from fosp_edge.robots.kinematics import ArmKinematics
@@ -28,11 +29,11 @@ KINEMATICS = ArmKinematics(DESKTOP_ARM)
 TIP = KINEMATICS.fingertip(HOME)[0]
 
 
-def blind() -> tuple[np.ndarray, float]:
+def blind() -> Distances:
     raise CameraError("camera blind measures no distances")
 
 
-DEPTH = {"front": lambda: (np.full((4, 4), 400, np.uint16), 0.001), "blind": blind}
+DEPTH = {"front": lambda: Distances(np.full((4, 4), 400, np.uint16), 0.001, 0.0), "blind": blind}
 
 
 def moved(**changes: object) -> Sample:

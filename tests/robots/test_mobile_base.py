@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.codes import State
+from fosp_edge.cameras.base import CameraLost
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.depth_window import DepthWindow, Distances
 from fosp_edge.robots.fingertip_drive import FingertipDrive
-from fosp_edge.robots.mobile_base import TWO_WHEELS, WHEEL_RANGE_RAD, BaseDescription, WheelDrive
+from fosp_edge.robots.mobile_base import TWO_WHEELS, WHEEL_RANGE_RAD, BaseDescription, Bumper, WheelDrive
 from fosp_edge.robots.serial_robot import SerialRobot
 from tests.robots.boards import Joints, board
 
@@ -89,6 +91,74 @@ def test_at_the_end_of_the_tether_it_turns_and_comes_back() -> None:
     assert back[-1] <= 0.2 + 1e-6 and min(back[60:]) < 0.01  # through the middle, and to the other end
     turned = [truth.pose[2] for truth in drive_along(base, [(1.0, 0.0), (1.0, 1.0)], 60)]
     assert turned[-1] > 3.0
+
+
+WALL_M, GAP_M, AGE_S = 1.0, 0.25, 0.04
+BUMPER = Bumper("front", GAP_M, DepthWindow())
+
+
+def towards_a_wall(actions: Actions, times: int, told: list[str]) -> Iterator[Rolling]:
+    """Each action for so many ticks, in front of a wall whose picture is as old as AGE_S and in millimetres."""
+    base = replace(QUICK, bumper=BUMPER, tether_m=100.0)
+    drive, truth, now_ns = WheelDrive(base, PERIOD_S), Rolling(base), 5
+    before_m = [0.0]
+    drive.tell = told.append
+
+    def look() -> Distances:
+        ahead_mm = np.ceil(1e3 * max(0.0, WALL_M - before_m[-1]))
+        return Distances(np.full((4, 4), ahead_mm, np.uint16), 0.001, AGE_S)
+
+    drive.look = look
+    drive.reset(now_ns)
+    for speed, _ in actions:
+        for _ in range(times):
+            wheels = drive.joint_velocity(within_a_turn(truth.wheels_rad), np.array([speed * 1.9, 0.0]), now_ns)
+            truth.roll(wheels, PERIOD_S - AGE_S)
+            before_m.append(float(truth.pose[0]))  # what the next picture shows
+            truth.roll(wheels, AGE_S)
+            now_ns += PERIOD_NS
+            yield truth
+
+
+@given(actions=st.lists(ACTION, min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_a_bumper_leaves_its_gap_to_what_is_ahead(actions: Actions) -> None:
+    for truth in towards_a_wall(actions, 12, []):
+        assert truth.pose[0] <= WALL_M - GAP_M + 0.002
+
+
+def test_before_the_wall_it_stands_says_so_and_drives_back() -> None:
+    told: list[str] = []
+    places = [truth.pose[0] for truth in towards_a_wall([(1.0, 0.0)], 60, told)]
+    assert places[-1] > WALL_M - GAP_M - 0.01 and set(told) == {"held back by the bumper"} and len(told) > 30
+    told.clear()
+    places = [truth.pose[0] for truth in towards_a_wall([(1.0, 0.0), (-1.0, 0.0)], 60, told)]
+    assert places[-1] < 0.0
+
+
+def test_a_bumper_that_sees_nothing_lets_nothing_forwards() -> None:
+    never_covered = replace(BUMPER, window=DepthWindow(unmeasured=1.0))
+    drive = WheelDrive(replace(TWO_WHEELS, bumper=never_covered), PERIOD_S)
+    drive.reset(0)
+    assert np.all(drive.joint_velocity(np.zeros(2), np.array([0.2, 0.0]), 1) == 0.0), "no camera was given"
+    assert np.all(drive.joint_velocity(np.zeros(2), np.array([-0.2, 0.0]), 2) < 0.0)
+
+    def gone() -> Distances:
+        raise CameraLost("camera front is gone")
+
+    drive.look = gone
+    with pytest.raises(CameraLost):
+        drive.joint_velocity(np.zeros(2), np.array([0.2, 0.0]), 3)
+
+
+def test_the_end_of_the_tether_is_told_too() -> None:
+    drive, told = WheelDrive(replace(TWO_WHEELS, tether_m=0.05), PERIOD_S), []
+    drive.tell = told.append
+    drive.reset(0)
+    drive.joint_velocity(np.zeros(2), np.array([0.05, 0.0]), 1)
+    assert told == []
+    drive.joint_velocity(np.zeros(2), np.array([0.22, 0.0]), 2)
+    assert told == ["held back by the tether"]
 
 
 def test_ahead_left_and_on_the_spot() -> None:

@@ -1,11 +1,14 @@
 """A base in a room: it rolls as its wheels turn, stops in front of things, and the room is that of the scenario."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
 
-from fosp_edge.robots.mobile_base import TWO_WHEELS
+from fosp_edge.robots.depth_window import DepthWindow, Distances
+from fosp_edge.robots.mobile_base import TWO_WHEELS, Bumper, WheelDrive
 from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.layout import SCENARIOS, make_layout
 from fosp_edge.simulation.referee import lay_table
@@ -64,3 +67,22 @@ def test_a_seed_is_a_room() -> None:
     one, same, other = (lay_table("standard", seed, TWO_WHEELS).plant.render("front") for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert np.any(one != other)
+
+
+@pytest.mark.parametrize("seed", [2, 5, 9])
+def test_with_a_bumper_it_stops_before_what_its_depth_camera_sees(seed: int) -> None:
+    """Straight on at full speed, where without one it is in violation at the first box or wall."""
+    base = replace(TWO_WHEELS, bumper=Bumper("front", 0.25, DepthWindow((0.0, 0.3, 1.0, 0.6))))
+    plant, drive = in_a_room(seed=seed), WheelDrive(base, 0.05)
+
+    def look() -> Distances:
+        return Distances(np.rint(1e3 * plant.render_both("front")[1]).astype(np.uint16), 0.001, 0.0)
+
+    drive.look = look
+    drive.reset(0)
+    for tick in range(300):
+        wheels = drive.joint_velocity(plant.positions_rad(), np.array([0.22, 0.0]), tick * 50_000_000)
+        plant.set_velocity_targets(wheels)
+        plant.advance(0.05)
+        assert not plant.judge().violation
+    assert np.max(np.abs(wheels)) < 0.1, "it stands in the end"

@@ -10,10 +10,6 @@ pytest.importorskip("mujoco")
 from firmware_bridge.codes import State
 from fosp_edge.cameras.ring import RingReader
 from fosp_edge.cameras.ring_camera import RingCamera
-from fosp_edge.robots.base import RobotState
-from fosp_edge.robots.judging import Sample
-from fosp_edge.robots.mobile_base import TWO_WHEELS
-from fosp_edge.robots.too_close import TooClose
 from fosp_edge.robots.workspace import limit_to_workspace
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.layout import make_layout
@@ -70,29 +66,6 @@ def test_pictures_reach_the_rings(machine):
         depth, (_, truth_m) = camera.latest_depth(5.0), machine._motors.plant.render_both(name)
         assert depth.sequence == 1
         np.testing.assert_allclose(depth.depth * depth.unit_m, truth_m, atol=0.0006)
-
-
-def test_a_base_that_drives_on_comes_too_close_and_its_depth_camera_tells():
-    machine = SimulatedMachine("standard", 0, moved=TWO_WHEELS)
-    try:
-        [(name, ring)] = machine.rings.items()
-        camera = RingCamera(name, ring.name)
-
-        def look() -> tuple[np.ndarray, float]:
-            found = camera.latest_depth(5.0)
-            return found.depth, found.unit_m
-
-        judge = TooClose(look, 0.2, window=(0.3, 0.3, 0.7, 0.5))
-        sample = Sample(RobotState(np.zeros(2, np.float32), np.zeros(2), np.zeros(2), 0, 0, None))
-        machine.take_pictures()
-        assert judge.judge(sample).cost == 0.0
-        for _ in range(4000):
-            machine._motors.set_velocity_targets([8.0, 8.0])
-            machine._motors.plant.advance(0.004)
-        machine.take_pictures()
-        assert judge.judge(sample).cost == 1.0
-    finally:
-        machine.close()
 
 
 def test_a_reset_puts_the_arm_where_the_layout_says_and_shows_the_new_table(machine):
