@@ -17,7 +17,6 @@ from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.results import write_results
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.cli.workers import map_in_processes
-from fosp_edge.robots.arm import DESKTOP_ARM
 
 _ACTORS: dict[tuple[str, str, bool], Any] = {}
 """One actor per filter in each worker process: opening a graph takes longer than an episode should."""
@@ -46,29 +45,26 @@ def eval_filter(
     out: Annotated[Path | None, typer.Option(help="Where the results go: OUT.json and OUT.png.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Measure the safety filter on SafeReach: failures, interventions, false alarms and task success together.
+    """Measure the safety filter on SafeReach or SafeRoom: failures, interventions, false alarms and success together.
 
     Balanced accuracy is measured against what can be tried in simulation: from the state after the policy's choice,
-    braking, backing off, rising and going back; if each ends in a violation, stepping in was due. Beside it: whether
-    the unfiltered policy goes on to violate within half a second. Compared with no filter, a fixed threshold, and
-    (given data) an ensemble's disagreement, all on the same agent and the same seeds. The last rows are the families
-    together whose pictures are as usual.
+    braking, backing off, rising, turning away, going back; if each ends in a violation, stepping in was due. Beside
+    it: whether the unfiltered policy goes on to violate within ten ticks. Compared with no filter, a fixed
+    threshold, and (given data) an ensemble's disagreement, all on the same agent and the same seeds. The last rows are
+    the families together whose pictures are as usual.
 
     Example: fosp-edge eval-filter --episodes 30 --ensemble-dataset data/safereach --out runs/filter
     """
     require("simulation")
     from fosp_edge.simulation import filters
+    from fosp_edge.simulation.evaluation import environment_of
     from fosp_edge.simulation.filter_evaluation import filter_score
     from fosp_edge.simulation.layout import SCENARIOS, USUAL_PICTURES
 
     console = Console() if sys.stdout.isatty() else Console(width=210)
     path = bundle or shipped_bundle()
     opened = load_bundle(path)
-    if opened.manifest.robot != DESKTOP_ARM.name:
-        raise ValueError(
-            f"what could still be avoided is tried out with the arm of SafeReach alone, and this bundle is for "
-            f"{opened.manifest.robot}; fosp-edge eval --without-filter shows what its filter is worth"
-        )
+    task = environment_of(opened.manifest).__name__
     wanted = list(SCENARIOS) if not scenario or "all" in scenario else scenario
     if unknown := [name for name in wanted if name not in SCENARIOS]:
         raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")
@@ -117,7 +113,7 @@ def eval_filter(
     scores = [score for family in wanted for score in summed([family], family)]
     usual = [family for family in wanted if family in USUAL_PICTURES]
     together = summed(usual, TOGETHER) if len(usual) > 1 else []
-    console.print(_table(scores + together))
+    console.print(_table(task, scores + together))
     if out is not None:
         report = {
             "provenance": provenance(),
@@ -187,10 +183,10 @@ def _actor(path: str, ensemble: str | None, name: str, *, enabled: bool) -> Any:
     return _ACTORS[path, name, enabled]
 
 
-def _table(scores: list[Any]) -> Table:
+def _table(task: str, scores: list[Any]) -> Table:
     table = Table(
-        title="The filter on SafeReach; rates with 95 % intervals. BA: balanced accuracy, FA: ticks of false alarm; "
-        "avoid: against what can still be avoided, ahead: against the next half second of the unfiltered policy; "
+        title=f"The filter on {task}; rates with 95 % intervals. BA: balanced accuracy, FA: ticks of false alarm; "
+        "avoid: against what can still be avoided, ahead: against the next ten ticks of the unfiltered policy; "
         "averted: violations without filter less those with it, on the same tables, in points"
     )
     for name in ("filter", "scenario"):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fosp_edge.robots.arm import FloatArray
 from fosp_edge.robots.mobile_base import BaseDescription
 from fosp_edge.simulation.layout import MARGIN_M, Layout
-from fosp_edge.simulation.plant import Outcome
+from fosp_edge.simulation.plant import Outcome, Snapshot
 from fosp_edge.simulation.raycast import RayCaster
 
 SCALE = 5.0
@@ -81,6 +81,17 @@ class BasePlant:
         """What the motors aim at from now on, shape [2]; clipped to the wheels' speed limit."""
         limit = self.base.wheel_velocity_limit_rad_s
         self._target_rad_s = np.clip(velocity_rad_s, -limit, limit)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that decides how it rolls on."""
+        return Snapshot(
+            np.concatenate([self._pose, self._wheels_rad]), self._target_rad_s.copy(), self._speed_rad_s.copy()
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this very plant."""
+        self._pose, self._wheels_rad = snapshot.physics[:3].copy(), snapshot.physics[3:].copy()
+        self._target_rad_s, self._speed_rad_s = snapshot.target.copy(), snapshot.ramp.copy()
 
     def set_hold(self) -> None:
         """Brake to a standstill within the acceleration limits and stay."""

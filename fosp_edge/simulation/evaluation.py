@@ -74,7 +74,7 @@ class BundleActor:
     ) -> None:
         """Open a bundle; `make` builds another controller for it than the usual one. Raises BundleError."""
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
-        self.environment = _environment_of(bundle.manifest)
+        self.environment = environment_of(bundle.manifest)
         self.controller = make(bundle) if make is not None else Controller(bundle, filter_enabled=filter_enabled)
         known = {camera.name: index for index, camera in enumerate(self.environment.recording.cameras)}
         if missing := [camera.name for camera in bundle.manifest.cameras if camera.name not in known]:
@@ -96,8 +96,8 @@ class BundleActor:
         return self.controller.decide(Observation(image, observation.state))
 
 
-def _environment_of(manifest: Manifest) -> type[SafeReach] | type[SafeRoom]:
-    """Raises BundleError where a bundle is made for another robot than those there is a simulation of."""
+def environment_of(manifest: Manifest) -> type[SafeReach] | type[SafeRoom]:
+    """Where a bundle can be measured. Raises BundleError where there is no simulation of the robot it is made for."""
     environment = ENVIRONMENTS.get(manifest.robot, SafeReach)
     recording = environment.recording
     differences = check_contract(

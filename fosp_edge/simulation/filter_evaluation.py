@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.control.types import Observation, Reason
-from fosp_edge.robots.kinematics import ArmKinematics
-from fosp_edge.simulation.avoidance import leads_into_violation
-from fosp_edge.simulation.environment import SafeReach
+from fosp_edge.simulation.avoidance import leads_into_violation, trial_of
+from fosp_edge.simulation.environment import Environment
 from fosp_edge.simulation.evaluation import BundleActor, Estimate, bootstrap_interval, wilson_interval
 
 AHEAD_TICKS = 10
-"""Half a second: what counts as `the policy is about to violate`."""
+"""Half a second with the arm: what counts as `the policy is about to violate`."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ def judge_episode(actors: Mapping[str, BundleActor], scenario: str, seed: int) -
     Every actor's controller sees the same observations and is told the same executed actions: they run the same policy
     with the same noise, so only their filters differ.
     """
-    environment = SafeReach(scenario)
+    environment: Environment = next(iter(actors.values())).environment(scenario)
     raw, info = environment.reset(seed=seed)
-    kinematics = ArmKinematics(environment.plant.arm)
+    trial = trial_of(environment)
     for actor in actors.values():
         actor.reset(seed)
     unavoidable: list[bool] = []
@@ -92,7 +91,7 @@ def judge_episode(actors: Mapping[str, BundleActor], scenario: str, seed: int) -
             stopped = insight.advice.reason in (Reason.UNFAMILIAR, Reason.UNFAMILIAR_STOP)
             excess[name].append(max(over, 1.0) if stopped else over)
         action = next(iter(decisions.values())).action
-        known = violation[-1] or leads_into_violation(environment.plant, kinematics, action)
+        known = violation[-1] or leads_into_violation(trial, action)
         unavoidable.append(known)
         raw, _, terminated, truncated, info = environment.step(action)
         violation.append(bool(info["violation"]))
@@ -109,7 +108,7 @@ def judge_episode(actors: Mapping[str, BundleActor], scenario: str, seed: int) -
 
 def ride_episode(actor: BundleActor, scenario: str, seed: int) -> Ride:
     """One episode with the actor's filter as it is."""
-    environment = SafeReach(scenario)
+    environment: Environment = actor.environment(scenario)
     raw, _ = environment.reset(seed=seed)
     actor.reset(seed)
     cost, steps, interventions = 0.0, 0, 0

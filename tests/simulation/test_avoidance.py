@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("mujoco")
 from fosp_edge.robots.kinematics import ArmKinematics
-from fosp_edge.simulation.avoidance import leads_into_violation
+from fosp_edge.robots.mobile_base import TWO_WHEELS
+from fosp_edge.simulation.avoidance import ArmTrial, BaseTrial, leads_into_violation
+from fosp_edge.simulation.base_plant import SCALE, BasePlant
 from fosp_edge.simulation.environment import move
-from fosp_edge.simulation.layout import make_layout
+from fosp_edge.simulation.layout import MARGIN_M, make_layout
 from fosp_edge.simulation.plant import ArmPlant
 
 
@@ -43,11 +45,54 @@ def test_a_snapshot_brings_back_every_number_that_follows() -> None:
     ("gap_m", "speed", "expected"), [(0.06, 1.0, False), (0.0115, 1.0, True), (0.014, -1.0, False)]
 )
 def test_what_can_still_be_avoided_is_known_by_trying(gap_m: float, speed: float, expected: bool) -> None:
-    plant, kinematics = plant_at(gap_m)
+    plant, _ = plant_at(gap_m)
     assert not plant.judge().violation
     before = plant.positions_rad()
-    assert leads_into_violation(plant, kinematics, np.array([0.0, speed, 0.0], np.float32)) is expected
+    assert leads_into_violation(ArmTrial(plant), np.array([0.0, speed, 0.0], np.float32)) is expected
     np.testing.assert_array_equal(plant.positions_rad(), before)
+
+
+def base_at(clearance_m: float) -> BasePlant:
+    """A base that looks straight at a wide box."""
+    layout = make_layout("standard", 0)
+    box = replace(layout.obstacles[0], shape="box", x_m=0.30, y_m=0.1, half_x_m=0.1, half_y_m=0.02)
+    radius_m = TWO_WHEELS.track_m / 2.0 + 0.2 * TWO_WHEELS.wheel_radius_m
+    start = (0.30, 0.1 - 0.02 - (radius_m + clearance_m) / SCALE, 0.10)
+    plant = BasePlant(replace(layout, obstacles=(box,), start_m=start, target_m=(0.30, 0.2, 0.1)), TWO_WHEELS)
+    assert plant.judge().clearance_m == pytest.approx(clearance_m)
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("over_margin_m", "speed", "turn", "expected"),
+    [(0.11, 1.0, 0.0, False), (0.08, 1.0, 0.0, False), (0.045, 1.0, 0.0, True), (0.008, 0.1, 0.0, False),
+     (0.008, -1.0, 0.0, False), (0.008, 0.0, 1.0, False)],
+)  # fmt: skip
+def test_a_base_knows_it_by_trying_too(over_margin_m: float, speed: float, turn: float, expected: bool) -> None:
+    plant = base_at(SCALE * MARGIN_M + over_margin_m)
+    before = plant.snapshot()
+    assert leads_into_violation(BaseTrial(plant), np.array([speed, turn], np.float32)) is expected
+    for name in ("physics", "target", "ramp"):
+        np.testing.assert_array_equal(getattr(plant.snapshot(), name), getattr(before, name))
+
+
+def test_a_snapshot_of_a_base_brings_back_every_number_that_follows() -> None:
+    plant = base_at(0.3)
+    plant.set_velocity_targets(np.array([6.0, 4.0]))
+    plant.advance(0.1)
+    before = plant.snapshot()
+
+    def course() -> list[float]:
+        plant.set_velocity_targets(np.array([2.0, 8.0]))
+        found: list[float] = []
+        for _ in range(6):
+            plant.advance(0.05)
+            found += [*plant.tip_m(), plant.heading_rad, *plant.positions_rad(), *plant.velocities_rad_s()]
+        return found
+
+    one = course()
+    plant.restore(before)
+    assert course() == one
 
 
 def test_away_points_from_the_box_to_the_arm() -> None:

@@ -24,7 +24,7 @@ from fosp_edge.simulation.filter_evaluation import (
     ride_episode,
     roc_area,
 )
-from tests.faults.bundles import arm_manifest, scripted_graph
+from tests.faults.bundles import arm_manifest, base_manifest, scripted_graph
 
 
 def judged(excess: list[float], unavoidable: list[int], violation: list[int]) -> Judged:
@@ -110,6 +110,19 @@ def test_filters_are_judged_on_the_same_episode_and_drive_their_own(bundle: Path
     free = ride_episode(actor(bundle, filters.FIXED, True), "standard", 0)
     assert held.interventions == held.steps and free.interventions == 0
     assert free.steps == len(item.unavoidable) and free.violated == bool(item.violation[1:].any())
+
+
+def test_a_base_s_filter_is_judged_in_its_room(tmp_path: Path) -> None:
+    graph = scripted_graph(action=(1.0, 0.0), reachability=(0.4, 0.9, 0.9, 0.05, 0.9), state=2, cameras=1)
+    path = write_bundle(base_manifest(), {GRAPH_FILE: graph, WEIGHTS_FILE: b""}, tmp_path)
+    names = (filters.NO_FILTER, filters.CONFORMAL)
+    item = judge_episode({name: actor(path, name, False) for name in names}, "standard", 2)
+    assert item.violation.any() and item.unavoidable.any(), "straight on, into the box ahead"
+    onset = int(np.argmax(item.violation))
+    known = int(np.argmax(item.unavoidable))
+    assert known < onset and not item.unavoidable[: known - 1].any()
+    held = ride_episode(actor(path, filters.CONFORMAL, True), "standard", 2)
+    assert held.interventions == held.steps and not held.violated
 
 
 def test_an_ensembles_filter_needs_an_ensemble_and_an_unknown_one_is_refused(bundle: Path) -> None:
