@@ -64,7 +64,7 @@ def eval_filter(
     console = Console() if sys.stdout.isatty() else Console(width=210)
     path = bundle or shipped_bundle()
     opened = load_bundle(path)
-    task = environment_of(opened.manifest).__name__
+    played = environment_of(opened.manifest).__name__
     wanted = list(SCENARIOS) if not scenario or "all" in scenario else scenario
     if unknown := [name for name in wanted if name not in SCENARIOS]:
         raise ValueError(f"unknown scenario {unknown[0]!r}; choose one of: {', '.join(SCENARIOS)}, or all")
@@ -113,7 +113,7 @@ def eval_filter(
     scores = [score for family in wanted for score in summed([family], family)]
     usual = [family for family in wanted if family in USUAL_PICTURES]
     together = summed(usual, TOGETHER) if len(usual) > 1 else []
-    console.print(_table(task, scores + together))
+    console.print(_table(played, scores + together))
     if out is not None:
         report = {
             "provenance": provenance(),
@@ -183,9 +183,9 @@ def _actor(path: str, ensemble: str | None, name: str, *, enabled: bool) -> Any:
     return _ACTORS[path, name, enabled]
 
 
-def _table(task: str, scores: list[Any]) -> Table:
+def _table(played: str, scores: list[Any]) -> Table:
     table = Table(
-        title=f"The filter on {task}; rates with 95 % intervals. BA: balanced accuracy, FA: ticks of false alarm; "
+        title=f"The filter on {played}; rates with 95 % intervals. BA: balanced accuracy, FA: ticks of false alarm; "
         "avoid: against what can still be avoided, ahead: against the next ten ticks of the unfiltered policy; "
         "averted: violations without filter less those with it, on the same tables, in points"
     )

@@ -94,9 +94,10 @@ def _bumper_of(entry: RobotEntry) -> Bumper:
     if "window" in entry:
         left, top, right, bottom = entry.numbers("window", 4, 1.0)
         window = replace(window, window=(left, top, right, bottom))
-    for name in ("share", "unmeasured"):
-        if name in entry:
-            window = replace(window, **{name: entry.number(name, 0.0, 1.0)})
+    if "share" in entry:
+        window = replace(window, share=entry.number("share", 0.0, 1.0))
+    if "unmeasured" in entry:
+        window = replace(window, unmeasured=entry.number("unmeasured", 0.0, 1.0))
     entry.done()
     return Bumper(camera, gap_m, window)
 

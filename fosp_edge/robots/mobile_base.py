@@ -184,7 +184,7 @@ class WheelDrive:
         if room_squared <= 0.0:  # beyond it, and the line ahead nowhere comes back within
             fastest = np.inf if outwards < 0.0 else 0.0
         else:
-            fastest = self._fastest_within(np.sqrt(room_squared) - outwards, self._period_s)
+            fastest = self._fastest_within(np.sqrt(room_squared) - outwards)
         return float(np.sign(speed_m_s)) * self._at_most(abs(speed_m_s), fastest, HELD_BY_TETHER)
 
     def _before_what_is_ahead(self, speed_m_s: float) -> float:
@@ -195,12 +195,13 @@ class WheelDrive:
         fastest = 0.0
         if self.look is not None:
             seen = self.look()
-            fastest = self._fastest_within(bumper.window.nearest_m(seen) - bumper.gap_m, self._period_s + seen.age_s)
+            since_m = max(0.0, float(self.base.motion_from_wheels[0] @ self._sent_rad_s)) * seen.age_s
+            fastest = self._fastest_within(bumper.window.nearest_m(seen) - since_m - bumper.gap_m)
         return self._at_most(speed_m_s, fastest, HELD_BY_BUMPER)
 
-    def _fastest_within(self, room_m: float, horizon_s: float) -> float:
+    def _fastest_within(self, room_m: float) -> float:
         room = np.array(min(max(0.0, room_m), FAR_M))
-        return float(fastest_within(room, np.array(self.base.acceleration_limit_m_s2), horizon_s))
+        return float(fastest_within(room, np.array(self.base.acceleration_limit_m_s2), self._period_s))
 
     def _at_most(self, speed_m_s: float, fastest_m_s: float, limit: str) -> float:
         if speed_m_s > fastest_m_s + SLOWED_M_S:

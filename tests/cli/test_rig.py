@@ -38,7 +38,7 @@ def test_a_bumper_looks_through_the_camera_that_the_file_names(tmp_path: Path) -
         telemetry = Telemetry()
         count_what_holds_back(rig.robot, telemetry)
         rig.robot.drive.reset(0)
-        for tick in range(200):  # the base stands, so the tether is where it drives to in its own mind
+        for tick in range(400):  # the base stands, so the tether is where it drives to in its own mind
             rig.robot.drive.joint_velocity(np.full(2, 0.4 * tick), np.array([0.22, 0.0]), tick * 50_000_000)
         assert telemetry.counters["held back by the tether"] > 0
 

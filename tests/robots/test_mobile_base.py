@@ -152,7 +152,7 @@ def test_a_bumper_that_sees_nothing_lets_nothing_forwards() -> None:
 
 
 def test_the_end_of_the_tether_is_told_too() -> None:
-    drive, told = WheelDrive(replace(TWO_WHEELS, tether_m=0.05), PERIOD_S), []
+    drive, told = WheelDrive(replace(TWO_WHEELS, tether_m=0.02), PERIOD_S), []
     drive.tell = told.append
     drive.reset(0)
     drive.joint_velocity(np.zeros(2), np.array([0.05, 0.0]), 1)
