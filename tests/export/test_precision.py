@@ -68,7 +68,7 @@ def test_a_converted_graph_keeps_its_interface_and_stays_close(graph: bytes, pre
 def test_products_change_and_sensitive_layers_do_not(graph: bytes, precision: str) -> None:
     before = {item.name: item for item in onnx.load_from_string(graph).graph.initializer}
     after = {item.name: item for item in onnx.load_from_string(converted_once(graph, precision)).graph.initializer}
-    for name in ("posterior_output.weight", "prior_rest.2.weight", "rest.0.5.weight", "by_action.weight"):
+    for name in ("rest.0.5.weight", "by_action.weight"):
         np.testing.assert_array_equal(*(onnx.numpy_helper.to_array(items[name]) for items in (after, before)))
     changed = "encoder.image.9.weight" if precision == "int8-static" else "posterior_embedding.weight"
     assert after.get(changed) != before[changed]
