@@ -13,11 +13,13 @@ from fosp_edge.bundle.manifest import CameraContract
 from fosp_edge.cli.rig import Rig, distances
 from fosp_edge.control.decider import Decider
 from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.drive import Drive
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.judge_file import Judges, open_judges
 from fosp_edge.robots.judging import SourcesReferee
-from fosp_edge.robots.kinematics import ArmKinematics
+from fosp_edge.robots.mobile_base import WheelDrive
 from fosp_edge.robots.serial_robot import SerialRobot
+from fosp_edge.robots.sources import Where
 
 DEFAULT_STEPS = 100
 
@@ -99,12 +101,20 @@ def judged(
         referee.close()
 
 
-def _moved(rig: Rig) -> tuple[int, ArmKinematics | None]:
-    """How many joints there are, and how an arm's lead to its fingertip."""
+def _moved(rig: Rig) -> tuple[int, Where | None]:
+    """How many joints there are, and how the robot's place is told."""
     if not isinstance(rig.robot, SerialRobot):
         raise RobotError(f"--judge does not know how {rig.robot.name} moves")
-    drive = rig.robot.drive
-    return len(drive.limits), drive.kinematics if isinstance(drive, FingertipDrive) else None
+    return len(rig.robot.drive.limits), place_of(rig.robot.drive)
+
+
+def place_of(drive: Drive) -> Where | None:
+    """Where an arm's joints lead its fingertip, or a base's wheels the base; None where nobody knows."""
+    if isinstance(drive, FingertipDrive):
+        return lambda state: drive.kinematics.fingertip(state.position_rad)[0]
+    if isinstance(drive, WheelDrive):
+        return lambda state: np.append(drive.place_m, 0.0)
+    return None
 
 
 def _check(judges: Judges, cameras: Sequence[CameraContract], keyboard_free: bool) -> None:

@@ -23,10 +23,9 @@ from typing import Any, TypeVar
 from fosp_edge.robots.depth_window import WHOLE, DepthWindow, Look, Window
 from fosp_edge.robots.entry import Entry
 from fosp_edge.robots.judging import Finding, Source
-from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.outcome_classifier import Classifier, LearntOutcome
 from fosp_edge.robots.presses import DEFAULT_BUTTONS, DEFAULT_KEYS, Gamepad, Keyboard
-from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, volumes_from
+from fosp_edge.robots.sources import JointThresholds, KeepOut, Reached, StopsAndInterventions, Where, volumes_from
 from fosp_edge.robots.too_close import TooClose
 
 Kind = TypeVar("Kind")
@@ -47,17 +46,17 @@ class _Entry(Entry):
     """One source of the file."""
 
     def __init__(
-        self, values: dict[str, Any], folder: Path, joints: int, arm: ArmKinematics | None, depth: Mapping[str, Look]
+        self, values: dict[str, Any], folder: Path, joints: int, where: Where | None, depth: Mapping[str, Look]
     ) -> None:
         super().__init__(values)
-        self.folder, self.depth, self._joints, self._arm = folder, depth, joints, arm
+        self.folder, self.depth, self._joints, self._where = folder, depth, joints, where
 
     @property
-    def arm(self) -> ArmKinematics:
-        """Where the fingertip is."""
-        if self._arm is None:
-            raise ValueError("it looks at where an arm's fingertip is, and this robot is none")
-        return self._arm
+    def where(self) -> Where:
+        """How the robot's place is told."""
+        if self._where is None:
+            raise ValueError("it looks at where a robot is, and this one does not know")
+        return self._where
 
     def take(self, name: str, read: Callable[[Any], Kind], default: Kind) -> Kind:
         """A value, or its default."""
@@ -85,13 +84,13 @@ class _Entry(Entry):
             raise ValueError(f"unknown entry {', '.join(self.left)}")
 
 
-def open_judges(path: Path, joints: int, arm: ArmKinematics | None, depth: Mapping[str, Look] | None = None) -> Judges:
+def open_judges(path: Path, joints: int, where: Where | None, depth: Mapping[str, Look] | None = None) -> Judges:
     """Read the file and open what it names.
 
     Args:
         path: of the JSON file.
         joints: how many the robot has.
-        arm: kinematics of the arm that is judged; None where it is no arm.
+        where: how its place is told; None where nobody knows.
         depth: how each camera's distances are looked at.
 
     Raises:
@@ -112,7 +111,7 @@ def open_judges(path: Path, joints: int, arm: ArmKinematics | None, depth: Mappi
             if kind not in _KINDS:
                 raise ValueError(f"source {number}: unknown kind {kind!r}; choose one of: {', '.join(_KINDS)}")
             named = {name: value for name, value in values.items() if name != "kind"}
-            entry = _Entry(named, path.parent, joints, arm, depth or {})
+            entry = _Entry(named, path.parent, joints, where, depth or {})
             try:
                 sources.append(_KINDS[kind](entry))
                 entry.done()
@@ -140,14 +139,14 @@ def _stops(entry: _Entry) -> Source:
 
 
 def _keep_out(entry: _Entry) -> Source:
-    return KeepOut(entry.arm, entry.need("volumes", volumes_from), entry.take("margin_m", _amount, 0.0))
+    return KeepOut(entry.where, entry.need("volumes", volumes_from), entry.take("margin_m", _amount, 0.0))
 
 
 def _reached(entry: _Entry) -> Source:
     target = entry.need("target_m", _numbers)
     if len(target) != 3:
         raise ValueError(f"target_m: expected x, y and z, found {len(target)} numbers")
-    return Reached(entry.arm, target, entry.need("radius_m", _amount), entry.take("reward_per_m", _amount, 10.0))
+    return Reached(entry.where, target, entry.need("radius_m", _amount), entry.take("reward_per_m", _amount, 10.0))
 
 
 def _too_close(entry: _Entry) -> Source:

@@ -158,6 +158,12 @@ class WheelDrive:
         return wheels
 
     @property
+    def place_m(self) -> FloatArray:
+        """How far ahead and to the left of where it was armed it has come, by its wheels' count, shape [2]."""
+        place: FloatArray = self._place_m.copy()
+        return place
+
+    @property
     def from_start_m(self) -> float:
         """How far it has come from where it was armed, by its wheels' count."""
         return float(np.hypot(*self._place_m))

@@ -1,16 +1,17 @@
-"""Sources of reward and cost that need only what the arm says of itself: thresholds, stops, volumes, a known target."""
+"""Sources of reward and cost that need only what the robot says of itself: thresholds, stops, volumes, a target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from fosp_edge.robots.base import RobotError
+from fosp_edge.robots.base import RobotError, RobotState
 from fosp_edge.robots.judging import Finding, Plain, Sample
-from fosp_edge.robots.kinematics import ArmKinematics
 
 FloatArray = npt.NDArray[np.float64]
+Where = Callable[[RobotState], FloatArray]
+"""A robot's place, [3], m: an arm's fingertip in its base frame, or how far a base has come since it was armed."""
 
 
 class JointThresholds(Plain):
@@ -70,15 +71,15 @@ class StopsAndInterventions(Plain):
 
 @dataclass(frozen=True)
 class Volume:
-    """A box where the fingertip must not be, in the base frame or in that of a calibrated camera."""
+    """A box where the robot must not be, in the frame of its place or in that of a calibrated camera."""
 
     low_m: tuple[float, float, float]
     high_m: tuple[float, float, float]
     base_from_frame: FloatArray = field(default_factory=lambda: np.eye(4))
-    """Where the box's frame is in the base frame, [4, 4]: a camera's pose from `fosp-edge calibrate hand-eye`, say."""
+    """Where its frame is in that of the place, [4, 4]: a camera's pose from `fosp-edge calibrate hand-eye`, say."""
 
     def distance_m(self, point_m: FloatArray) -> float:
-        """From a point in the base frame to the box; 0 inside."""
+        """From a place to the box; 0 inside."""
         rotation, origin = self.base_from_frame[:3, :3], self.base_from_frame[:3, 3]
         local = rotation.T @ (point_m - origin)
         outside = np.maximum(np.maximum(np.asarray(self.low_m) - local, local - np.asarray(self.high_m)), 0.0)
@@ -86,24 +87,22 @@ class Volume:
 
 
 class KeepOut(Plain):
-    """Cost while the fingertip, by the arm's kinematics, is nearer to a volume than the margin."""
+    """Cost while the robot's place is nearer to a volume than the margin."""
 
-    def __init__(self, kinematics: ArmKinematics, volumes: Sequence[Volume], margin_m: float = 0.0) -> None:
-        self._kinematics, self._volumes, self._margin_m = kinematics, tuple(volumes), margin_m
+    def __init__(self, where: Where, volumes: Sequence[Volume], margin_m: float = 0.0) -> None:
+        self._where, self._volumes, self._margin_m = where, tuple(volumes), margin_m
 
     def judge(self, sample: Sample) -> Finding:
         """Cost 1 within the margin of any volume."""
-        tip = self._kinematics.fingertip(sample.robot.position_rad)[0]
-        return Finding(cost=float(any(volume.distance_m(tip) <= self._margin_m for volume in self._volumes)))
+        place = self._where(sample.robot)
+        return Finding(cost=float(any(volume.distance_m(place) <= self._margin_m for volume in self._volumes)))
 
 
 class Reached(Plain):
     """Progress towards a point is reward, being there is success: for targets that stand where they are known."""
 
-    def __init__(
-        self, kinematics: ArmKinematics, target_m: Sequence[float], radius_m: float, per_metre: float = 10.0
-    ) -> None:
-        self._kinematics, self._target = kinematics, np.asarray(target_m, np.float64)
+    def __init__(self, where: Where, target_m: Sequence[float], radius_m: float, per_metre: float = 10.0) -> None:
+        self._where, self._target = where, np.asarray(target_m, np.float64)
         self._radius_m, self._per_metre = radius_m, per_metre
         self._before: float | None = None
 
@@ -113,8 +112,7 @@ class Reached(Plain):
 
     def judge(self, sample: Sample) -> Finding:
         """Reward for metres gained since the last call, and for arriving."""
-        tip = self._kinematics.fingertip(sample.robot.position_rad)[0]
-        distance = float(np.linalg.norm(tip - self._target))
+        distance = float(np.linalg.norm(self._where(sample.robot) - self._target))
         gained = 0.0 if self._before is None else self._before - distance
         self._before = distance
         there = distance <= self._radius_m

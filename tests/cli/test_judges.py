@@ -2,14 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
+from fosp_edge.cli.judges import place_of
 from fosp_edge.experience.store import ExperienceStore
+from fosp_edge.robots.base import RobotState
+from fosp_edge.robots.judging import Sample
+from fosp_edge.robots.mobile_base import TWO_WHEELS, WheelDrive
 from fosp_edge.robots.outcome_classifier import Classifier
+from fosp_edge.robots.sources import KeepOut, Reached, Volume
 from tests.cli.tree import run_verb
 from tests.experience.episodes import make_header, make_steps
 from tests.faults.bundles import arm_manifest, scripted_graph
@@ -46,6 +52,24 @@ def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tm
     assert len(steps["reward"]) == 7 and info.summary.outcome == "time out"
     np.testing.assert_array_equal(steps["cost"], [1, 1, 1, 1, 1, 1, 0])
     assert float(np.sum(steps["reward"])) > 0.0, "the arm moved towards the target"
+
+
+def test_the_place_of_a_base_is_what_its_wheels_have_counted() -> None:
+    drive = WheelDrive(TWO_WHEELS, 0.05)
+    drive.reset(0)
+    where, wheels_rad = place_of(drive), np.zeros(2)
+    assert where is not None
+    state = RobotState(np.zeros(2, np.float32), wheels_rad, np.zeros(2), 0, 0, None)
+    reached = Reached(where, (0.2, 0.0, 0.0), 0.02)
+    keep_out = KeepOut(where, [Volume((0.1, -0.1, -0.1), (0.15, 0.1, 0.1))])
+    rewards, costs, ticks = 0.0, [], 0
+    while not (found := reached.judge(Sample(state))).success:
+        rewards, ticks = rewards + found.reward, ticks + 1
+        costs.append(keep_out.judge(Sample(state)).cost)
+        wheels_rad = wheels_rad + 0.05 * drive.joint_velocity(wheels_rad, np.array([0.1, 0.0]), ticks * 50_000_000)
+    assert rewards == pytest.approx(10.0 * 0.18, abs=0.06)
+    assert costs[0] == costs[-1] == 0.0 and 8 <= sum(costs) <= 12, "five centimetres at five millimetres a tick"
+    assert place_of(SimpleNamespace()) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("nearer_m", "cost"), [(3.0, 1.0), (0.05, 0.0)])

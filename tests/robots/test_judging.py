@@ -29,6 +29,10 @@ KINEMATICS = ArmKinematics(DESKTOP_ARM)
 TIP = KINEMATICS.fingertip(HOME)[0]
 
 
+def tip(state: RobotState) -> np.ndarray:
+    return KINEMATICS.fingertip(state.position_rad)[0]
+
+
 def blind() -> Distances:
     raise CameraError("camera blind measures no distances")
 
@@ -67,10 +71,10 @@ def test_stops_faults_and_interventions_cost_what_they_are_set_to():
 
 def test_keep_out_volumes_in_the_base_frame_and_in_a_camera_s():
     low, high = tuple(TIP - 0.02), tuple(TIP + 0.02)
-    assert KeepOut(KINEMATICS, [Volume(low, high)]).judge(Sample(STATE)).cost == 1.0
+    assert KeepOut(tip, [Volume(low, high)]).judge(Sample(STATE)).cost == 1.0
     aside = Volume(tuple(TIP + 0.03), tuple(TIP + 0.05))
-    assert KeepOut(KINEMATICS, [aside]).judge(Sample(STATE)).cost == 0.0
-    assert KeepOut(KINEMATICS, [aside], margin_m=0.06).judge(Sample(STATE)).cost == 1.0
+    assert KeepOut(tip, [aside]).judge(Sample(STATE)).cost == 0.0
+    assert KeepOut(tip, [aside], margin_m=0.06).judge(Sample(STATE)).cost == 1.0
     assert aside.distance_m(TIP) == pytest.approx(0.03 * np.sqrt(3))
     pose = np.eye(4)  # a camera that looks along the base's y, a metre away
     pose[:3, :3], pose[:3, 3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]], [0.0, 1.0, 0.0]
@@ -89,7 +93,7 @@ def test_volumes_are_read_with_sentences_for_what_cannot_be_meant():
 
 
 def test_progress_is_reward_and_arriving_is_success():
-    source = Reached(KINEMATICS, TIP - np.array([0.0, 0.0, 0.05]), radius_m=0.02)
+    source = Reached(tip, TIP - np.array([0.0, 0.0, 0.05]), radius_m=0.02)
     assert source.judge(Sample(STATE)) == Finding()
     lower = KINEMATICS.inverse(TIP - np.array([0.0, 0.0, 0.04]), HOME)
     found = source.judge(moved(position_rad=lower))
@@ -167,9 +171,9 @@ def test_a_person_presses_buttons_and_pulls_the_plug(tmp_path):
 
 def test_the_referee_adds_up_and_ends_the_episode():
     keys = StopsAndInterventions(intervention_cost=0.7)
-    reached = Reached(KINEMATICS, TIP, radius_m=0.01)
+    reached = Reached(tip, TIP, radius_m=0.01)
     held_back = [True]
-    referee = SourcesReferee([keys, KeepOut(KINEMATICS, [Volume(tuple(TIP - 1), tuple(TIP + 1))]), reached],
+    referee = SourcesReferee([keys, KeepOut(tip, [Volume(tuple(TIP - 1), tuple(TIP + 1))]), reached],
                              lambda: STATE, intervened=lambda: held_back[0], max_steps=3)  # fmt: skip
     referee.reset(0, "")
     found = referee.judge()
@@ -184,7 +188,7 @@ def test_the_referee_adds_up_and_ends_the_episode():
 
 
 def test_a_stop_costs_and_is_no_success():
-    referee = SourcesReferee([StopsAndInterventions(), Reached(KINEMATICS, TIP, radius_m=0.01)], lambda: STATE)
+    referee = SourcesReferee([StopsAndInterventions(), Reached(tip, TIP, radius_m=0.01)], lambda: STATE)
     referee.reset(0, "")
     assert referee.judge().cost == 0.0
     found = referee.judge_stop()
@@ -214,7 +218,7 @@ def test_a_file_names_every_kind_of_source(tmp_path):
         {"kind": "gamepad", "device": str(pipe), "buttons": {"3": {"reward": 2}}},
         {"kind": "classifier", "file": "x.safetensors", "means": {"success": True}},
     )
-    judges = open_judges(path, 6, KINEMATICS, DEPTH)
+    judges = open_judges(path, 6, tip, DEPTH)
     try:
         names = [type(source).__name__ for source in judges.sources]
         assert names == ["JointThresholds", "StopsAndInterventions", "KeepOut", "Reached", "TooClose", "Keyboard",
@@ -251,7 +255,7 @@ def test_a_file_names_every_kind_of_source(tmp_path):
 )
 def test_a_mistake_in_the_file_is_a_sentence_that_names_the_entry(tmp_path, source, sentence):
     with pytest.raises(ValueError, match=sentence):
-        open_judges(judge_file(tmp_path, source), 6, KINEMATICS, DEPTH)
+        open_judges(judge_file(tmp_path, source), 6, tip, DEPTH)
 
 
 def test_a_camera_without_distances_is_found_out_when_the_file_is_opened(tmp_path):
@@ -275,4 +279,4 @@ def test_what_is_no_such_file_is_said(tmp_path):
     for text, word in [("{", "not JSON"), ("[]", "at least one source"), ('{"sources": []}', "at least one source")]:
         (tmp_path / "judge.json").write_text(text)
         with pytest.raises(ValueError, match=word):
-            open_judges(tmp_path / "judge.json", 6, KINEMATICS)
+            open_judges(tmp_path / "judge.json", 6, tip)
