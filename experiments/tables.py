@@ -278,7 +278,6 @@ SOURCES = {
     "swaps": Source("benchmarks/results/swap.json", swaps),
     "ticks": Source("benchmarks/results/control_tick_long.json", ticks),
     "jitter": Source("benchmarks/results/jitter.json", punctuality),
-    "jitter-plain": Source("benchmarks/results/jitter_plain_load.json", punctuality),
     "fine-tuning": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned),
     "fine-tuning-gain": Source(f"{_RESULTS}/safereach-finetune.json", fine_tuned_against_frozen),
     "safety-gym": Source(f"{_RESULTS}/safety-gym-SafetyPointGoal1.json", safety_gym),
