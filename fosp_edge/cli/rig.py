@@ -1,6 +1,5 @@
 """The robot and the cameras that a command line asks for, opened and closed together."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from firmware_bridge import LinkError, Torque
 from firmware_bridge.buses.calibration import calibrated_arm
 from firmware_bridge.buses.virtual import BUS_WATCHDOG_S
 from fosp_edge.bundle.manifest import CameraContract, Channel
-from fosp_edge.cameras.base import CameraError, DepthCamera
+from fosp_edge.cameras.base import CameraError, DepthCamera, DepthFrame
 from fosp_edge.cameras.opening import open_camera
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.cli.motors_access import DEFAULT_CALIBRATION, wire
@@ -23,7 +22,6 @@ from fosp_edge.robots.base import Referee, Robot, RobotError
 from fosp_edge.robots.base_file import BaseFile
 from fosp_edge.robots.catalogue import ARMS, ROBOTS, RobotKind, mechanism, robot_kind
 from fosp_edge.robots.channels import state_channels
-from fosp_edge.robots.depth_window import Distances
 from fosp_edge.robots.drive import Drive
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.mobile_base import WheelDrive
@@ -176,12 +174,11 @@ def _robot(
     return robot, state
 
 
-def distances(camera: PolicyCamera, patience_s: float) -> Distances:
+def distances(camera: PolicyCamera, patience_s: float) -> DepthFrame:
     """What a camera measures, as it measures it: not cut and shrunk to what a policy sees. Raises CameraError."""
     if not isinstance(camera.source, DepthCamera):
         raise CameraError(f"camera {camera.name} measures no distances")
-    found = camera.source.latest_depth(patience_s)
-    return Distances(found.depth, found.unit_m, (time.monotonic_ns() - found.sensor_ns) * 1e-9)
+    return camera.source.latest_depth(patience_s)
 
 
 def _look_ahead(robot: SerialRobot, cameras: Sequence[PolicyCamera], patience_s: float) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from fosp_edge.cameras.base import DepthFrame
 
 Window = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a picture, as shares of its width and height."""
@@ -13,17 +14,7 @@ _ENOUGH_PIXELS = 20_000
 """Of a larger window only so many are looked at, evenly spread, that it takes no part of a tick worth naming."""
 
 
-@dataclass(frozen=True)
-class Distances:
-    """One depth picture."""
-
-    depth: npt.NDArray[np.uint16]
-    """Along the camera's axis, shape [H, W], in units of `unit_m`; 0 where nothing was measured."""
-    unit_m: float
-    age_s: float
-
-
-Look = Callable[[], Distances]
+Look = Callable[[], DepthFrame]
 """The newest distances of a camera. Raises CameraError where it is silent, or measures none."""
 
 
@@ -53,12 +44,12 @@ class DepthWindow:
         if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
             raise ValueError(f"window: expected left, top, right, bottom within 0 and 1, found {list(self.window)}")
 
-    def nearest_m(self, distances: Distances) -> float:
+    def nearest_m(self, frame: DepthFrame) -> float:
         """The distance within which more than `share` of the window lies; 0 if it is covered, infinite if that is
         nowhere."""
-        height, width = distances.depth.shape
+        height, width = frame.depth.shape
         left, top, right, bottom = self.window
-        seen = distances.depth[
+        seen = frame.depth[
             int(top * height) : max(int(np.ceil(bottom * height)), 1),
             int(left * width) : max(int(np.ceil(right * width)), 1),
         ]
@@ -70,4 +61,4 @@ class DepthWindow:
         enough = int(self.share * seen.size)
         if enough >= measured.size:
             return np.inf
-        return float(np.partition(measured, enough)[enough]) * distances.unit_m
+        return float(np.partition(measured, enough)[enough]) * frame.unit_m

@@ -147,7 +147,7 @@ class WheelDrive:
     def joint_velocity(self, position_rad: FloatArray, wanted: FloatArray, now_ns: int) -> FloatArray:
         """Wheel speeds [2] (rad/s) for (speed, turn rate) [2], at these positions [2], within a turn; charged."""
         self._count(position_rad, now_ns)
-        speed = self._before_what_is_ahead(self._on_the_tether(float(wanted[0])))
+        speed = self._before_what_is_ahead(self._on_the_tether(float(wanted[0])), now_ns)
         wheels = self.base.wheels_from_motion @ np.array([speed, wanted[1]])
         # Both slowed alike, so that the way keeps its curvature.
         fastest = float(np.max(np.abs(wheels)))
@@ -193,7 +193,7 @@ class WheelDrive:
             fastest = self._fastest_within(np.sqrt(room_squared) - outwards)
         return float(np.sign(speed_m_s)) * self._at_most(abs(speed_m_s), fastest, HELD_BY_TETHER)
 
-    def _before_what_is_ahead(self, speed_m_s: float) -> float:
+    def _before_what_is_ahead(self, speed_m_s: float, now_ns: int) -> float:
         """The speed, slowed until the base can still brake before what its camera sees. Raises CameraError."""
         bumper = self.base.bumper
         if bumper is None or speed_m_s <= 0.0:
@@ -201,7 +201,8 @@ class WheelDrive:
         fastest = 0.0
         if self.look is not None:
             seen = self.look()
-            since_m = max(0.0, float(self.base.motion_from_wheels[0] @ self._sent_rad_s)) * seen.age_s
+            age_s = max(0, now_ns - seen.sensor_ns) * 1e-9
+            since_m = max(0.0, float(self.base.motion_from_wheels[0] @ self._sent_rad_s)) * age_s
             fastest = self._fastest_within(bumper.window.nearest_m(seen) - since_m - bumper.gap_m)
         return self._at_most(speed_m_s, fastest, HELD_BY_BUMPER)
 

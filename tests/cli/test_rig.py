@@ -34,7 +34,7 @@ def test_a_bumper_looks_through_the_camera_that_the_file_names(tmp_path: Path) -
         assert isinstance(rig.robot, SerialRobot) and isinstance(rig.robot.drive, WheelDrive)
         assert rig.robot.drive.look is not None
         seen = rig.robot.drive.look()
-        assert seen.depth.shape == (64, 64) and seen.depth.max() > 500 and 0.0 <= seen.age_s < 1.0
+        assert seen.depth.shape == (64, 64) and seen.depth.max() > 500 and seen.unit_m == 0.001
         telemetry = Telemetry()
         count_what_holds_back(rig.robot, telemetry)
         rig.robot.drive.reset(0)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from fosp_edge.cameras.base import DepthFrame
 from fosp_edge.robots.base import RobotState
-from fosp_edge.robots.depth_window import DepthWindow, Distances
+from fosp_edge.robots.depth_window import DepthWindow
 from fosp_edge.robots.judging import Sample
 from fosp_edge.robots.too_close import TooClose
 
@@ -12,7 +13,7 @@ SAMPLE = Sample(RobotState(np.zeros(2, np.float32), np.zeros(2), np.zeros(2), 0,
 
 
 def nearest_m(distances: np.ndarray, unit_m: float = 0.001, **how: object) -> float:
-    return DepthWindow(**how).nearest_m(Distances(distances.astype(np.uint16), unit_m, 0.0))  # type: ignore[arg-type]
+    return DepthWindow(**how).nearest_m(DepthFrame(distances.astype(np.uint16), unit_m, 0, 0))  # type: ignore[arg-type]
 
 
 def test_what_is_near_counts_once_there_is_enough_of_it() -> None:
@@ -77,11 +78,11 @@ def test_a_window_that_cannot_be_meant_is_refused(how: dict[str, object], senten
 
 @pytest.mark.parametrize(("distance_mm", "cost"), [(299, 1.0), (301, 0.0), (0, 1.0)])
 def test_what_is_too_close_costs(distance_mm: int, cost: float) -> None:
-    seen = Distances(np.full((8, 8), distance_mm, np.uint16), 0.001, 0.0)
+    seen = DepthFrame(np.full((8, 8), distance_mm, np.uint16), 0.001, 0, 0)
     assert TooClose(lambda: seen, 0.3, DepthWindow()).judge(SAMPLE).cost == cost
 
 
 @pytest.mark.parametrize("nearer_m", [0.0, -1.0, float("nan"), float("inf")])
 def test_what_is_no_distance_is_refused(nearer_m: float) -> None:
     with pytest.raises(ValueError, match="metres above 0"):
-        TooClose(lambda: Distances(np.zeros((2, 2), np.uint16), 0.001, 0.0), nearer_m, DepthWindow())
+        TooClose(lambda: DepthFrame(np.zeros((2, 2), np.uint16), 0.001, 0, 0), nearer_m, DepthWindow())

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fosp_edge.cameras.base import CameraError
+from fosp_edge.cameras.base import CameraError, DepthFrame
 from fosp_edge.control.emergency import EmergencyStop
 from fosp_edge.robots.arm import DESKTOP_ARM
 from fosp_edge.robots.base import RobotError, RobotState
-from fosp_edge.robots.depth_window import Distances
 from fosp_edge.robots.judge_file import open_judges
 from fosp_edge.robots.judging import Finding, Sample, SourcesReferee
 from fosp_edge.robots.kinematics import ArmKinematics
@@ -33,11 +32,11 @@ def tip(state: RobotState) -> np.ndarray:
     return KINEMATICS.fingertip(state.position_rad)[0]
 
 
-def blind() -> Distances:
+def blind() -> DepthFrame:
     raise CameraError("camera blind measures no distances")
 
 
-DEPTH = {"front": lambda: Distances(np.full((4, 4), 400, np.uint16), 0.001, 0.0), "blind": blind}
+DEPTH = {"front": lambda: DepthFrame(np.full((4, 4), 400, np.uint16), 0.001, 0, 0), "blind": blind}
 
 
 def moved(**changes: object) -> Sample:

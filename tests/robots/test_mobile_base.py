@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.codes import State
-from fosp_edge.cameras.base import CameraLost
+from fosp_edge.cameras.base import CameraLost, DepthFrame
 from fosp_edge.robots.base import RobotError
-from fosp_edge.robots.depth_window import DepthWindow, Distances
+from fosp_edge.robots.depth_window import DepthWindow
 from fosp_edge.robots.fingertip_drive import FingertipDrive
 from fosp_edge.robots.mobile_base import TWO_WHEELS, WHEEL_RANGE_RAD, BaseDescription, Bumper, WheelDrive
 from fosp_edge.robots.serial_robot import SerialRobot
@@ -104,9 +104,9 @@ def towards_a_wall(actions: Actions, times: int, told: list[str]) -> Iterator[Ro
     before_m = [0.0]
     drive.tell = told.append
 
-    def look() -> Distances:
+    def look() -> DepthFrame:
         ahead_mm = np.ceil(1e3 * max(0.0, WALL_M - before_m[-1]))
-        return Distances(np.full((4, 4), ahead_mm, np.uint16), 0.001, AGE_S)
+        return DepthFrame(np.full((4, 4), ahead_mm, np.uint16), 0.001, 0, now_ns - round(AGE_S * 1e9))
 
     drive.look = look
     drive.reset(now_ns)
@@ -143,7 +143,7 @@ def test_a_bumper_that_sees_nothing_lets_nothing_forwards() -> None:
     assert np.all(drive.joint_velocity(np.zeros(2), np.array([0.2, 0.0]), 1) == 0.0), "no camera was given"
     assert np.all(drive.joint_velocity(np.zeros(2), np.array([-0.2, 0.0]), 2) < 0.0)
 
-    def gone() -> Distances:
+    def gone() -> DepthFrame:
         raise CameraLost("camera front is gone")
 
     drive.look = gone

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from fosp_edge.robots.depth_window import DepthWindow, Distances
+from fosp_edge.cameras.base import DepthFrame
+from fosp_edge.robots.depth_window import DepthWindow
 from fosp_edge.robots.mobile_base import TWO_WHEELS, Bumper, WheelDrive
 from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.layout import SCENARIOS, make_layout
@@ -75,8 +76,8 @@ def test_with_a_bumper_it_stops_before_what_its_depth_camera_sees(seed: int) -> 
     base = replace(TWO_WHEELS, bumper=Bumper("front", 0.25, DepthWindow((0.0, 0.3, 1.0, 0.6))))
     plant, drive = in_a_room(seed=seed), WheelDrive(base, 0.05)
 
-    def look() -> Distances:
-        return Distances(np.rint(1e3 * plant.render_both("front")[1]).astype(np.uint16), 0.001, 0.0)
+    def look() -> DepthFrame:
+        return DepthFrame(np.rint(1e3 * plant.render_both("front")[1]).astype(np.uint16), 0.001, 0, 2**62)  # just now
 
     drive.look = look
     drive.reset(0)
