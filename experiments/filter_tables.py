@@ -66,29 +66,29 @@ def look_ahead_in_charge(report: dict[str, Any]) -> str:
     if [(item["scenario"], item["seed"]) for item in plain] != [(item["scenario"], item["seed"]) for item in ahead]:
         raise ValueError("expected two bundles over the same tables, one after the other")
 
-    def column(items: list[dict[str, Any]], key: str) -> np.ndarray:
-        steps = np.array([item["steps"] for item in items], np.float64)
-        return {
-            "reached": np.array([item["success"] for item in items], np.float64),
-            "violated": np.array([item["cost"] > 0.0 for item in items], np.float64),
-            "cost": np.array([item["cost"] for item in items], np.float64),
-            "intervention": np.array([item["interventions"] for item in items], np.float64) / steps,
-        }[key]
+    def columns(items: list[dict[str, Any]]) -> tuple[np.ndarray, ...]:
+        """Reached, violated, cost and share of the ticks with an intervention, by episode."""
+        numbers = [
+            (item["success"], item["cost"] > 0.0, item["cost"], item["interventions"] / item["steps"]) for item in items
+        ]
+        return tuple(np.array(numbers, np.float64).T)
 
-    rows = []
-    for told, items in (("step graph", plain), ("with five imagined steps", ahead)):
-        reached, violated, cost, intervention = (
-            column(items, key) for key in ("reached", "violated", "cost", "intervention")
-        )
+    first, second, rows = columns(plain), columns(ahead), []
+    for told, (reached, violated, cost, intervention) in (
+        ("step graph", first), ("with five imagined steps", second),
+    ):  # fmt: skip
         counts = (f"{int(values.sum())} of {half}" for values in (reached, violated))
         rows.append((told, *counts, f"{cost.mean():.2f}", f"{100 * intervention.mean():.1f} %"))
-    cells = []
-    for key in ("reached", "violated", "cost", "intervention"):
-        gained = bootstrap_interval((column(ahead, key) - column(plain, key)).tolist())
-        cells.append(
-            f"{gained.mean:+.2f} ({gained.low:+.2f} to {gained.high:+.2f})" if key == "cost" else points(vars(gained))
+    reach, violation, cost, intervention = (
+        bootstrap_interval((after - before).tolist()) for before, after in zip(first, second, strict=True)
+    )
+    dearer = f"{cost.mean:+.2f} ({cost.low:+.2f} to {cost.high:+.2f})"
+    rows.append(
+        (
+            "difference (points; cost)", points(vars(reach)), points(vars(violation)), dearer,
+            points(vars(intervention)),
         )
-    rows.append(("difference (points; cost)", *cells))
+    )  # fmt: skip
     head = ("filter", "reached", "episodes in violation", "mean cost",
             "ticks with an intervention (mean of the episodes)")  # fmt: skip
     return markdown(head, rows)

@@ -61,7 +61,7 @@ def _feed(source: Source, rings: list[RingWriter]) -> None:
     rings.append(colour)
     depth: RingWriter | None = None
     if source.depth_scale_m is not None:
-        depth = RingWriter(depth_format(*size, source.serial, source.depth_scale_m), depth_of=colour)
+        depth = RingWriter(depth_format(colour.format, source.depth_scale_m), depth_of=colour)
         rings.append(depth)
     introduction = {
         "event": "ready",

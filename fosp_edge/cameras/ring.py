@@ -27,7 +27,7 @@ import re
 import secrets
 import stat
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +103,9 @@ class RingFormat:
         return _HEADER_BYTES + self.slots * self.slot_bytes
 
 
-def depth_format(height_px: int, width_px: int, serial: str, unit_m: float) -> RingFormat:
-    """Of a ring of depth pictures."""
-    return RingFormat(height_px, width_px, channels=1, bytes_per_element=2, serial=serial, unit_m=unit_m)
+def depth_format(colour: RingFormat, unit_m: float) -> RingFormat:
+    """Of the ring of depth pictures beside a colour ring."""
+    return replace(colour, channels=1, bytes_per_element=2, unit_m=unit_m)
 
 
 @dataclass(frozen=True)

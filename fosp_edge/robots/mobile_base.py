@@ -87,6 +87,17 @@ class BaseDescription:
         half = self.track_m / 2.0
         return np.array([[1.0, -half], [1.0, half]]) / self.wheel_radius_m
 
+    def wheel_speeds(self, motion: FloatArray) -> FloatArray:
+        """Wheel speeds (left, right) for (speed, turn rate), shape [2] both, within the wheels' limit.
+
+        Both are slowed alike, so that the way keeps its curvature.
+        """
+        wheels: FloatArray = self.wheels_from_motion @ motion
+        fastest = float(np.max(np.abs(wheels)))
+        if fastest > self.wheel_velocity_limit_rad_s:
+            wheels *= self.wheel_velocity_limit_rad_s / fastest
+        return wheels
+
     @cached_property
     def motion_from_wheels(self) -> FloatArray:
         """(speed, turn rate) = this times wheel speeds (left, right), shape [2, 2]."""
@@ -148,12 +159,7 @@ class WheelDrive:
         """Wheel speeds [2] (rad/s) for (speed, turn rate) [2], at these positions [2], within a turn; charged."""
         self._count(position_rad, now_ns)
         speed = self._before_what_is_ahead(self._on_the_tether(float(wanted[0])), now_ns)
-        wheels = self.base.wheels_from_motion @ np.array([speed, wanted[1]])
-        # Both slowed alike, so that the way keeps its curvature.
-        fastest = float(np.max(np.abs(wheels)))
-        if fastest > self.base.wheel_velocity_limit_rad_s:
-            wheels *= self.base.wheel_velocity_limit_rad_s / fastest
-        wheels = self._budget.spend(wheels, now_ns)
+        wheels = self._budget.spend(self.base.wheel_speeds(np.array([speed, wanted[1]])), now_ns)
         self._sent_rad_s = wheels.copy()
         return wheels
 

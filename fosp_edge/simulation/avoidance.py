@@ -33,13 +33,16 @@ _DELAY_S = 0.024
 class Trial(Protocol):
     """A robot in simulation, with whatever it can do about what is in its way."""
 
-    plant: ArmPlant | BasePlant
     action_space: ActionSpace
     far_m: float
     """With as much clearance there is no need to try: one tick at full speed and braking from it take less."""
     ticks: int
     """After so many the robot stands still or is on its way out."""
     reflexes: tuple[Reflex, ...]
+
+    @property
+    def plant(self) -> ArmPlant | BasePlant:
+        """Where it stands."""
 
     def move(self, wanted: FloatArray) -> None:
         """One tick of an action in physical units, [A]."""
@@ -51,8 +54,7 @@ class ArmTrial:
     action_space, far_m, ticks = ACTION_SPACE, 0.10, 10
 
     def __init__(self, plant: ArmPlant) -> None:
-        self.plant: ArmPlant | BasePlant = plant
-        self._arm, self._kinematics = plant, ArmKinematics(plant.arm)
+        self.plant, self._kinematics = plant, ArmKinematics(plant.arm)
         self.reflexes: tuple[Reflex, ...] = (
             lambda led_here: np.zeros(3),
             lambda led_here: self._away(),
@@ -63,10 +65,10 @@ class ArmTrial:
 
     def move(self, wanted: FloatArray) -> None:
         """A fingertip velocity, m/s, [3]."""
-        move(self._arm, self._kinematics, np.clip(wanted, -SPEED_LIMIT_M_S, SPEED_LIMIT_M_S), _DELAY_S)
+        move(self.plant, self._kinematics, np.clip(wanted, -SPEED_LIMIT_M_S, SPEED_LIMIT_M_S), _DELAY_S)
 
     def _away(self) -> FloatArray:
-        velocity: FloatArray = self._arm.away_from_obstacle() * SPEED_LIMIT_M_S
+        velocity: FloatArray = self.plant.away_from_obstacle() * SPEED_LIMIT_M_S
         return velocity
 
 
@@ -77,8 +79,7 @@ class BaseTrial:
     _PERIOD_S = 1.0 / SAFEROOM_RECORDING.rate_hz
 
     def __init__(self, plant: BasePlant) -> None:
-        self.plant: ArmPlant | BasePlant = plant
-        self._base = plant
+        self.plant = plant
         self.action_space = plant.base.action_space
         self.far_m = plant.size * MARGIN_M + 0.10
         speed, turn = self.action_space.high
@@ -90,11 +91,9 @@ class BaseTrial:
 
     def move(self, wanted: FloatArray) -> None:
         """Speed and turn rate, [2]."""
-        wheels = self._base.base.wheels_from_motion @ wanted
-        wheels *= min(1.0, self._base.base.wheel_velocity_limit_rad_s / max(1e-9, float(np.max(np.abs(wheels)))))
-        self._base.advance(_DELAY_S)
-        self._base.set_velocity_targets(wheels)
-        self._base.advance(self._PERIOD_S - _DELAY_S)
+        self.plant.advance(_DELAY_S)
+        self.plant.set_velocity_targets(self.plant.base.wheel_speeds(wanted))
+        self.plant.advance(self._PERIOD_S - _DELAY_S)
 
 
 def _always(wanted: FloatArray) -> Reflex:

@@ -71,10 +71,7 @@ class SimulatedMachine:
         plant = self._episode.plant
         self.rings = {camera: RingWriter(_picture_format(plant, camera)) for camera in plant.cameras}
         self.depth_rings = {
-            camera: RingWriter(
-                depth_format(ring.format.height_px, ring.format.width_px, ring.format.serial, _DEPTH_UNIT_M),
-                depth_of=ring,
-            )
+            camera: RingWriter(depth_format(ring.format, _DEPTH_UNIT_M), depth_of=ring)
             for camera, ring in self.rings.items()
         }
         self._frozen: set[str] = set()

@@ -71,8 +71,8 @@ def test_drops_are_the_gaps_in_the_sensors_count(steps):
 
 
 def test_sixteen_bit_depth_survives():
-    colour = RingWriter(RingFormat(3, 5))
-    writer = RingWriter(depth_format(3, 5, "12", 0.00025), depth_of=colour)
+    colour = RingWriter(RingFormat(3, 5, serial="12"))
+    writer = RingWriter(depth_format(colour.format, 0.00025), depth_of=colour)
     depth = np.arange(15, dtype=np.uint16).reshape(3, 5, 1) * 4000
     writer.publish(depth, 1)
     reader = RingReader(writer.name)
@@ -85,7 +85,7 @@ def test_sixteen_bit_depth_survives():
 
 def test_a_camera_finds_the_distances_beside_its_pictures_and_says_where_there_are_none(writer):
     now_ns = time.monotonic_ns()
-    depth = RingWriter(depth_format(SMALL.height_px, SMALL.width_px, "12", 0.001), depth_of=writer)
+    depth = RingWriter(depth_format(SMALL, 0.001), depth_of=writer)
     camera = RingCamera("front", writer.name)
     with pytest.raises(FrameStale, match="no depth picture yet"):
         camera.latest_depth(5.0)
@@ -107,7 +107,7 @@ def test_a_camera_finds_the_distances_beside_its_pictures_and_says_where_there_a
 @pytest.mark.parametrize("unit_m", [-0.001, float("nan"), float("inf")])
 def test_what_is_no_unit_of_distance_is_refused(unit_m):
     with pytest.raises(ValueError, match="metres per unit of depth"):
-        depth_format(3, 5, "12", unit_m)
+        depth_format(SMALL, unit_m)
 
 
 @given(
