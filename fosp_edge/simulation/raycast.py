@@ -36,14 +36,12 @@ class RayCaster:
         self._cast(data, camera)
         return self._coloured()
 
-    def depth(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float32]:
-        """Depth along the camera's axis in metres, shape [H, W]; 0 where nothing was hit."""
-        return self._measured(data, camera, self._cast(data, camera))
-
     def render_both(self, data: mujoco.MjData, camera: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Colour and depth from the same rays."""
+        """Colour, and depth along the camera's axis (m), shape [H, W], 0 where nothing was hit: of the same rays."""
         rays = self._cast(data, camera)
-        return self._coloured(), self._measured(data, camera, rays)
+        axis = data.camera(camera).xmat.reshape(3, 3)[:, 2]
+        depth = np.where(self._geom >= 0, -(rays @ axis) * self._distance, 0.0)
+        return self._coloured(), depth.astype(np.float32).reshape(self.height_px, self.width_px)
 
     def _coloured(self) -> npt.NDArray[np.uint8]:
         """What the rays that were cast last have hit."""
@@ -58,12 +56,6 @@ class RayCaster:
         np.minimum(colour, 255.0, out=colour)
         image: npt.NDArray[np.uint8] = colour.astype(np.uint8).reshape(self.height_px, self.width_px, 3)
         return image
-
-    def _measured(self, data: mujoco.MjData, camera: str, rays: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """How far away it is."""
-        axis = data.camera(camera).xmat.reshape(3, 3)[:, 2]
-        depth = np.where(self._geom >= 0, -(rays @ axis) * self._distance, 0.0)
-        return depth.astype(np.float32).reshape(self.height_px, self.width_px)
 
     def _cast(self, data: mujoco.MjData, camera: str) -> npt.NDArray[np.float64]:
         """Shoot the rays of one camera; returns their directions in the base frame, [H * W, 3]."""

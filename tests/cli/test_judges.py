@@ -10,6 +10,8 @@ import pytest
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.cli.judges import place_of
+from fosp_edge.experience.episode import EpisodeInfo
+from fosp_edge.experience.schema import Steps
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.robots.base import RobotState
 from fosp_edge.robots.judging import Sample
@@ -33,6 +35,17 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(arm_manifest(10.0), files, tmp_path / "bundles")
 
 
+def judged_episode(bundle: Path, judge: Path, steps: int, runs: Path) -> tuple[EpisodeInfo, Steps]:
+    """One episode of so many steps on the simulated arm, as it was recorded."""
+    words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", str(steps)]
+    result = run_verb(*words, "--headless", "--out", str(runs))
+    assert result.exit_code == 0, result.output
+    [experience] = runs.glob("*/experience")
+    with ExperienceStore(experience) as store:
+        [info] = store.episodes()
+        return info, store.read(info.id)
+
+
 def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     everywhere = {"low_m": [-2, -2, -2], "high_m": [2, 2, 2]}
@@ -42,13 +55,7 @@ def test_the_file_s_sources_and_not_the_simulator_judge_the_run(bundle: Path, tm
         {"kind": "reached", "target_m": [0.2, 3.0, 0.2], "radius_m": 0.01},
         {"kind": "too close", "camera": "wrist", "nearer_m": 0.01},
     )
-    words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", "6", "--headless"]
-    result = run_verb(*words, "--out", str(tmp_path / "runs"))
-    assert result.exit_code == 0, result.output
-    [experience] = (tmp_path / "runs").glob("*/experience")
-    with ExperienceStore(experience) as store:
-        [info] = store.episodes()
-        steps = store.read(info.id)
+    info, steps = judged_episode(bundle, judge, 6, tmp_path / "runs")
     assert len(steps["reward"]) == 7 and info.summary.outcome == "time out"
     np.testing.assert_array_equal(steps["cost"], [1, 1, 1, 1, 1, 1, 0])
     assert float(np.sum(steps["reward"])) > 0.0, "the arm moved towards the target"
@@ -78,13 +85,8 @@ def test_distances_judge_where_a_camera_measures_them(
 ) -> None:
     pytest.importorskip("mujoco")
     judge = judge_file(tmp_path, {"kind": "too close", "camera": "fixed", "nearer_m": nearer_m})
-    words = ["run", "--bundle", str(bundle), "--judge", str(judge), "--episodes", "1", "--max-steps", "4", "--headless"]
-    result = run_verb(*words, "--out", str(tmp_path / "runs"))
-    assert result.exit_code == 0, result.output
-    [experience] = (tmp_path / "runs").glob("*/experience")
-    with ExperienceStore(experience) as store:
-        [info] = store.episodes()
-        np.testing.assert_array_equal(store.read(info.id)["cost"], [cost] * 4 + [0.0])
+    _, steps = judged_episode(bundle, judge, 4, tmp_path / "runs")
+    np.testing.assert_array_equal(steps["cost"], [cost] * 4 + [0.0])
 
 
 @pytest.mark.parametrize(

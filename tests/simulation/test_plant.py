@@ -95,14 +95,14 @@ def test_depth_and_colour_of_a_known_scene() -> None:
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     caster = RayCaster(model, Light(ambient=0.2, diffuse=0.6, direction=(0.0, 0.0, 1.0)))
-    depth, image = caster.depth(data, "above"), caster.render(data, "above")
+    image, depth = caster.render_both(data, "above")
     # From 0.8 m above its top the box covers 0.2 / (0.8 tan 30 degrees) of the half picture: 13.9 of 32 pixels.
     hit = depth > 0
     assert hit[32].sum() == pytest.approx(27.7, abs=1.0) and hit[:, 32].sum() == hit[32].sum()
     np.testing.assert_allclose(depth[hit], 0.8, atol=1e-6)  # along the axis, not along the ray
     assert np.all(image[hit] == [round(255 * 0.8), 0, 0])  # ambient plus diffuse, lit from straight above
     assert np.all(image[~hit] == image[0, 0]) and image[0, 0, 2] > 50
-    side, lit = caster.depth(data, "aside"), caster.render(data, "aside")
+    lit, side = caster.render_both(data, "aside")
     assert side[32, 32] == pytest.approx(0.8, abs=1e-6)
     assert tuple(lit[32, 32]) == (round(255 * 0.2), 0, 0)  # a face that the light does not reach
     with pytest.raises(ValueError, match="no camera 'nowhere'"):
@@ -115,7 +115,7 @@ def test_a_picture_is_the_right_way_up() -> None:
     model = mujoco.MjModel.from_xml_string(moved)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    rows, columns = np.nonzero(RayCaster(model, Light()).depth(data, "above"))
+    rows, columns = np.nonzero(RayCaster(model, Light()).render_both(data, "above")[1])
     assert rows.max() < 32 and columns.min() > 32
 
 
