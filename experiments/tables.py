@@ -175,6 +175,26 @@ def _failed(trial: dict[str, Any]) -> str:
     return f"refused: {', '.join(names)}" if names else "no candidate"
 
 
+def averaged(report: dict[str, Any]) -> str:
+    """What a learner's weights do beside their average, means over its updates."""
+    driven: dict[str, list[dict[str, list[bool]]]] = {}
+    for row in report["rows"]:
+        driven.setdefault(row["of"], []).append(row["tables"])
+    beside = {(item["of"], item["beside"]): item for item in report["compared"]}
+    rows = []
+    for name, of, than in (
+        ("shipped agent", "shipped", ""), ("the weights", "weights", "shipped"),
+        ("their average", "average", "shipped"), ("average beside weights", "", "weights"),
+    ):  # fmt: skip
+        cells = []
+        for key in ("reached", "violated"):
+            shares = [sum(tables[key]) / len(tables[key]) for tables in driven.get(of, [])]
+            told = [f"{100 * sum(shares) / len(shares):.1f} %"] if shares else []
+            cells.append(", ".join(told + ([points(beside[of or "average", than][key])] if than else [])))
+        rows.append((name, *cells))
+    return markdown(("", "reach, gained (points)", "in violation, gained (points)"), rows)
+
+
 def swaps(report: dict[str, Any]) -> str:
     """What taking over another bundle costs the control loop, milliseconds from image to command."""
     rows = []
@@ -275,6 +295,7 @@ SOURCES = {
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
+    "averaged-weights": Source(f"{_RESULTS}/averaged_weights.json", averaged),
     "swaps": Source("benchmarks/results/swap.json", swaps),
     "ticks": Source("benchmarks/results/control_tick_long.json", ticks),
     "jitter": Source("benchmarks/results/jitter.json", punctuality),

@@ -56,14 +56,13 @@ def check_parity(
             continue
         tied = _other_choice(found, expected, len(rows.policies), config.expansion_cost_weight)
         worst.flips += tied
-        first = int(tied)
-        worst.action = max(worst.action, _gap(found.candidates[first:], expected.candidates[first:]))
-        worst.reachability = max(worst.reachability, _gap(found.reachability[first:], expected.reachability[first:]))
-        worst.value = max(
-            worst.value,
-            _gap(found.reward_value[first:], expected.reward_value[first:]),
-            _gap(found.cost_value[first:], expected.cost_value[first:]),
+        action, reachability, value, cost = (
+            _gap(getattr(found, name)[int(tied) :], getattr(expected, name)[int(tied) :])
+            for name in ("candidates", "reachability", "reward_value", "cost_value")
         )
+        worst.action = max(worst.action, action)
+        worst.reachability = max(worst.reachability, reachability)
+        worst.value = max(worst.value, value, cost)
     parity = Parity(worst.steps, TOLERANCE, worst.action, worst.value, worst.reachability, worst.flips)
     if max(parity.action_error, parity.reachability_error) > TOLERANCE or worst.flips > 0.01 * worst.steps:
         raise ParityError(

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.robots.base import ActionSpace
+from fosp_edge.robots.fingertip_drive import FINGERTIP_VELOCITY, SPEED_LIMIT_M_S
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.simulation.base_plant import BasePlant
 from fosp_edge.simulation.environment import Environment, SafeReach, move
 from fosp_edge.simulation.layout import MARGIN_M
 from fosp_edge.simulation.plant import ArmPlant
 from fosp_edge.simulation.recording import SAFEROOM_RECORDING
-from fosp_edge.simulation.task import ACTION_SPACE, SPEED_LIMIT_M_S
 
 FloatArray = npt.NDArray[np.float64]
 Reflex = Callable[[FloatArray], FloatArray]
@@ -51,7 +51,7 @@ class Trial(Protocol):
 class ArmTrial:
     """A fingertip past boxes. Implements `Trial`."""
 
-    action_space, far_m, ticks = ACTION_SPACE, 0.10, 10
+    action_space, far_m, ticks = FINGERTIP_VELOCITY, 0.10, 10
 
     def __init__(self, plant: ArmPlant) -> None:
         self.plant, self._kinematics = plant, ArmKinematics(plant.arm)

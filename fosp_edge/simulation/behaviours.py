@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fosp_edge.robots.fingertip_drive import SPEED_LIMIT_M_S
 from fosp_edge.simulation.layout import MARGIN_M, TOOL_RADIUS_M, Layout
 from fosp_edge.simulation.planning import GridPlanner
-from fosp_edge.simulation.task import SPEED_LIMIT_M_S
 
 Action = npt.NDArray[np.float32]
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fosp_edge.experience.episode import Recording
+from fosp_edge.robots.fingertip_drive import FINGERTIP_VELOCITY
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.mobile_base import TWO_WHEELS, WheelDrive
 from fosp_edge.robots.workspace import limit_to_workspace
@@ -20,7 +21,7 @@ from fosp_edge.simulation.behaviours import Action, Behaviour
 from fosp_edge.simulation.layout import SCENARIOS, Layout, make_layout
 from fosp_edge.simulation.plant import ArmPlant, Outcome
 from fosp_edge.simulation.recording import SAFEREACH_RECORDING, SAFEROOM_RECORDING
-from fosp_edge.simulation.task import ACTION_SPACE, RATE_HZ, judge_step
+from fosp_edge.simulation.task import RATE_HZ, judge_step
 
 Observation = dict[str, Any]
 PlantKind = TypeVar("PlantKind", ArmPlant, BasePlant)
@@ -171,7 +172,7 @@ class SafeReach(LaidOut[ArmPlant]):
         return plant
 
     def _move(self, action: npt.NDArray[np.float32], delay_s: float) -> None:
-        move(self.plant, self._kinematics, ACTION_SPACE.physical(action), delay_s)
+        move(self.plant, self._kinematics, FINGERTIP_VELOCITY.physical(action), delay_s)
 
     def _state(self) -> npt.NDArray[np.float64]:
         position = self.plant.positions_rad()

@@ -1,16 +1,12 @@
 """Reach the red target, keep away from the green boxes: reward, cost and the end of an episode, on table and floor."""
 
-from fosp_edge.robots.base import ActionSpace, Judgement
+from fosp_edge.robots.base import Judgement
 from fosp_edge.simulation.plant import Outcome
 
 RATE_HZ = 20.0
 ROOM_RATE_HZ = 4.0
 """A base needs five times as long for its way, and is asked as often on it."""
 EPISODE_STEPS = 100
-SPEED_LIMIT_M_S = 0.25
-ACTION_SPACE = ActionSpace(
-    names=("vx", "vy", "vz"), units=("m/s",) * 3, low=(-SPEED_LIMIT_M_S,) * 3, high=(SPEED_LIMIT_M_S,) * 3
-)
 _REWARD_PER_METRE = 100.0
 _SUCCESS_REWARD = 10.0
 

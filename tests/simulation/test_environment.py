@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from fosp_edge.experience.schema import check_steps
 from fosp_edge.robots.catalogue import SIMULATED_TASKS
+from fosp_edge.robots.fingertip_drive import SPEED_LIMIT_M_S
 from fosp_edge.robots.mobile_base import TWO_WHEELS
 from fosp_edge.robots.workspace import DESKTOP_WORKSPACE
 from fosp_edge.simulation.base_plant import SCALE
@@ -19,7 +20,7 @@ from fosp_edge.simulation.collect import MIXTURE, behaviour_of, collect_episode
 from fosp_edge.simulation.environment import ENVIRONMENTS, SafeReach, SafeRoom
 from fosp_edge.simulation.layout import SCENARIOS, make_layout
 from fosp_edge.simulation.plant import Outcome
-from fosp_edge.simulation.task import EPISODE_STEPS, SPEED_LIMIT_M_S, judge_step
+from fosp_edge.simulation.task import EPISODE_STEPS, judge_step
 
 OVERSHOOT_M = 0.02
 """At full speed a period and the delay before it carry the fingertip so far beyond a face at most."""

@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from fosp_edge.robots.fingertip_drive import FingertipDrive
+from fosp_edge.robots.fingertip_drive import FINGERTIP_VELOCITY, FingertipDrive
 from fosp_edge.robots.serial_robot import SerialRobot
 from fosp_edge.simulation.behaviours import Safe
 from fosp_edge.simulation.environment import SafeReach
 from fosp_edge.simulation.launcher import SimulatedRobot
 from fosp_edge.simulation.layout import make_layout
 from fosp_edge.simulation.plant import Outcome
-from fosp_edge.simulation.task import ACTION_SPACE, judge_step
+from fosp_edge.simulation.task import judge_step
 
 ONE_CENTIMETRE = judge_step(Outcome(0.01, 0.2, False, False), Outcome(0.0, 0.2, False, False), 1).reward
 
@@ -38,7 +38,7 @@ def over_the_wires(robot, arm, seed):
     total, due = 0.0, time.monotonic()
     while True:
         action = behaviour.act(arm.read().state[6:].astype(float))
-        arm.command(ACTION_SPACE.physical(action))
+        arm.command(FINGERTIP_VELOCITY.physical(action))
         due += 0.05
         time.sleep(max(0.0, due - time.monotonic()))
         judgement = robot.referee.judge()
