@@ -11,6 +11,7 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
 - `creeping ...`: the same in five small steps, each from the last. Every step that the gate admits counts as proven;
 - `later ...`: the same quietly worse ones in the second generation: made of a candidate honestly learnt, admitted and
   passed, which is then the running bundle; the first is the one that a person chose last;
+- `..., 20 draws`: so many draws of the same noise. Each that the gate admits counts as proven;
 - `diverging`: learning at a thousand times the rate;
 - `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
 - `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
@@ -95,11 +96,11 @@ def slower(share: float) -> Callable[[Agent], None]:
     return change
 
 
-def disturbed(share: float) -> Callable[[Agent], None]:
+def disturbed(share: float, seed: int = 0) -> Callable[[Agent], None]:
     """Every policy's last layer gets noise where it makes the mean, as a share of its weights' root mean square."""
 
     def change(agent: Agent) -> None:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for policy in agent.policies:
                 weight = policy.head.output.weight[: policy.head.output.out_features // 2]
@@ -123,9 +124,12 @@ CREEPING: dict[str, Callable[[Agent], None]] = {
 CREEPING_STEPS = 5
 LATER: dict[str, Callable[[Agent], None]] = {f"later {name}": change for name, change in QUIETLY.items()}
 """From the second generation on the gate asks less of a candidate beside the running bundle."""
+DRAWS = 20
+DRAWN = {f"later disturbed by 0.1, {DRAWS} draws": 0.1}
+"""Noise again and again: what one draw of it does may be luck."""
 AT_ONCE = {"swapped actions": swapped} | QUIETLY | LATER
 """One change to the running bundle makes the candidate."""
-LIVED = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"} | dict.fromkeys(LATER, "later")
+LIVED = {"poisoned reward": "poisoned", "corrupted frames": "corrupted"} | dict.fromkeys((*LATER, *DRAWN), "later")
 """Which home a trial begins from; the others begin from the honest one."""
 
 
@@ -220,6 +224,12 @@ def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable
     return steps[-1] | {"steps": steps, "drives": versions.find("current")}
 
 
+def drawn(home: Home, first: Path, options: argparse.Namespace, share: float) -> dict[str, Any]:
+    """Draws of noise, each put before the gate by itself; the last thing that it says, with all that it said."""
+    tried = [made(home, first, options, disturbed(share, seed)) for seed in range(1, 1 + DRAWS)]
+    return tried[-1] | {"tried": tried}
+
+
 class Margins:
     """How much worse a bundle is than another, over the same tables, without filter.
 
@@ -288,26 +298,37 @@ def trial(
         found = made(home, first, options, AT_ONCE[name])
     elif name in CREEPING:
         found = crept(home, first, options, CREEPING[name])
+    elif name in DRAWN:
+        found = drawn(home, first, options, DRAWN[name])
     else:
         found = learnt(home, first, options, diverging if name == "diverging" else None)
     result: dict[str, Any] = {
         "sabotage": name, "admitted": bool(found.get("admitted")),
         "gate": found.get("sentence", found.get("event", "")),
         "checks_failed": [item["name"] for item in found.get("checks", []) if not item["passed"]],
+        "figures": {item["name"]: item["figures"] for item in found.get("checks", [])},
     }  # fmt: skip
-    if "candidate" in found:
+    if "tried" in found:
+        passed = [item for item in found["tried"] if item["admitted"]]
+        result |= {"draws": len(found["tried"]), "draws_admitted": len(passed), "admitted": bool(passed)}
+        result["gate_of_each_draw"] = [item["sentence"] for item in found["tried"]]
+        result["margins_admitted"] = [margins.between(before, versions.path_of(item["candidate"])) for item in passed]
+    elif "candidate" in found:
         result["margin"] = margins.between(before, versions.path_of(found["candidate"]))
     if name in CREEPING:
         result["steps_admitted"] = sum(item["admitted"] for item in found["steps"])
         result["gate_at_each_step"] = [item["sentence"] for item in found["steps"]]
         result["admitted_margin"] = margins.between(before, versions.path_of(found["drives"]))
         result["passed"] = result["steps_admitted"] > 0  # each admitted step counts as proven
+    elif name in DRAWN:
+        result["passed"] = result["admitted"]  # and so does each draw
     elif result["admitted"]:
         result["probation"] = probation(home, first)
         result["passed"] = result["probation"]["passed"]
     else:
         result["passed"] = False
-    worse = result.get("admitted_margin", result.get("margin", {})).get("worse", False)
+    beside = result.get("margins_admitted", [result.get("admitted_margin", result.get("margin", {}))])
+    worse = any(item.get("worse", False) for item in beside)
     result["got_through"] = name != "honest" and result["passed"] and worse
     result["seconds"] = round(time.monotonic() - began_s, 1)
     return result
@@ -333,7 +354,8 @@ def second_generation(honest: Path, folder: Path, first: Path, options: argparse
 
 
 NAMES = (
-    "honest", "swapped actions", *QUIETLY, *LATER, *CREEPING, "diverging", "poisoned reward", "corrupted frames",
+    "honest", "swapped actions", *QUIETLY, *LATER, *DRAWN, *CREEPING, "diverging", "poisoned reward",
+    "corrupted frames",
 )  # fmt: skip
 
 

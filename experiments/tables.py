@@ -161,6 +161,11 @@ def _stopped_by(trial: dict[str, Any]) -> str:
             gained = trial["admitted_margin"]["gained"]
             told += f" (reach {points(gained['success'])}, violations {points(gained['violation'])})"
         return told if trial["admitted"] else f"{told}, the next {_failed(trial)}"
+    if "draws" in trial:
+        told = f"{trial['draws_admitted']} of {trial['draws']} admitted"
+        gains = [item["gained"] for item in trial["margins_admitted"]]
+        each = [f"reach {points(gain['success'])}, violations {points(gain['violation'])}" for gain in gains]
+        return told + (f" ({'; '.join(each)})" if each else "")
     if not trial["admitted"]:
         return _failed(trial)
     lived = trial["probation"]["on_the_robot"]["episodes"]

@@ -47,16 +47,19 @@ def test_what_became_of_a_sabotage() -> None:
     }
     crept = {"sabotage": "creeping x", "admitted": False, "steps_admitted": 1, "admitted_margin": {"gained": gained},
              "checks_failed": ["benefit"]}  # fmt: skip
+    drawn = {"sabotage": "later x, 20 draws", "admitted": True, "draws": 20, "draws_admitted": 1,
+             "margins_admitted": [{"gained": gained}]}  # fmt: skip
     measured = {"running": {"success": 0.88, "violation": 0.02}, "candidate": {"success": 0.5, "violation": 0.08}}
     less = {"success": {"mean": -0.38, "low": -0.44, "high": -0.32}, "violation": gained["violation"]}
     worse = {"sabotage": "slower", "admitted": False, "checks_failed": ["value, own"],
              "margin": measured | {"gained": less}}  # fmt: skip
-    told = tables.sabotaged({"trials": [refused, none, back, passed, crept, worse]}).splitlines()[2:]
-    assert [line.rpartition("|  | ")[2] for line in told[:5]] == [
+    told = tables.sabotaged({"trials": [refused, none, back, passed, crept, drawn, worse]}).splitlines()[2:]
+    assert [line.rpartition("|  | ")[2] for line in told[:6]] == [
         "refused: value, shadow |", "no candidate |", "admitted; taken back after 12 episodes |",
         "admitted; passed its probation after 12 episodes |",
         "1 step admitted (reach -1.0 (-3.0 to +1.0), violations 0.0 (0.0 to 0.0)), the next refused: benefit |",
+        "1 of 20 admitted (reach -1.0 (-3.0 to +1.0), violations 0.0 (0.0 to 0.0)) |",
     ]  # fmt: skip
-    assert told[5] == (
+    assert told[6] == (
         "| slower | 88 %, 50 % | **-38.0 (-44.0 to -32.0)** | 2 %, 8 % | 0.0 (0.0 to 0.0) | refused: value |"
     )
