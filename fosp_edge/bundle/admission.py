@@ -42,7 +42,8 @@ class GateThresholds:
     """The same for cost."""
     benefit: float = 0.0
     """What value or cost must be better by than the running bundle's on the robot's own held-out episodes, as share of
-    the spread, at the nearer end of the interval. Not to be worse is not enough: every swap costs a probation, and of
+    the spread, at the nearer end of the 99 % interval: a learner asks again and again, and one time in twenty, each for
+    value and for cost, chance would say yes. Not to be worse is not enough: every swap costs a probation, and of
     candidates that are like the running bundle as many are a little worse as are a little better. Nor is it enough to
     be better than the bundle that a person chose last: what was gained since then would let pass whatever does not
     lose it. Less cost is no reason where value is worse beyond its interval: of 39 candidates honestly learnt none
@@ -88,6 +89,8 @@ class Paired:
     scale: float
     """What the difference is measured against: the running bundle's mean, or the spread over states."""
     episodes: int
+    highest: float = float("inf")
+    """Upper end of the 99 % interval."""
 
 
 def one_sided(differences: Sequence[npt.NDArray[np.floating[Any]]]) -> float:
@@ -108,8 +111,8 @@ def paired(worse_by: Sequence[float], scale: float, *, seed: int = 0, resamples:
     if not np.all(np.isfinite(values)):
         return Paired(float("inf"), float("inf"), float("inf"), scale, len(values))
     draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return Paired(float(values.mean()), float(low), float(high), max(scale, 1e-9), len(values))
+    low, high, highest = map(float, np.quantile(values[draws].mean(axis=1), [0.025, 0.975, 0.995]))
+    return Paired(float(values.mean()), low, high, max(scale, 1e-9), len(values), highest)
 
 
 @dataclass(frozen=True)
@@ -305,12 +308,14 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
             continue
         told.append(
             f"{name} better by {-item.mean / item.scale:.1%} (95 % interval {-item.high / item.scale:.1%} to "
-            f"{-item.low / item.scale:.1%})"
+            f"{-item.low / item.scale:.1%}, 99 % interval from {-item.highest / item.scale:.1%})"
         )
-        passed |= counts and -item.high > thresholds.benefit * item.scale
+        passed |= counts and -item.highest > thresholds.benefit * item.scale
     figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
     return Check(
-        "benefit", passed, f"{figures}; one of them must be better beyond its interval, and value not worse beyond it"
+        "benefit",
+        passed,
+        f"{figures}; one of them must be better beyond its 99 % interval, and value not worse beyond that of 95 %",
     )
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, one_sided, paired
 
-SAME = Paired(0.0, -0.01, 0.01, 1.0, 20)
-BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20)
-LESS = Paired(0.004, 0.001, 0.008, 1.0, 20)
+SAME = Paired(0.0, -0.01, 0.01, 1.0, 20, 0.013)
+BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20, -0.01)
+LESS = Paired(0.004, 0.001, 0.008, 1.0, 20, 0.01)
 """Beyond its interval, but less than what the value alone may drop by."""
-HARDLY = Paired(-0.004, -0.01, 0.001, 1.0, 20)
+HARDLY = Paired(-0.004, -0.01, -0.001, 1.0, 20, 0.001)
 SHADOW = Shadow(400, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 0.1)
 GOOD = Evidence(
     parity_action=1e-5, parity_reachability=1e-5, latency_s=0.002, running_latency_s=0.002, period_s=0.05,
@@ -50,7 +50,7 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("value, own since chosen", {"value": {"own": BETTER, "own since chosen": paired([0.02] * 20, 1.0)}}),
         ("cost, own", {"cost": {"own": replace(SAME, mean=0.06)}}),
         ("benefit", {"value": {"own": SAME}}),
-        ("benefit", {"value": {"own": replace(BETTER, high=0.001)}}),
+        ("benefit", {"value": {"own": HARDLY}}),
         ("benefit", {"value": {"own": HARDLY, "own since chosen": BETTER}}),
         ("benefit", {"value": {"own": HARDLY}, "cost": {"own since chosen": BETTER}}),
         ("benefit", {"value": {"own": LESS}, "cost": {"own": BETTER}}),
