@@ -42,9 +42,9 @@ class GateThresholds:
     """The same for cost."""
     benefit: float = 0.0
     """What value or cost must be better by than the running bundle's on the robot's own held-out episodes, as share of
-    the spread, at the nearer end of the 99 % interval: a learner asks again and again, and one time in twenty, each for
-    value and for cost, chance would say yes. Not to be worse is not enough: every swap costs a probation, and of
-    candidates that are like the running bundle as many are a little worse as are a little better. Nor is it enough to
+    the spread, at the nearer end of the 99 % interval. Not to be worse is not enough: every swap costs a probation, and
+    of candidates that are like the running bundle as many are a little worse as are a little better. A learner asks
+    again and again, and one in twenty of those is better beyond 95 % by chance, in value or in cost. Nor is it enough to
     be better than the bundle that a person chose last: what was gained since then would let pass whatever does not
     lose it. Less cost is no reason where value is worse beyond its interval: of 39 candidates honestly learnt none
     was. One whose robot believed the opposite of every reward was, and got through: it reached 82 of 100 tables, 5 in
@@ -312,11 +312,8 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
         )
         passed |= counts and -item.highest > thresholds.benefit * item.scale
     figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
-    return Check(
-        "benefit",
-        passed,
-        f"{figures}; one of them must be better beyond its 99 % interval, and value not worse beyond that of 95 %",
-    )
+    wanted = "one of them must be better beyond its 99 % interval, and value not worse beyond that of 95 %"
+    return Check("benefit", passed, f"{figures}; {wanted}")
 
 
 def _one_sided(found: dict[str, float], thresholds: GateThresholds) -> list[Check]:
