@@ -44,8 +44,8 @@ class GateThresholds:
     """What value or cost must be better by than the running bundle's on the robot's own held-out episodes, as share of
     the spread, at the nearer end of the 99 % interval. Not to be worse is not enough: every swap costs a probation, and
     of candidates that are like the running bundle as many are a little worse as are a little better. A learner asks
-    again and again, and one in twenty of those is better beyond 95 % by chance, in value or in cost. Nor is it enough to
-    be better than the bundle that a person chose last: what was gained since then would let pass whatever does not
+    again and again, and one in twenty of those is better beyond 95 % by chance, in value or in cost. Nor is it enough
+    to be better than the bundle that a person chose last: what was gained since then would let pass whatever does not
     lose it. Less cost is no reason where value is worse beyond its interval: of 39 candidates honestly learnt none
     was. One whose robot believed the opposite of every reward was, and got through: it reached 82 of 100 tables, 5 in
     violation, the bundle before it 87 and 2."""
