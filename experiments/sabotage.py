@@ -11,7 +11,7 @@ A robot lives with the bundle (the shipped one if left out), in lockstep. Then, 
 - `creeping ...`: the same in five small steps, each from the last. Every step that the gate admits counts as proven;
 - `later ...`: the same quietly worse ones in the second generation: made of a candidate honestly learnt, admitted and
   passed, which is then the running bundle; the first is the one that a person chose last;
-- `..., 20 draws`: so many draws of the same noise. Each that the gate admits counts as proven;
+- `..., 10 draws`: so many draws of the same noise. Each that the gate admits counts as proven;
 - `diverging`: learning at a thousand times the rate;
 - `poisoned reward`: the robot believes the opposite of every reward and of every violation while it lives;
 - `corrupted frames`: a third of the pictures that the robot sees are shifted, dimmed and striped;
@@ -34,6 +34,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from fosp_edge.cli.home import Home
 from fosp_edge.cli.judged_candidate import judge_candidate
 from fosp_edge.cli.learner_data import LearnerData
 from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
+from fosp_edge.cli.luck import randomly_changed
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.selection import CameraSelection
@@ -96,16 +98,19 @@ def slower(share: float) -> Callable[[Agent], None]:
     return change
 
 
-def disturbed(share: float, seed: int = 0) -> Callable[[Agent], None]:
+def disturbed(share: float, seed: int = 1000) -> Callable[[Agent], None]:
     """Every policy's last layer gets noise where it makes the mean, as a share of its weights' root mean square."""
+    return lambda agent: agent.load_state_dict(randomly_changed(agent, share, seed).state_dict()) and None
+
+
+def disturbed_throughout(share: float, seed: int = 1000) -> Callable[[Agent], None]:
+    """Every matrix of every policy gets noise, as a share of its root mean square."""
 
     def change(agent: Agent) -> None:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for policy in agent.policies:
-                weight = policy.head.output.weight[: policy.head.output.out_features // 2]
-                size = share * weight.square().mean().sqrt()
-                weight += size * torch.randn(weight.shape, generator=generator)
+            for weight in (item for policy in agent.policies for item in policy.parameters() if item.ndim == 2):
+                weight += share * weight.square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
 
     return change
 
@@ -124,8 +129,11 @@ CREEPING: dict[str, Callable[[Agent], None]] = {
 CREEPING_STEPS = 5
 LATER: dict[str, Callable[[Agent], None]] = {f"later {name}": change for name, change in QUIETLY.items()}
 """From the second generation on the gate asks less of a candidate beside the running bundle."""
-DRAWS = 20
-DRAWN = {f"later disturbed by 0.1, {DRAWS} draws": 0.1}
+DRAWS = 10
+DRAWN: dict[str, Callable[[int], Callable[[Agent], None]]] = {
+    f"later disturbed by 0.1, {DRAWS} draws": partial(disturbed, 0.1),
+    f"later disturbed throughout by 0.05, {DRAWS} draws": partial(disturbed_throughout, 0.05),
+}
 """Noise again and again: what one draw of it does may be luck."""
 AT_ONCE = {"swapped actions": swapped} | QUIETLY | LATER
 """One change to the running bundle makes the candidate."""
@@ -224,9 +232,11 @@ def crept(home: Home, first: Path, options: argparse.Namespace, change: Callable
     return steps[-1] | {"steps": steps, "drives": versions.find("current")}
 
 
-def drawn(home: Home, first: Path, options: argparse.Namespace, share: float) -> dict[str, Any]:
+def drawn(
+    home: Home, first: Path, options: argparse.Namespace, draw: Callable[[int], Callable[[Agent], None]]
+) -> dict[str, Any]:
     """Draws of noise, each put before the gate by itself; the last thing that it says, with all that it said."""
-    tried = [made(home, first, options, disturbed(share, seed)) for seed in range(1, 1 + DRAWS)]
+    tried = [made(home, first, options, draw(1001 + number)) for number in range(DRAWS)]
     return tried[-1] | {"tried": tried}
 
 
@@ -311,7 +321,10 @@ def trial(
     if "tried" in found:
         passed = [item for item in found["tried"] if item["admitted"]]
         result |= {"draws": len(found["tried"]), "draws_admitted": len(passed), "admitted": bool(passed)}
-        result["gate_of_each_draw"] = [item["sentence"] for item in found["tried"]]
+        result["figures_of_each_draw"] = [
+            {item["name"]: item["figures"] for item in tried.get("checks", [])} | {"gate": tried["sentence"]}
+            for tried in found["tried"]
+        ]
         result["margins_admitted"] = [margins.between(before, versions.path_of(item["candidate"])) for item in passed]
     elif "candidate" in found:
         result["margin"] = margins.between(before, versions.path_of(found["candidate"]))

@@ -7,6 +7,7 @@ bundle *and* from the one that a person chose last: what each generation may los
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,15 @@ class GateThresholds:
     lose it. Less cost is no reason where value is worse beyond its interval: of 39 candidates honestly learnt none
     was. One whose robot believed the opposite of every reward was, and got through: it reached 82 of 100 tables, 5 in
     violation, the bundle before it 87 and 2."""
+    luck: float = 0.02
+    """Chance that a random change of the running policy, as large as the candidate's, passes for a gain. Value or cost,
+    on the held-out episodes of anyone who acted (the robot, or whoever made the offline data), must be better than what
+    such changes gain, by so many of its standard deviations as it takes for all of these together. An interval over
+    episodes does not tell luck from learning: a random change gains or loses by the critics in all episodes at once.
+    Of twenty that were drawn seven passed every other check, and drove 5 points of reach worse to 1 better. Of the
+    candidates honestly learnt, those of the first generation lie beyond it, in the cost of what demonstrations come
+    into, and reached 4.4 points more (2.0 to 6.8); of later generations hardly any, and they gained nothing over the
+    first."""
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the policies' before. A permuted or
     collapsed action shows here whatever the critics say."""
@@ -116,6 +126,24 @@ def paired(worse_by: Sequence[float], scale: float, *, seed: int = 0, resamples:
 
 
 @dataclass(frozen=True)
+class Luck:
+    """What a candidate gains by the running bundle's critics, beside random changes as large as its own."""
+
+    gain: float
+    mean: float
+    """Gained by the random changes."""
+    deviation: float
+    """Their standard deviation."""
+    changes: int
+
+    @property
+    def deviations(self) -> float:
+        """How many of them the candidate's gain lies above what random changes gain; NaN and no change are none."""
+        beyond = (self.gain - self.mean) / self.deviation if self.deviation > 0.0 else 0.0
+        return beyond if np.isfinite(beyond) else -np.inf
+
+
+@dataclass(frozen=True)
 class Shadow:
     """What the candidate would have done beside those before, over the newest ticks of the robot."""
 
@@ -171,6 +199,8 @@ class Evidence:
     proven_episodes: int = 0
     one_sided: dict[str, float] = field(default_factory=dict)
     """`one_sided` per origin, beside the bundle that a person chose last."""
+    luck: dict[str, Luck] = field(default_factory=dict)
+    """Of value and cost, by who acted in the held-out episodes."""
     shadow: Shadow | None = None
 
 
@@ -233,7 +263,7 @@ def judge(evidence: Evidence, thresholds: GateThresholds = DEFAULT_THRESHOLDS) -
     checks += _compared("world model", "loss", evidence.model, thresholds.model_ratio, thresholds)
     checks += _compared("value", "value", evidence.value, thresholds.value_drop, thresholds)
     checks += _compared("cost", "expected cost", evidence.cost, thresholds.cost_rise, thresholds)
-    checks.append(_benefit(evidence, thresholds))
+    checks += [_benefit(evidence, thresholds), _learnt(evidence.luck, thresholds)]
     allowed = thresholds.imitation_ratio * evidence.imitation_before
     checks.append(
         Check(
@@ -314,6 +344,18 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
     figures = f"on the robot's own held-out episodes {' and '.join(told) or 'nothing was measured'}"
     wanted = "one of them must be better beyond its 99 % interval, and value not worse beyond that of 95 %"
     return Check("benefit", passed, f"{figures}; {wanted}")
+
+
+def _learnt(found: dict[str, Luck], thresholds: GateThresholds) -> Check:
+    """Is it more than luck?"""
+    least = NormalDist().inv_cdf(1.0 - thresholds.luck / max(1, len(found)))
+    told = ", ".join(f"{name} {item.deviations:+.1f}" for name, item in found.items())
+    return Check(
+        "more than luck",
+        any(item.deviations > least for item in found.values()),
+        f"better than random changes of the same size by {told or 'nothing that was measured'} standard deviations of "
+        f"what those gain; one of them must be above {least:.1f}",
+    )
 
 
 def _one_sided(found: dict[str, float], thresholds: GateThresholds) -> list[Check]:

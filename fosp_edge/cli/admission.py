@@ -21,10 +21,13 @@ from export.restore import agent_of_bundle
 from export.thresholds import onset_score
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
+from fosp_edge.agent.features import beside
 from fosp_edge.bundle.admission import SINCE_CHOSEN, Evidence, Paired, one_sided, paired
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, FilterThresholds
 from fosp_edge.cli.familiarity import Episodes, alertness
+from fosp_edge.cli.luck import luck_of
+from fosp_edge.cli.recall import batch_of, recall
 from fosp_edge.cli.shadow import shadow_run
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
@@ -33,7 +36,6 @@ from fosp_edge.control.swap import contract_differences
 from fosp_edge.control.types import Float32Array, Observation
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.schema import Steps
-from fosp_edge.learning.batch import Batch
 from fosp_edge.learning.learner import Learner
 
 _TIMED_TICKS = 200
@@ -52,11 +54,13 @@ class HeldOut:
     offline: Episodes
     violated: Episodes = ()
     """Further offline ones that run into a violation: a filter's threshold takes many to be steady."""
+    quiet: Episodes = ()
+    """Further offline ones that do not: they and the violated ones help to tell a gain from luck."""
 
     @property
     def everything(self) -> Episodes:
         """All of them."""
-        return (*self.own, *self.offline, *self.violated)
+        return (*self.own, *self.offline, *self.violated, *self.quiet)
 
     @property
     def unprejudiced(self) -> Episodes:
@@ -161,12 +165,16 @@ def measure(
                 model[f"{origin} {part}{since}"] = found
             # Of the two the chosen one comes last, and is what counts: the running one may lie to the other side.
             aside[origin] = one_sided([mine - their for mine, their in zip(wishes, theirs, strict=True)])
+    every = held_out.everything
+    luck = luck_of(
+        ours.agent, before[0].agent, [steps for _, steps in every], [info.header.source for info, _ in every], breathe
+    )
     shadow, expected = shadow_run(bundle, [other.bundle for other in before], newest, breathe, history)
     evidence = replace(
         evidence, model=model, value=value, cost=cost,
         imitation=float(np.nan_to_num(np.mean(squared), nan=np.inf)) if squared else float("inf"),
         imitation_before=min(float(np.mean(item)) for item in squared_before) if squared else 0.0,
-        proven_episodes=len(squared), one_sided=aside, shadow=shadow,
+        proven_episodes=len(squared), one_sided=aside, luck=luck, shadow=shadow,
     )  # fmt: skip
     return evidence, expected
 
@@ -234,14 +242,10 @@ def _worth(
 @torch.no_grad()
 def _valued(agent: Agent, steps: Steps, ours: Float32Array, theirs: Float32Array) -> list[npt.NDArray[np.float32]]:
     """Q_r of both, then Q_c of both, by the critics and in the latents of one agent, each [T - 1]."""
-    learner = Learner(agent)
-    learner.generator.manual_seed(0)
-    latents, _, _ = learner.observe(_batch(agent, steps))
-    features = latents.features()[0, :-1]
-    result = []
+    features, result = recall(agent, steps).read(), []
     for critic in (agent.critics.reward_action, agent.critics.cost_action):
         for action in (ours, theirs):
-            pair = torch.cat([features, torch.from_numpy(np.ascontiguousarray(action))], -1)
+            pair = beside(features, torch.from_numpy(np.ascontiguousarray(action)))
             result.append(two_hot_mean(critic(pair)).numpy())
     return result
 
@@ -253,7 +257,7 @@ def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Calla
     for steps in episodes:
         breathe()
         for place, agent in enumerate((ours, theirs)):
-            learner, batch = Learner(agent), _batch(agent, steps)
+            learner, batch = Learner(agent), batch_of(agent, steps)
             learner.generator.manual_seed(0)
             terms = learner.model_losses(batch, *learner.observe(batch))
             for part, names in _LOSSES.items():
@@ -287,8 +291,3 @@ def missed_violations(
             scores = np.asarray([onset_score(reachability, violation) for reachability in drawn], np.float32)
             missed[place] += float(np.mean(~(scores > thresholds.feasible_reachability)))  # NaN is a miss
     return missed, count
-
-
-def _batch(agent: Agent, steps: Steps) -> Batch:
-    names = ("image", "state", "action", "reward", "cost", "violation", "is_first", "is_terminal")
-    return Batch.from_numpy({name: steps[name][None] for name in names}, next(agent.parameters()).device)

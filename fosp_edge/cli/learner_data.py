@@ -21,6 +21,8 @@ another table."""
 _VIOLATIONS = 100
 """Offline episodes with a violation that the filter is calibrated on: as many as a threshold from a hundred has, it
 varies by a third of its level."""
+_QUIET = 100
+"""And as many without: they help to tell whether a gain is more than luck."""
 _Item = TypeVar("_Item")
 
 
@@ -64,11 +66,12 @@ class LearnerData:
         every_violated = _in_turn([[item for item in items if item[1].summary.violations] for items in kept])
         every_quiet = _in_turn([[item for item in items if not item[1].summary.violations] for items in kept])
         violated, more = every_violated[: self._compared // 2], every_violated[self._compared // 2 : _VIOLATIONS]
-        quiet = every_quiet[: self._compared - len(violated)]
+        quiet, others = every_quiet[: (left := self._compared - len(violated))], every_quiet[left:_QUIET]
         return HeldOut(
             own=self._read([info for info in self.lived() if own_held_out(info)][-self._compared :]),
             offline=[(info, source.read(info.id)) for source, info in (*violated, *quiet)],
             violated=[(info, source.read(info.id)) for source, info in more],
+            quiet=[(info, source.read(info.id)) for source, info in others],
         )
 
     def learnt_from(self) -> Episodes:

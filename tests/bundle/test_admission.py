@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from fosp_edge.bundle.admission import Evidence, GateThresholds, Paired, Shadow, judge, one_sided, paired
+from fosp_edge.bundle.admission import Evidence, GateThresholds, Luck, Paired, Shadow, judge, one_sided, paired
 
 SAME = Paired(0.0, -0.01, 0.01, 1.0, 20, 0.013)
 BETTER = Paired(-0.04, -0.06, -0.02, 1.0, 20, -0.01)
@@ -18,6 +18,7 @@ GOOD = Evidence(
     level=0.2, running_level=0.2, model={"own": SAME, "offline": SAME}, known_violations=40, missed=8,
     missed_before=8, value={"own": BETTER, "offline": SAME}, cost={"own": SAME, "offline": SAME},
     imitation=0.1, imitation_before=0.1, one_sided={"own": 0.005, "offline": 0.005},
+    luck={"value, own": Luck(0.1, 0.0, 0.1, 40), "cost, offline": Luck(0.4, 0.1, 0.1, 40)},
     proven_episodes=20, shadow=SHADOW, gated=True, gate_level=0.05, running_gate_level=0.05, disturbed=30, noticed=29,
     noticed_before=30,
 )  # fmt: skip
@@ -55,6 +56,10 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("benefit", {"value": {"own": HARDLY}, "cost": {"own since chosen": BETTER}}),
         ("benefit", {"value": {"own": LESS}, "cost": {"own": BETTER}}),
         ("benefit", {"value": {"own": SAME, "own since chosen": LESS}, "cost": {"own": BETTER}}),
+        ("more than luck", {"luck": {"value, own": Luck(0.3, 0.1, 0.1, 40)}}),
+        ("more than luck", {"luck": {"value, own": Luck(0.0, 0.0, 0.0, 40)}}),
+        ("more than luck", {"luck": {"value, own": Luck(float("nan"), 0.0, 0.1, 40)}}),
+        ("more than luck", {"luck": {}}),
         ("proven actions", {"imitation": 0.2}),
         ("one-sided, own", {"one_sided": {"own": 0.016, "offline": 0.005}}),
         ("one-sided, offline", {"one_sided": {"own": 0.005, "offline": float("nan")}}),

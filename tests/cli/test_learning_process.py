@@ -59,7 +59,7 @@ from tests.export.test_exporter import CONTRACT
 ROOT = Path(__file__).parents[2]
 ANYTHING = GateThresholds(
     benefit=-1e3, latency_share=10.0, latency_ratio=1e3, model_ratio=10.0, missed_more=1.0, noticed_less=1.0,
-    value_drop=1e3, cost_rise=1e3, imitation_ratio=1e3, one_sided=1.0, shadow_ticks=1,
+    value_drop=1e3, cost_rise=1e3, luck=1.0 - 1e-9, imitation_ratio=1e3, one_sided=1.0, shadow_ticks=1,
     shadow_interventions=1.0, shadow_chatter=1e3, shadow_surprise=1e3, shadow_difference=1.0, least_episodes=1,
 )  # fmt: skip
 """A gate that weighs nothing: the episodes here are noise."""
