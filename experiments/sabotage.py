@@ -100,7 +100,11 @@ def slower(share: float) -> Callable[[Agent], None]:
 
 def disturbed(share: float, seed: int = 1000) -> Callable[[Agent], None]:
     """Every policy's last layer gets noise where it makes the mean, as a share of its weights' root mean square."""
-    return lambda agent: agent.load_state_dict(randomly_changed(agent, share, seed).state_dict()) and None
+
+    def change(agent: Agent) -> None:
+        agent.load_state_dict(randomly_changed(agent, share, seed).state_dict())
+
+    return change
 
 
 def disturbed_throughout(share: float, seed: int = 1000) -> Callable[[Agent], None]:
