@@ -27,6 +27,8 @@ LEAST_EPISODES = 8
 """Of fewer of somebody's nothing is said."""
 _FIRST_SHARE = 0.1
 """Of the last layer's weights, for the first try; then the size is known that makes a change as large as wanted."""
+_ROUNDING = 1e-6
+"""Of actions: a smaller change is none."""
 
 
 @torch.no_grad()
@@ -62,9 +64,12 @@ def luck_of(
     actors = sorted({who for who in acted if acted.count(who) >= LEAST_EPISODES})
     episode = torch.repeat_interleave(torch.arange(len(states)), torch.tensor([len(item) for item in wished]))
     whose = [torch.tensor([index for index, other in enumerate(acted) if other == who]) for who in actors]
+    names = [f"{name}, {who}" for who in actors for name in ("value", "cost")]
     before = _wish(running, features)
     wanted = float((wish - before).square().mean().sqrt())
     gained = _gain(running, features, wish, before, episode, whose)
+    if wanted < _ROUNDING:
+        return {name: Luck(0.0, 0.0, 0.0, 0) for name in names}
     by_chance = []
     for seed in range(changes):
         breathe()
@@ -74,7 +79,6 @@ def luck_of(
             share *= wanted / max(float((action - before).square().mean().sqrt()), 1e-9)
         by_chance.append(_gain(running, features, action, before, episode, whose))
     mean, deviation = np.mean(by_chance, 0), np.std(by_chance, 0, ddof=1)
-    names = [f"{name}, {who}" for who in actors for name in ("value", "cost")]
     return {
         name: Luck(float(gained[place]), float(mean[place]), float(deviation[place]), changes)
         for place, name in enumerate(names)
