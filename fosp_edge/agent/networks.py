@@ -48,12 +48,17 @@ class Head(nn.Sequential):
 
     def forward(self, features: Features) -> Tensor:
         """[..., inputs] -> [..., outputs], float32 even where products are not: losses and sigmoids need the digits."""
-        first, *others = self
+        made: Tensor = self.output(self.hidden(features))
+        return made.float()
+
+    def hidden(self, features: Features) -> Tensor:
+        """What the last layer gets."""
+        first, *others, _ = self
         assert isinstance(first, nn.Linear)
         output = linear(first, features)
         for layer in others:
             output = layer(output)
-        return output.float()
+        return output
 
     @property
     def output(self) -> nn.Linear:

@@ -8,12 +8,14 @@ they are drawn, and are what a candidate is held against.
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
-from fosp_edge.agent.agent import Agent
+from fosp_edge.agent.agent import Agent, Policy
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.features import Features, beside
 from fosp_edge.agent.rssm import Latent
@@ -27,6 +29,8 @@ LEAST_EPISODES = 8
 """Of fewer of somebody's nothing is said."""
 _FIRST_SHARE = 0.1
 """Of the last layer's weights, for the first try; then the size is known that makes a change as large as wanted."""
+_TRIED_EVERY = 8
+"""In one of so many states the first try is made."""
 _ROUNDING = 1e-6
 """Of actions: a smaller change is none."""
 
@@ -53,31 +57,30 @@ def luck_of(
         changes: how many random ones.
     """
     states, wished = [], []
+    alike = _same(candidate.world_model, running.world_model)
     for steps in episodes:
         breathe()
         states.append(recall(running, steps))
-        wished.append(_wish(candidate, recall(candidate, steps).read()))
-    wish = torch.cat(wished)
-    features = Latent(
-        torch.cat([state.deterministic for state in states]), torch.cat([state.stochastic for state in states])
-    ).read()
+        features = (states[-1] if alike else recall(candidate, steps)).read()
+        wished.append(_choice(candidate, features, [policy(features)[0] for policy in candidate.policies]).action)
+    wish, features = torch.cat(wished), _joined(states).read()
     actors = sorted({who for who in acted if acted.count(who) >= LEAST_EPISODES})
+    names = [f"{name}, {who}" for who in actors for name in ("value", "cost")]
     episode = torch.repeat_interleave(torch.arange(len(states)), torch.tensor([len(item) for item in wished]))
     whose = [torch.tensor([index for index, other in enumerate(acted) if other == who]) for who in actors]
-    names = [f"{name}, {who}" for who in actors for name in ("value", "cost")]
-    before = _wish(running, features)
-    wanted = float((wish - before).square().mean().sqrt())
-    gained = _gain(running, features, wish, before, episode, whose)
+    before = _choice(running, features, [policy(features)[0] for policy in running.policies])
+    wanted = float((wish - before.action).square().mean().sqrt())
     if wanted < _ROUNDING:
         return {name: Luck(0.0, 0.0, 0.0, 0) for name in names}
-    by_chance = []
+    gained = _gain(_choice(running, features, [wish]), before, episode, whose)
+    hidden, by_chance = [policy.head.hidden(features) for policy in running.policies], []
+    few, hidden_few = features[::_TRIED_EVERY], [item[::_TRIED_EVERY] for item in hidden]
     for seed in range(changes):
         breathe()
-        share = _FIRST_SHARE
-        for _ in range(2):  # so much noise for a first size, and then as much as makes it the candidate's
-            action = _wish(randomly_changed(running, share, seed), features)
-            share *= wanted / max(float((action - before).square().mean().sqrt()), 1e-9)
-        by_chance.append(_gain(running, features, action, before, episode, whose))
+        tried = _choice(running, few, _changed_means(running, hidden_few, _FIRST_SHARE, seed)).action
+        apart = float((tried - before.action[::_TRIED_EVERY]).square().mean().sqrt())
+        means = _changed_means(running, hidden, _FIRST_SHARE * wanted / max(apart, _ROUNDING), seed)
+        by_chance.append(_gain(_choice(running, features, means), before, episode, whose))
     mean, deviation = np.mean(by_chance, 0), np.std(by_chance, 0, ddof=1)
     return {
         name: Luck(float(gained[place]), float(mean[place]), float(deviation[place]), changes)
@@ -90,34 +93,63 @@ def randomly_changed(agent: Agent, share: float, seed: int) -> Agent:
     """A copy whose policies' last layer got noise where it makes the mean, as a share of its weights' own size."""
     changed, generator = copy.deepcopy(agent), torch.Generator().manual_seed(seed)
     for policy in changed.policies:
-        weight = policy.head.output.weight[: policy.head.output.out_features // 2]
-        size = share * weight.square().mean().sqrt()
-        weight += size * torch.randn(weight.shape, generator=generator).to(weight)
+        weight = _of_the_mean(policy)
+        weight.copy_(_disturbed(weight, share, generator))
     return changed
 
 
-def _wish(agent: Agent, features: Features) -> Tensor:
-    """The mean of the policy that the agent's critics choose, as a bundle's first candidate is; [N, A]."""
-    means = torch.stack([policy(features)[0] for policy in agent.policies])
-    if len(means) == 1:
-        return means[0]
-    worth = [_values(agent, features, mean) for mean in means]
-    merit = torch.stack([value - agent.config.expansion_cost_weight * cost for value, cost in worth])
-    return means[merit.argmax(0), torch.arange(len(means[0]))]
+def _of_the_mean(policy: Policy) -> Tensor:
+    return policy.head.output.weight[: policy.head.output.out_features // 2]
 
 
-def _values(agent: Agent, features: Features, action: Tensor) -> tuple[Tensor, Tensor]:
-    pair = beside(features, action)
-    return two_hot_mean(agent.critics.reward_action(pair)), two_hot_mean(agent.critics.cost_action(pair))
+def _disturbed(weight: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    size = share * weight.square().mean().sqrt()
+    return weight + size * torch.randn(weight.shape, generator=generator).to(weight)
 
 
-def _gain(
-    agent: Agent, features: Features, action: Tensor, before: Tensor, episode: Tensor, whose: Sequence[Tensor]
-) -> list[float]:
+def _changed_means(agent: Agent, hidden: Sequence[Tensor], share: float, seed: int) -> list[Tensor]:
+    """Of every policy of `randomly_changed`, from what its last layer gets; [N, A] each."""
+    generator, means = torch.Generator().manual_seed(seed), []
+    for policy, item in zip(agent.policies, hidden, strict=True):
+        weight = _of_the_mean(policy)
+        bias = policy.head.output.bias[: len(weight)]
+        means.append(torch.tanh(functional.linear(item, _disturbed(weight, share, generator), bias)))
+    return means
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The action that the critics choose, as a bundle's first candidate is, [N, A], and what it is worth, [N]."""
+
+    action: Tensor
+    value: Tensor
+    cost: Tensor
+
+
+def _choice(agent: Agent, features: Features, means: Sequence[Tensor]) -> _Choice:
+    pairs = [beside(features, mean) for mean in means]
+    value = torch.stack([two_hot_mean(agent.critics.reward_action(pair)) for pair in pairs])
+    cost = torch.stack([two_hot_mean(agent.critics.cost_action(pair)) for pair in pairs])
+    place = (value - agent.config.expansion_cost_weight * cost).argmax(0), torch.arange(value.shape[1])
+    return _Choice(torch.stack(list(means))[place], value[place], cost[place])
+
+
+def _gain(after: _Choice, before: _Choice, episode: Tensor, whose: Sequence[Tensor]) -> list[float]:
     """Value gained and cost saved in the episodes of each, which count alike."""
-    (value, cost), (value_before, cost_before) = (_values(agent, features, item) for item in (action, before))
     per_episode = [
         torch.bincount(episode, difference.double()) / torch.bincount(episode)
-        for difference in (value - value_before, cost_before - cost)
+        for difference in (after.value - before.value, before.cost - after.cost)
     ]
     return [float(item[own].mean()) for own in whose for item in per_episode]
+
+
+def _joined(states: Sequence[Latent]) -> Latent:
+    return Latent(
+        torch.cat([state.deterministic for state in states]), torch.cat([state.stochastic for state in states])
+    )
+
+
+def _same(mine: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether all weights are equal."""
+    theirs = other.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in mine.state_dict().items())
