@@ -349,7 +349,7 @@ def _benefit(evidence: Evidence, thresholds: GateThresholds) -> Check:
 def _learnt(found: dict[str, Luck], thresholds: GateThresholds) -> Check:
     """Is it more than luck?"""
     least = NormalDist().inv_cdf(1.0 - thresholds.luck / max(1, len(found)))
-    told = ", ".join(f"{name} {item.deviations:+.1f}" for name, item in found.items())
+    told = ", ".join(f"{item.deviations:+.1f} ({name})" for name, item in found.items())
     return Check(
         "more than luck",
         any(item.deviations > least for item in found.values()),
