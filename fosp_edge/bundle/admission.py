@@ -50,7 +50,7 @@ class GateThresholds:
     lose it. Less cost is no reason where value is worse beyond its interval: of 39 candidates honestly learnt none
     was. One whose robot believed the opposite of every reward was, and got through: it reached 82 of 100 tables, 5 in
     violation, the bundle before it 87 and 2."""
-    luck: float = 0.02
+    luck: float = 0.05
     """Chance that a random change of the running policy, as large as the candidate's, passes for a gain. Value or cost,
     on the held-out episodes of anyone who acted (the robot, or whoever made the offline data), must be better than what
     such changes gain, by so many of its standard deviations as it takes for all of these together. An interval over
