@@ -58,7 +58,7 @@ class GateThresholds:
     Of twenty that were drawn seven passed while 95 % and nothing of this were asked, and reached 5 points less to 1
     more; of ten more, three passed all other checks of today. Of candidates honestly learnt those of the first
     generation lie beyond it, by the cost they save in states that demonstrations come into, and reached 4.4 points more
-    (2.0 to 6.8); of later generations hardly any, and they gained nothing over the first."""
+    (2.0 to 6.8); of later generations few, and all of those together gained nothing over the first."""
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the policies' before. A permuted or
     collapsed action shows here whatever the critics say."""
