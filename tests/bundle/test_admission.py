@@ -56,7 +56,8 @@ def test_what_is_better_in_one_thing_and_alike_in_the_others_is_admitted():
         ("benefit", {"value": {"own": HARDLY}, "cost": {"own since chosen": BETTER}}),
         ("benefit", {"value": {"own": LESS}, "cost": {"own": BETTER}}),
         ("benefit", {"value": {"own": SAME, "own since chosen": LESS}, "cost": {"own": BETTER}}),
-        ("more than luck", {"luck": {"value, own": Luck(0.3, 0.1, 0.1, 40)}}),
+        ("more than luck", {"luck": {"value, own": Luck(0.2, 0.1, 0.1, 40)}}),
+        ("more than luck", {"luck": {f"value, {who}": Luck(0.3, 0.1, 0.1, 40) for who in "abcde"}}),
         ("more than luck", {"luck": {"value, own": Luck(0.0, 0.0, 0.0, 40)}}),
         ("more than luck", {"luck": {"value, own": Luck(float("nan"), 0.0, 0.1, 40)}}),
         ("more than luck", {"luck": {}}),
@@ -82,6 +83,10 @@ def test_each_line_alone_refuses_with_its_figures(name, change):
 
 def test_less_cost_is_a_benefit_too():
     assert judge(replace(GOOD, value={"own": SAME}, cost={"own": BETTER})).admitted
+
+
+def test_of_one_thing_alone_less_is_asked_than_of_the_best_of_many():
+    assert judge(replace(GOOD, luck={"value, own": Luck(0.3, 0.1, 0.1, 40)})).admitted
 
 
 def test_nothing_measured_admits_nothing():
