@@ -132,7 +132,7 @@ CREEPING: dict[str, Callable[[Agent], None]] = {
 """So little at a time that the gate may well admit it, each time from what it admitted before."""
 CREEPING_STEPS = 5
 LATER: dict[str, Callable[[Agent], None]] = {f"later {name}": change for name, change in QUIETLY.items()}
-"""From the second generation on the gate asks less of a candidate beside the running bundle."""
+"""In the second generation the critics that judge were themselves learnt on the robot."""
 DRAWS = 10
 DRAWN: dict[str, Callable[[int], Callable[[Agent], None]]] = {
     f"later disturbed by 0.1, {DRAWS} draws": partial(disturbed, 0.1),
