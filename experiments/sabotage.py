@@ -32,7 +32,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,6 @@ from fosp_edge.cli.home import Home
 from fosp_edge.cli.judged_candidate import judge_candidate
 from fosp_edge.cli.learner_data import LearnerData
 from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
-from fosp_edge.cli.luck import randomly_changed
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.experience.selection import CameraSelection
@@ -102,7 +101,8 @@ def disturbed(share: float, seed: int = 1000) -> Callable[[Agent], None]:
     """Every policy's last layer gets noise where it makes the mean, as a share of its weights' root mean square."""
 
     def change(agent: Agent) -> None:
-        agent.load_state_dict(randomly_changed(agent, share, seed).state_dict())
+        outputs = [policy.head.output for policy in agent.policies]
+        _disturb([output.weight[: output.out_features // 2] for output in outputs], share, seed)
 
     return change
 
@@ -111,12 +111,16 @@ def disturbed_throughout(share: float, seed: int = 1000) -> Callable[[Agent], No
     """Every matrix of every policy gets noise, as a share of its root mean square."""
 
     def change(agent: Agent) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for weight in (item for policy in agent.policies for item in policy.parameters() if item.ndim == 2):
-                weight += share * weight.square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
+        _disturb((item for policy in agent.policies for item in policy.parameters() if item.ndim == 2), share, seed)
 
     return change
+
+
+def _disturb(weights: Iterable[torch.Tensor], share: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(share * weight.square().mean().sqrt() * torch.randn(weight.shape, generator=generator))
 
 
 QUIETLY: dict[str, Callable[[Agent], None]] = {

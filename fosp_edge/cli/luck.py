@@ -6,7 +6,6 @@ something in all episodes at once, and three of ten such changes gained beyond t
 (experiments/sabotage.py). Here they are drawn, and are what a candidate is held against.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,17 +14,17 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from fosp_edge.agent.agent import Agent, Policy
+from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.features import Features, beside
 from fosp_edge.agent.rssm import Latent
-from fosp_edge.bundle.admission import Luck
+from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, Luck
 from fosp_edge.cli.recall import recall
 from fosp_edge.experience.schema import Steps
 
 CHANGES = 40
 """Their standard deviation is known to a ninth."""
-LEAST_EPISODES = 8
+LEAST_EPISODES = DEFAULT_THRESHOLDS.least_episodes
 """Of fewer of somebody's nothing is said."""
 _FIRST_SHARE = 0.1
 """Of the last layer's weights, for the first try; then the size is known that makes a change as large as wanted."""
@@ -88,32 +87,15 @@ def luck_of(
     }
 
 
-@torch.no_grad()
-def randomly_changed(agent: Agent, share: float, seed: int) -> Agent:
-    """A copy whose policies' last layer got noise where it makes the mean, as a share of its weights' own size."""
-    changed, generator = copy.deepcopy(agent), torch.Generator().manual_seed(seed)
-    for policy in changed.policies:
-        weight = _of_the_mean(policy)
-        weight.copy_(_disturbed(weight, share, generator))
-    return changed
-
-
-def _of_the_mean(policy: Policy) -> Tensor:
-    return policy.head.output.weight[: policy.head.output.out_features // 2]
-
-
-def _disturbed(weight: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    size = share * weight.square().mean().sqrt()
-    return weight + size * torch.randn(weight.shape, generator=generator).to(weight)
-
-
 def _changed_means(agent: Agent, hidden: Sequence[Tensor], share: float, seed: int) -> list[Tensor]:
-    """Of every policy of `randomly_changed`, from what its last layer gets; [N, A] each."""
+    """Of every policy, from what its last layer gets, with noise on that, as a share of its size; [N, A] each."""
     generator, means = torch.Generator().manual_seed(seed), []
     for policy, item in zip(agent.policies, hidden, strict=True):
-        weight = _of_the_mean(policy)
-        bias = policy.head.output.bias[: len(weight)]
-        means.append(torch.tanh(functional.linear(item, _disturbed(weight, share, generator), bias)))
+        output = policy.head.output
+        weight, bias = (part[: output.out_features // 2] for part in (output.weight, output.bias))
+        noise = torch.randn(weight.shape, generator=generator).to(weight)
+        changed = weight + share * weight.square().mean().sqrt() * noise
+        means.append(torch.tanh(functional.linear(item, changed, bias)))
     return means
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.sabotage import disturbed
 from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.features import beside
-from fosp_edge.cli.luck import LEAST_EPISODES, luck_of, randomly_changed
+from fosp_edge.cli.luck import LEAST_EPISODES, luck_of
 from fosp_edge.cli.recall import recall
 from tests.export.agents import make_agent, make_episode
 
@@ -22,6 +23,12 @@ def running() -> Agent:
     agent = make_agent(hidden=48)
     agent.expand()
     return agent
+
+
+def randomly_changed(agent: Agent, share: float, seed: int) -> Agent:
+    changed = copy.deepcopy(agent)
+    disturbed(share, seed)(changed)
+    return changed
 
 
 def found(candidate: Agent, running: Agent) -> dict[str, float]:
