@@ -21,7 +21,7 @@ from export.precision import Precision
 from export.reference import redrawn_reachability
 from export.step import StepModule
 from export.storage import Storage, pack
-from export.thresholds import UNCALIBRATED, Calibration, calibrate
+from export.thresholds import NO_CEILINGS, UNCALIBRATED, Calibration, calibrate
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.contract import Contract
 from fosp_edge.bundle.folder import write_bundle
@@ -58,6 +58,7 @@ def export_bundle(
     judged_ahead: bool = False,
     decoder: bool = False,
     search: bool = False,
+    ceilings: tuple[float, float] = NO_CEILINGS,
 ) -> Exported:
     """Export, calibrate the filter, check parity, and only then write.
 
@@ -77,6 +78,7 @@ def export_bundle(
         judged_ahead: the filter goes by it, and is calibrated so; in float32 only.
         decoder: add the decoder graph.
         search: add the candidate `least-harm` (`export.candidates`).
+        ceilings: of the filter's thresholds (`export.thresholds.calibrate`).
 
     Raises:
         ParityError, TooLittleDataError, BundleError: nothing was written; the message says why.
@@ -97,7 +99,7 @@ def export_bundle(
     graph = compact(plain)
     calibration = UNCALIBRATED
     if REACHABILITY not in unknown:
-        calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0)
+        calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, ceilings)
     files = {GRAPH_FILE: graph}
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
         files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
@@ -145,7 +147,13 @@ def export_bundle(
     return Exported(path, manifest, calibration)
 
 
-def calibrate_recorded(agent: Agent, episodes: Iterable[Steps], miss_rate: float, horizon: int) -> Calibration:
+def calibrate_recorded(
+    agent: Agent,
+    episodes: Iterable[Steps],
+    miss_rate: float,
+    horizon: int,
+    ceilings: tuple[float, float] = NO_CEILINGS,
+) -> Calibration:
     """Thresholds from what the agent says of recorded actions, with several draws of each episode; read one by one.
 
     Raises as `calibrate` does; `horizon` is that of `redrawn_reachability`.
@@ -155,7 +163,7 @@ def calibrate_recorded(agent: Agent, episodes: Iterable[Steps], miss_rate: float
         (redrawn_reachability(agent, steps, generator, horizon), steps["violation"].astype(np.float32))
         for steps in episodes
     )
-    return calibrate(scored, miss_rate)
+    return calibrate(scored, miss_rate, ceilings)
 
 
 _LEARNT_BY = {"cost_value": "cost_action", REACHABILITY: "reach_action", "state_reachability": "reach_state"}

@@ -62,12 +62,20 @@ def onset_score(reachability: npt.NDArray[np.float32], violation: npt.NDArray[np
     return float(reachability[max(0, last - WINDOW_TICKS + 1) : last + 1].max())
 
 
-def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], level: float) -> Calibration:
+NO_CEILINGS = (math.inf, math.inf)
+
+
+def calibrate(
+    episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
+    level: float,
+    ceilings: tuple[float, float] = NO_CEILINGS,
+) -> Calibration:
     """Threshold at which at most a share `level` of violations goes without a timely alarm.
 
     Args:
         episodes: (reachability [T] or [draws, T], violation [T]) of held-out episodes, all with as many draws.
         level: in (0, 1).
+        ceilings: what the two thresholds do not exceed whatever the episodes say, that of feasible first.
 
     Raises:
         TooLittleDataError: fewer episodes with a violation than the level needs.
@@ -99,10 +107,10 @@ def calibrate(episodes: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.f
             f"recorded violations, so no threshold alarms before all but {level:g} of them: it does not predict "
             "violations, and no filter can be built on it"
         )
-    threshold = float(np.nextafter(lowest, np.float32(0.0)))
+    threshold = min(float(np.nextafter(lowest, np.float32(0.0))), ceilings[0])
     ticks = np.concatenate(quiet) if quiet else np.zeros(0, np.float32)
     # Above what half of the violations reach, moving on is no better than standing still.
-    stop = max(threshold, float(np.median(ordered)))
+    stop = max(threshold, min(float(np.median(ordered)), ceilings[1]))
     return Calibration(
         threshold,
         stop,

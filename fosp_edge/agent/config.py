@@ -165,7 +165,10 @@ class Config:
     """Share of every fine-tuning batch that comes from the offline data, so that nothing is unlearned."""
     scope: str = "full"
     """What of the world model goes on learning: `full`; `recurrent`, all but the encoder; `heads`, only those of
-    reward, cost and continuation; `behaviour`, nothing. Critics, reachability and policy always learn."""
+    reward, cost and continuation; `behaviour`, nothing. Critics and policy always learn."""
+    reachability_learns: bool = True
+    """False leaves reachability as it is: who learns from a filter's own deeds sees no violation where the filter
+    averted it, and comes to believe that there was none to avert."""
 
     # Batches and schedule.
     batch_size: int = 16

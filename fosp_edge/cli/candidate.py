@@ -8,7 +8,7 @@ from pathlib import Path
 from export.exporter import export_bundle
 from export.parity import ParityError
 from export.storage import Storage
-from export.thresholds import TooLittleDataError, UninformativeScoreError
+from export.thresholds import NO_CEILINGS, TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
@@ -64,12 +64,21 @@ def make_candidate(
                 storage=_storage_of(running),
                 judged_ahead=manifest.filter.look_ahead_sha256 is not None,
                 search="least-harm" in manifest.candidates,
+                ceilings=_ceilings(agent, running),
             )  # fmt: skip
             breathe()
             return with_gate(load_bundle(exported.path, check_signature=False), running, lived, held_out.own,
                              parent_folder, breathe)  # fmt: skip
     except (ParityError, TooLittleDataError, UninformativeScoreError, BundleError) as error:
         raise NoCandidate(str(error)) from error
+
+
+def _ceilings(agent: Agent, running: Bundle) -> tuple[float, float]:
+    """Where reachability did not learn, a score means what it meant, and what the running bundle's thresholds promise
+    stands: recorded scripts are easier to foresee than the violations of a policy, and would let four times as much
+    reachability pass (docs/keep-learning.md)."""
+    before = running.manifest.filter
+    return NO_CEILINGS if agent.config.reachability_learns else (before.feasible_reachability, before.stop_reachability)
 
 
 def _storage_of(running: Bundle) -> Storage:

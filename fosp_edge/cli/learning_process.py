@@ -89,6 +89,8 @@ def config_of(agent: Config, mode: str, settings: LearnSettings, feasible_reacha
         # policy was weighted by cost would let costs decide hardly anything.
         expansion_cost_weight=max(agent.expansion_cost_weight, agent.feasible_cost_weight),
         feasible_reachability=min(agent.feasible_reachability, feasible_reachability),
+        # The filter's judge is not taught by what the filter let happen, unless the latent states that it reads change.
+        reachability_learns=mode == "full",
     )  # fmt: skip
 
 

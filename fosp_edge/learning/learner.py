@@ -229,7 +229,8 @@ class Learner:
         with lowered(config.precision, self.device):
             if config.in_sample:
                 losses |= in_sample_losses(agent, batch, latents, metrics)
-            reach_loss = reachability_loss(agent, batch, latents, metrics) if config.safety else None
+            learns = config.safety and config.reachability_learns
+            reach_loss = reachability_loss(agent, batch, latents, metrics) if learns else None
             if config.horizon > 0:
                 start = starts(batch, latents, config.imagination_starts, self.generator)
                 losses |= imagined_losses(agent, imagine(agent, start, self.generator, self._imagine_step))
