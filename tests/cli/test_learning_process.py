@@ -169,6 +169,33 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
     assert not list(home.learner.glob("candidate.*"))
 
 
+def test_the_filters_judge_is_not_taught_and_its_thresholds_do_not_rise(home: Home, first: Path) -> None:
+    verdict = until_a_verdict(home, first, settings=replace(QUICK, average_rate=1.0), thresholds=ANYTHING)
+    running, candidate = load_bundle(first), home.versions(first).load(str(verdict["candidate"]))
+    before, after = (agent_of_bundle(bundle).state_dict() for bundle in (running, candidate))
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("critics.reach_")} <= same
+    assert not {name for name in before if name.startswith("critics.cost_")} <= same
+    for name in ("feasible_reachability", "stop_reachability"):
+        assert getattr(candidate.manifest.filter, name) <= getattr(running.manifest.filter, name)
+    offline = agent_of_bundle(running).config
+    # Where the latent states change, it has to learn what they mean.
+    taught = {mode: config_of(offline, mode, QUICK, 1.0).reachability_learns for mode in ("light", "heads", "full")}
+    assert taught == {"light": False, "heads": False, "full": True}
+
+
+def test_a_threshold_from_recordings_alone_would_be_higher_and_is_not_taken(home: Home, first: Path) -> None:
+    """With a running bundle stricter than recordings ask for, as one calibrated on a policy's own violations is."""
+    running, versions = load_bundle(first), home.versions(first)
+    strict = replace(running.manifest.filter, feasible_reachability=1e-3, stop_reachability=2e-3)
+    stricter = write_bundle(replace(running.manifest, filter=strict), read_files(running), versions.folder)
+    versions.adopt(stricter.name)
+    versions.confirm()
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+    made = versions.load(str(verdict["candidate"])).manifest.filter
+    assert (made.feasible_reachability, made.stop_reachability) == (1e-3, 2e-3)
+
+
 def test_a_candidate_is_the_average_of_what_was_learnt_also_after_a_new_start(home: Home, first: Path) -> None:
     settings = replace(QUICK, average_rate=0.25, updates_per_candidate=3)
     learner(home, first, replace(settings, updates=2)).run()

@@ -80,6 +80,17 @@ def test_the_threshold_lies_just_below_the_kth_smallest_score() -> None:
     assert found.sample_size == 9
 
 
+def test_thresholds_do_not_exceed_their_ceilings_and_false_alarms_are_those_of_the_lower_ones() -> None:
+    quiet = np.array([0.1, 0.3, 0.3, 0.1, 0.99], np.float32), np.zeros(5, np.float32)
+    episodes = [episode(score) for score in (0.6, 0.7, 0.8)]
+    free = calibrate([*episodes, quiet], 0.25)
+    bound = calibrate([*episodes, quiet], 0.25, (0.2, 0.65))
+    assert free.feasible_reachability == pytest.approx(0.6) and free.stop_reachability == pytest.approx(0.7)
+    assert (bound.feasible_reachability, bound.stop_reachability) == (0.2, 0.65)
+    assert (free.false_alarm_rate, bound.false_alarm_rate) == (0.0, 0.5)
+    assert calibrate([*episodes, quiet], 0.25, (0.61, 0.71)) == free  # which are higher, and change nothing
+
+
 def test_the_stop_is_never_below_the_feasible_threshold() -> None:
     found = calibrate([episode(0.4), episode(0.4), episode(0.4)], 0.5)
     assert found.stop_reachability >= found.feasible_reachability

@@ -80,6 +80,21 @@ def test_behaviour_waits_for_its_turn_and_the_world_model_stops_at_its_own() -> 
         assert ("policy/imitation" in metrics) == (number >= 2)
 
 
+def test_reachability_that_does_not_learn_stays_as_it_is_while_the_other_critics_learn() -> None:
+    config = tiny_config(reachability_learns=False)
+    learner, batch = make_learner(config, CPU), make_batch(config)
+    critics = weights(learner, "critics", "slow_critics")
+    reach = {name: value for name, value in critics.items() if ".reach_" in name}
+    others = [value for name, value in critics.items() if name.startswith("critics.") and name not in reach]
+    for number in range(3):
+        metrics = learner.update(batch, number)
+    assert reach and unchanged(learner, reach)
+    after = weights(learner, "critics")
+    changed = [not torch.equal(after[name], critics[name]) for name in after if name not in reach]
+    assert len(changed) == len(others) and any(changed)
+    assert "critic/reachability_loss" not in metrics and "policy/imitation" in metrics
+
+
 def test_behaviour_sends_no_gradient_into_the_world_model() -> None:
     config = tiny_config()
     one, two = make_learner(config, CPU), make_learner(tiny_config(behaviour_from=100), CPU)
