@@ -113,7 +113,10 @@ def summary(lived: Sequence[Lived]) -> dict[str, Any]:
 
 def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What an arm gains over the robot that does not learn, table by table, with 95 % intervals: a row per family, one
-    over all of them, and one over the tables after the first take-over; up to there the two robots are the same."""
+    over all of them, and one over the tables after the first take-over; up to there the two robots are the same.
+
+    `interventions` is the share of an episode's ticks in which the filter stepped in, without learning and with.
+    """
     of = {(item["scenario"], item["arm"], item["seed"]): item["episodes"] for item in robots}
     rows = []
     for arm in dict.fromkeys(item["arm"] for item in robots if item["arm"] != "frozen"):
@@ -136,6 +139,10 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"arm": arm, "scenario": name, "tables": len(own)}
             for key in ("success", "violated", "cost"):
                 row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in own]))
+            row["interventions"] = [
+                float(np.mean([item["interventions"] / item["steps"] for item in lived]))
+                for lived in zip(*own, strict=True)
+            ]
             rows.append(row)
     return rows
 

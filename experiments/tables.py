@@ -85,11 +85,11 @@ def learnt_unattended(report: dict[str, Any]) -> str:
             cells = [reach, violated, last]
         rows.append(
             (family, f"{gain['tables']:,}", cells[0], points(gain["success"]), cells[1], points(gain["violated"]),
-             cells[2])
+             cells[2], ", ".join(f"{100 * share:.1f} %" for share in gain["interventions"]))
         )  # fmt: skip
     head = (
         "family", "tables", "reach: without, with", "gained (points)", "episodes in violation: without, with",
-        "gained (points)", "last third, reach: without, with",
+        "gained (points)", "last third, reach: without, with", "ticks with an intervention: without, with",
     )  # fmt: skip
     return markdown(head, rows)
 
@@ -298,7 +298,8 @@ SOURCES = {
     },
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
-    "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
+    "learn-unattended-taught": Source(f"{_RESULTS}/learn_unattended_taught.json", learnt_unattended),
+    "without-the-gate": Source(f"{_RESULTS}/learn_unattended_taught.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "averaged-weights": Source(f"{_RESULTS}/averaged_weights.json", averaged),
     "swaps": Source("benchmarks/results/swap.json", swaps),

@@ -8,7 +8,7 @@ from experiments.learn_unattended import against_frozen, beside_the_gate, ended_
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool], bundles: str = "aaaa") -> dict:
     episodes = [
-        {"success": s, "violated": v, "cost": 3.0 * v, "bundle": b}
+        {"success": s, "violated": v, "cost": 3.0 * v, "bundle": b, "interventions": 1 + v, "steps": 10}
         for s, v, b in zip(success, violated, bundles, strict=True)
     ]
     return {"scenario": scenario, "arm": arm, "seed": seed, "episodes": episodes}
@@ -26,6 +26,7 @@ def test_a_gain_is_told_table_by_table_and_only_where_both_lived() -> None:
     ]
     assert rows[0]["success"]["mean"] == pytest.approx(0.5) and rows[0]["violated"]["mean"] == pytest.approx(-0.25)
     assert rows[0]["cost"]["mean"] == pytest.approx(-0.75)
+    assert rows[0]["interventions"] == pytest.approx([0.125, 0.1])
     assert rows[2]["success"]["mean"] == pytest.approx(0.5) and rows[2]["violated"]["mean"] == 0.0
     assert rows[0]["success"]["low"] <= 0.5 <= rows[0]["success"]["high"]
 
