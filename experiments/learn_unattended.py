@@ -17,6 +17,7 @@ where it refused nothing, that robot is not run again either.
 
 import argparse
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -94,6 +95,7 @@ def live_and_learn(
         "swaps": robot.swapper.swaps,
         "candidates": sum("checks" in item for item in verdicts),
         "admitted": sum(bool(item.get("admitted")) for item in verdicts),
+        "passed": passed([item["event"] for item in events]),
         "taken_back": [item["event"] for item in events if "is taken back" in item["event"]],
         "refused_because": [item["sentence"] for item in verdicts if not item.get("admitted", True)],
         "episodes": rows(robot.lived),
@@ -139,12 +141,47 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"arm": arm, "scenario": name, "tables": len(own)}
             for key in ("success", "violated", "cost"):
                 row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in own]))
-            row["interventions"] = [
-                float(np.mean([item["interventions"] / item["steps"] for item in lived]))
-                for lived in zip(*own, strict=True)
-            ]
+            row["interventions"] = _interventions(own)
             rows.append(row)
     return rows
+
+
+def passed(events: Sequence[str]) -> dict[str, int]:
+    """Bundles that passed their probation (how their names begin), and after how many episodes."""
+    found = (re.match(r"bundle (\w+) passed its probation: .* over (\d+) episodes", event) for event in events)
+    return {match[1]: int(match[2]) for match in found if match is not None}
+
+
+def by_phase(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What robots that learn did beside those that do not: with the first bundle, with others on probation, and with
+    those that had passed it. Without learning first, with it second."""
+    frozen = {(item["scenario"], item["seed"]): item["episodes"] for item in robots if item["arm"] == "frozen"}
+    phases: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for robot in robots:
+        beside = frozen.get((robot["scenario"], robot["seed"]))
+        if robot["arm"] != "learns" or beside is None or "passed" not in robot:
+            continue
+        first, driven = robot["episodes"][0]["bundle"], dict[str, int]()
+        for before, after in zip(beside, robot["episodes"], strict=True):
+            name = after["bundle"]
+            driven[name] = driven.get(name, 0) + 1
+            lasted = robot["passed"].get(name[:12], len(beside))
+            phase = "first bundle" if name == first else "on probation" if driven[name] <= lasted else "passed"
+            phases.setdefault(phase, []).append((before, after))
+    rows = []
+    for phase, pairs in phases.items():
+        row: dict[str, Any] = {"phase": phase, "tables": len(pairs)}
+        for key in ("success", "violated"):
+            row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in pairs]))
+            row[f"{key}_share"] = [float(np.mean([item[key] for item in arm])) for arm in zip(*pairs, strict=True)]
+        row["interventions"] = _interventions(pairs)
+        rows.append(row)
+    return rows
+
+
+def _interventions(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[float]:
+    """Share of an episode's ticks in which the filter stepped in, of both arms."""
+    return [float(np.mean([item["interventions"] / item["steps"] for item in arm])) for arm in zip(*pairs, strict=True)]
 
 
 def afterwards(home: Home, first: Path, scenario: str, seed: int, episodes: int) -> dict[str, Any]:
@@ -311,7 +348,7 @@ def main() -> None:
                 results.append(found | {"arm": arm})
                 print(f"{name}: {json.dumps(found['all'])}", flush=True)
                 report = {
-                    "origin": about, "against_frozen": against_frozen(results),
+                    "origin": about, "against_frozen": against_frozen(results), "by_phase": by_phase(results),
                     "first_take_over": first_take_over(results), "ended_with": ended_with(results),
                     "beside_the_gate": beside_the_gate(results), "robots": results,
                 }  # fmt: skip

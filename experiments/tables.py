@@ -122,6 +122,20 @@ def ended_with(report: dict[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def phases(report: dict[str, Any]) -> str:
+    """What robots gained with bundles on probation, and with those that had passed it."""
+    rows = []
+    for item in report["by_phase"]:
+        reach, steps = (", ".join(f"{100 * share:.1f} %" for share in item[key])
+                        for key in ("success_share", "interventions"))  # fmt: skip
+        violated = ", ".join(str(round(item["tables"] * share)) for share in item["violated_share"])
+        rows.append((item["phase"], f"{item['tables']:,}", reach, points(item["success"]), violated,
+                     points(item["violated"]), steps))  # fmt: skip
+    head = ("driven by", "tables", "reach: without, with", "gained (points)", "episodes in violation: without, with",
+            "gained (points)", "ticks with an intervention: without, with")  # fmt: skip
+    return markdown(head, rows)
+
+
 def without_the_gate(report: dict[str, Any]) -> str:
     """What swapping to whatever was learnt gained over the gate."""
     rows = []
@@ -299,6 +313,8 @@ SOURCES = {
     "learn-unattended": Source(f"{_RESULTS}/learn_unattended.json", learnt_unattended),
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "learn-unattended-taught": Source(f"{_RESULTS}/learn_unattended_taught.json", learnt_unattended),
+    "phases": Source(f"{_RESULTS}/learn_unattended.json", phases),
+    "phases-tightened": Source(f"{_RESULTS}/learn_unattended_tightened.json", phases),
     "without-the-gate": Source(f"{_RESULTS}/learn_unattended_taught.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "averaged-weights": Source(f"{_RESULTS}/averaged_weights.json", averaged),

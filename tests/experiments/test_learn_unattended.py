@@ -3,7 +3,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium")
-from experiments.learn_unattended import against_frozen, beside_the_gate, ended_with, first_take_over
+from experiments.learn_unattended import (
+    against_frozen,
+    beside_the_gate,
+    by_phase,
+    ended_with,
+    first_take_over,
+    passed,
+)  # fmt: skip
 
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool], bundles: str = "aaaa") -> dict:
@@ -29,6 +36,24 @@ def test_a_gain_is_told_table_by_table_and_only_where_both_lived() -> None:
     assert rows[0]["interventions"] == pytest.approx([0.125, 0.1])
     assert rows[2]["success"]["mean"] == pytest.approx(0.5) and rows[2]["violated"]["mean"] == 0.0
     assert rows[0]["success"]["low"] <= 0.5 <= rows[0]["success"]["high"]
+
+
+def test_what_was_gained_is_told_apart_by_whether_the_bundle_was_still_on_probation() -> None:
+    names = ("a" * 64, "b" * 64, "b" * 64, "b" * 64, "c" * 64, "a" * 64)
+    frozen = robot("goal-shape", "frozen", 0, [False] * 6, [True] * 6, names[:1] * 6)
+    learns = robot("goal-shape", "learns", 0, [False, False, True, True, False, True], [False] * 6, names)
+    events = [
+        f"bundle {'b' * 12} took over from {'a' * 12} between two episodes",
+        f"bundle {'b' * 12} passed its probation: as good as expected over 2 episodes on the robot",
+        f"bundle {'c' * 12} is taken back for {'a' * 12}: the run ended on it",
+    ]
+    learns["passed"] = passed(events)
+    assert learns["passed"] == {"b" * 12: 2}
+    rows = {row["phase"]: row for row in by_phase([frozen, learns])}
+    assert {name: row["tables"] for name, row in rows.items()} == {"first bundle": 2, "on probation": 3, "passed": 1}
+    assert rows["on probation"]["success_share"] == pytest.approx([0.0, 1 / 3])
+    assert rows["passed"]["violated"]["mean"] == -1.0 and rows["passed"]["interventions"] == pytest.approx([0.2, 0.1])
+    assert by_phase([learns]) == []
 
 
 def test_the_time_to_a_deployed_improvement_is_counted_from_the_first_episode() -> None:
