@@ -18,10 +18,8 @@ MONITORS = ("violation", "failure", "intervention", "surprise", "latency")
 class ProbationSettings:
     """How strict a probation is; each with its reason."""
 
-    tighten_ratio: float = 0.9
-    """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier. Not much: at
-    0.7 it stepped in in 10 % of the ticks in place of 6, averted nothing more, and took the gain in reach
-    (docs/keep-learning.md)."""
+    tighten_ratio: float = 0.7
+    """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier."""
     worse_by: float = 0.2
     """p1 = p0 + this. A smaller difference takes more episodes to see than a probation can last."""
     outcome_worse_by: float = 0.1
