@@ -75,8 +75,7 @@ def make_candidate(
 
 def _ceilings(agent: Agent, running: Bundle) -> tuple[float, float]:
     """Where reachability did not learn, a score means what it meant, and what the running bundle's thresholds promise
-    stands: recorded scripts are easier to foresee than the violations of a policy, and would let four times as much
-    reachability pass (docs/keep-learning.md)."""
+    stands: recorded scripts are easier to foresee than the violations of a policy, and would raise them."""
     before = running.manifest.filter
     return NO_CEILINGS if agent.config.reachability_learns else (before.feasible_reachability, before.stop_reachability)
 
