@@ -56,8 +56,8 @@ class GateThresholds:
     such changes gain, by so many of its standard deviations as it takes for all of these together. An interval over
     episodes does not tell luck from learning: a random change gains or loses by the critics in all episodes at once.
     Of twenty that were drawn seven passed while 95 % and nothing of this were asked, and reached 5 points less to 1
-    more; of ten more, three passed all other checks of today. Of candidates honestly learnt most of the
-    first generation lie beyond it, by the cost they save in states that demonstrations come into, and half of later
+    more; of ten more, three passed all other checks of today. Of candidates honestly learnt most of
+    the first generation lie beyond it, by the cost they save in states that demonstrations come into, and half of later
     ones."""
     imitation_ratio: float = 1.25
     """Mean squared distance from actions that succeeded without violation, over the policies' before. A permuted or
