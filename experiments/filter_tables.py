@@ -1,4 +1,4 @@
-"""Tables of what the filter promises and keeps, of its gate, and of looking ahead."""
+"""Tables of what the filter promises and keeps, of its answers, of its gate, and of looking ahead."""
 
 from typing import Any
 
@@ -56,6 +56,26 @@ def look_ahead(report: dict[str, Any]) -> str:
     return markdown(
         ("score", "AUC for the next half second", *(f"{100 * float(x):.0f} % missed" for x in levels)), rows
     )
+
+
+def answers(report: dict[str, Any]) -> str:
+    """What other answers to the filter's alarms come to, beside its own."""
+    rows = []
+    for name, found in report["answers"].items():
+        count, cells = found["tables"], ["", ""]
+        if name != "as it is":
+            fewer = found["violated_gained"]
+            averted = {"mean": -fewer["mean"], "low": -fewer["high"], "high": -fewer["low"]}
+            cells = [points(averted), points(found["success_gained"])]
+        rows.append(
+            (
+                f"`{name}`", f"{found['violations']} of {count}", cells[0], f"{found['cost']:.2f}",
+                f"{100 * found['reached'] / count:.1f} %", cells[1], f"{100 * found['interventions']:.1f} %",
+            )
+        )  # fmt: skip
+    head = ("while it intervenes the filter", "episodes in violation", "averted (points)", "mean cost", "reached",
+            "gained (points)", "ticks in which not the policy's choice was done")  # fmt: skip
+    return markdown(head, rows)
 
 
 def look_ahead_in_charge(report: dict[str, Any]) -> str:

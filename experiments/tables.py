@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.filter_tables import conformal, gate_faults, look_ahead, look_ahead_in_charge
+from experiments.filter_tables import answers, conformal, gate_faults, look_ahead, look_ahead_in_charge
 from experiments.markdown import interval, markdown, percent, points
 from experiments.safety_gym_table import markdown_table as safety_gym
 from experiments.timing_tables import forms, punctuality, ticks
@@ -305,6 +305,7 @@ SOURCES = {
     "conformal": Source(f"{_RESULTS}/filter_conformal.json", conformal),
     "gate": Source(f"{_RESULTS}/gate_faults.json", gate_faults),
     "look-ahead": Source(f"{_RESULTS}/filter_lookahead.json", look_ahead),
+    "answers": Source(f"{_RESULTS}/filter_answers.json", answers),
     "look-ahead-in-charge": Source(f"{_RESULTS}/filter_lookahead_closed.json", look_ahead_in_charge),
     **{
         f"export-{agent.partition(',')[0]}": Source("benchmarks/results/export.json", partial(forms, agent=agent))

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.filter_tables import look_ahead_in_charge
+from experiments.filter_tables import answers, look_ahead_in_charge
 
 
 def episode(seed: int, interventions: int, cost: float = 0.0) -> dict[str, object]:
@@ -21,3 +21,14 @@ def test_two_filters_are_compared_table_by_table() -> None:
 def test_tables_that_are_not_the_same_are_not_compared() -> None:
     with pytest.raises(ValueError, match="two bundles over the same tables"):
         look_ahead_in_charge({"episodes": [episode(0, 1), episode(1, 0)]})
+
+
+def test_fewer_violations_are_averted_ones() -> None:
+    gained = {"mean": -0.5, "low": -0.75, "high": -0.25}
+    own = {"tables": 4, "reached": 3, "violations": 1, "cost": 0.25, "interventions": 0.125, "violated_gained": gained,
+           "success_gained": {"mean": 0.0, "low": -0.25, "high": 0.25}}  # fmt: skip
+    lines = answers({"answers": {"as it is": own | {"violations": 3}, "holds": own}}).splitlines()
+    assert lines[2] == "| `as it is` | 3 of 4 |  | 0.25 | 75.0 % |  | 12.5 % |"
+    assert lines[3].startswith(
+        "| `holds` | 1 of 4 | **+50.0 (+25.0 to +75.0)** | 0.25 | 75.0 % | 0.0 (-25.0 to +25.0) |"
+    )
