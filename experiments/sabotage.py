@@ -411,7 +411,7 @@ def main() -> None:
                 with robot_of(folder / kind, first, options.episodes, **how) as home:
                     homes[kind] = home.folder
                 print(f"lived {options.episodes} episodes ({kind})", flush=True)
-        if any(name in LATER for name in names):
+        if any(LIVED.get(name) == "later" for name in names):
             homes["later"] = second_generation(homes["honest"], folder / "later", first, options)
         for name in names:
             results.append(trial(name, folder / "trials", first, homes, options, margins))
