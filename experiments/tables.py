@@ -315,7 +315,7 @@ SOURCES = {
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "learn-unattended-taught": Source(f"{_RESULTS}/learn_unattended_taught.json", learnt_unattended),
     "phases": Source(f"{_RESULTS}/learn_unattended.json", phases),
-    "without-the-gate": Source(f"{_RESULTS}/learn_unattended_taught.json", without_the_gate),
+    "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "averaged-weights": Source(f"{_RESULTS}/averaged_weights.json", averaged),
     "swaps": Source("benchmarks/results/swap.json", swaps),
