@@ -5,7 +5,7 @@ does; what is done while it intervenes differs:
 
 - `as it is`: what the filter chooses (`fosp_edge/control/safety_filter.py`);
 - `holds`: it stands still, unless some candidate is at most half as unsafe as that;
-- `slower`: recovery at two fifths of the speed;
+- `slower`: recovery at two fifths of the speed (`fosp-edge run --recovery-speed 0.4`);
 - `imagines`: each candidate, and the policy's choice at a half and a quarter of its speed, is kept up for three
   imagined steps, after which the policy goes on for three; the nearest to the policy's choice is taken whose largest
   reachability on the way, a mean over four futures, is at most 0.02, or else the least unsafe;
@@ -36,13 +36,15 @@ from fosp_edge.agent.rssm import Latent
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.controller import Controller
 from fosp_edge.control.inference import Latent as RecurrentState
+from fosp_edge.control.safety_filter import DEFAULT_SETTINGS, FilterSettings
 from fosp_edge.control.types import Decision, Float32Array, Observation, Reason, StepScores
 from fosp_edge.files import write_atomically
 from fosp_edge.simulation.avoidance import trial_of
 from fosp_edge.simulation.environment import Environment
 from fosp_edge.simulation.evaluation import BundleActor, bootstrap_interval
-from fosp_edge.simulation.filter_evaluation import Ride
+from fosp_edge.simulation.filter_evaluation import Ride, ride_episode
 from fosp_edge.simulation.layout import MARGIN_M
 
 FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
@@ -58,23 +60,12 @@ Answer = Callable[[Environment, BundleActor, Decision, StepScores], Float32Array
 """What is done in a tick in which the filter intervenes; normalised, [A]."""
 
 
-def as_it_is(environment: Environment, actor: BundleActor, decision: Decision, scores: StepScores) -> Float32Array:
-    """What the filter chose."""
-    chosen: Float32Array = scores.candidates[actor.controller.insight.judged.chosen]
-    return chosen
-
-
 def holds(environment: Environment, actor: BundleActor, decision: Decision, scores: StepScores) -> Float32Array:
     """Nothing, where moving is hardly safer."""
     still = actor.controller.manifest.candidates.index("hold")
     safer = scores.reachability.min() <= HALF_AS_UNSAFE * scores.reachability[still]
-    return as_it_is(environment, actor, decision, scores) if safer else scores.candidates[still]
-
-
-def slower(environment: Environment, actor: BundleActor, decision: Decision, scores: StepScores) -> Float32Array:
-    """What the filter chose, slower where nothing is feasible."""
-    chosen = as_it_is(environment, actor, decision, scores)
-    return np.float32(RECOVERY_SPEED) * chosen if decision.reason is Reason.RECOVERY else chosen
+    taken: Float32Array = scores.candidates[actor.controller.insight.judged.chosen if safer else still]
+    return taken
 
 
 class Imagines:
@@ -144,21 +135,25 @@ def _nearest(candidates: Float32Array, unsafe: Float32Array, limit: float) -> Fl
 
 
 def ride(actor: BundleActor, answer: Answer, scenario: str, seed: int) -> Ride:
-    """One episode; `interventions` counts the ticks in which something else was done than the policy wanted."""
+    """One episode with another answer; `interventions` counts the ticks in which not the policy's choice was done."""
     environment: Environment = actor.environment(scenario)
     raw, _ = environment.reset(seed=seed)
     actor.reset(seed)
     controller, cost, steps, interventions = actor.controller, 0.0, 0, 0
+    moving = controller.limits.rest
     while True:
-        moving = controller.memory().physical
         decision, scores = actor.decide(Observation(raw["image"], raw["state"]))
-        action, wanted = decision.action, scores.candidates[controller.insight.judged.chosen]
+        action, stepped_in = decision.action, decision.intervened
         if controller.memory().filter.intervening and decision.reason in _ANSWERED:
             wanted = answer(environment, actor, decision, scores)
             controller.limits.restore(moving)
-            action = controller.limits.apply(wanted).normalised
+            limited = controller.limits.apply(wanted)
+            action, moving = limited.normalised, limited.physical
             controller.correct_executed(action)
-        interventions += not np.array_equal(wanted, scores.candidates[0])
+            stepped_in = not np.array_equal(wanted, scores.candidates[0])
+        else:
+            moving = controller.physical_action
+        interventions += stepped_in
         raw, _, terminated, truncated, info = environment.step(action)
         cost, steps = cost + info["cost"], steps + 1
         if terminated or truncated:
@@ -172,13 +167,12 @@ def drive(bundle: Path, name: str, first: int, count: int) -> tuple[str, list[di
     """So many tables with one answer; JSON values."""
     opened = load_bundle(bundle)
     answers: dict[str, Callable[[], Answer]] = {
-        "as it is": lambda: as_it_is, "holds": lambda: holds, "slower": lambda: slower,
-        "imagines": lambda: Imagines(agent_of_bundle(opened)), "knows": lambda: knows,
+        "holds": lambda: holds, "imagines": lambda: Imagines(agent_of_bundle(opened)), "knows": lambda: knows,
     }  # fmt: skip
-    actor, answer = BundleActor(opened, filter_enabled=True), answers[name]()
-    return name, [
-        asdict(ride(actor, answer, FAMILIES[seed % len(FAMILIES)], seed)) for seed in range(first, first + count)
-    ]
+    settings = FilterSettings(recovery_speed=RECOVERY_SPEED) if name == "slower" else DEFAULT_SETTINGS
+    actor = BundleActor(opened, filter_enabled=True, make=partial(Controller, settings=settings))
+    other = partial(ride, actor, answers[name]()) if name in answers else partial(ride_episode, actor)
+    return name, [asdict(other(FAMILIES[seed % len(FAMILIES)], seed)) for seed in range(first, first + count)]
 
 
 def beside(own: Sequence[dict[str, Any]], usual: Sequence[dict[str, Any]]) -> dict[str, Any]:

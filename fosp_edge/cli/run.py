@@ -64,6 +64,7 @@ from fosp_edge.control.look_ahead import open_runtime
 from fosp_edge.control.loop import ControlLoop
 from fosp_edge.control.machine import Machine
 from fosp_edge.control.realtime import Realtime
+from fosp_edge.control.safety_filter import FilterSettings
 from fosp_edge.control.session import AskingOperator, AutomaticOperator, Plan, RunSummary, Session
 from fosp_edge.control.systemd import Notifier, Progress
 from fosp_edge.robots.arm import DESKTOP_ARM
@@ -108,6 +109,10 @@ def run(
     view: Annotated[bool, typer.Option("--view", help="Live view in a browser, on this computer only.")] = False,
     view_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the live view; 0 for any.")] = 8017,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,
+    recovery_speed: Annotated[
+        float,
+        typer.Option(help="Part of its speed at which the filter takes the least unsafe action where nothing is safe."),
+    ] = FilterSettings.recovery_speed,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Longest episode of a robot without a referee, in steps.")
     ] = None,
@@ -166,7 +171,8 @@ def run(
             for complaint in [*complaints, *unlike_training(loaded, learning.datasets)]:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))
-        controller = _controller(loaded, device, not no_filter)
+        settings = FilterSettings(recovery_speed=recovery_speed)
+        controller = _controller(loaded, device, not no_filter, settings)
         motors = MotorOptions(port, ids, calibration_file, rs485, Torque.OFF if release else Torque.HOLD)
         with (
             open_rig(
@@ -183,7 +189,7 @@ def run(
             seen = cameras_checked(console, rig, loaded.manifest.cameras, camera_store, camera_moved)
             # Nothing moves yet, and whatever else the run needs is at work already: as busy as it will be.
             if (execution := execution_for(console, loaded, device)) != controller.runtime.execution:
-                controller = _controller(loaded, device, not no_filter, execution)
+                controller = _controller(loaded, device, not no_filter, settings, execution)
             speed = 1.0 if all(state.trustworthy for state in seen) else slow_to
             controller.limits.slow(speed)
             for caveat in [] if no_filter else caveats(loaded.manifest):
@@ -208,10 +214,14 @@ def run(
 
 
 def _controller(
-    bundle: Bundle, device: Device, filter_enabled: bool, execution: Execution = DEFAULT_EXECUTION
+    bundle: Bundle,
+    device: Device,
+    filter_enabled: bool,
+    settings: FilterSettings,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Controller:
     runtime = open_runtime(bundle, execution, device=device)
-    return Controller(bundle, filter_enabled=filter_enabled, runtime=runtime)
+    return Controller(bundle, filter_enabled=filter_enabled, settings=settings, runtime=runtime)
 
 
 def _asks(robot: str, yes: bool) -> bool:
@@ -304,7 +314,11 @@ def _drive(
         "robot": rig.description,
         "scenario": plan.scenario,
         "first_seed": plan.first_seed,
-        "filter": {"enabled": controller.filter_enabled, **vars(bundle.manifest.filter)},
+        "filter": {
+            "enabled": controller.filter_enabled,
+            "recovery_speed": controller.settings.recovery_speed,
+            **vars(bundle.manifest.filter),
+        },
         "cameras": [vars(state) for state in seen],
         "speed": speed,
         "emergency_stop": None if button.confirmation is None else vars(button.confirmation),

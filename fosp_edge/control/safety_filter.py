@@ -5,7 +5,7 @@ Least-restrictive, in this order:
 
 1. the policy's own choice, if its reachability (the predicted probability of a violation) lies in the feasible set;
 2. among the other candidates, the one with the best reachability, if that is feasible;
-3. recovery: no candidate is feasible, the least unsafe one is taken;
+3. recovery: no candidate is feasible, the least unsafe one is taken, more slowly where that is set;
 4. hold still: the least unsafe one is so unsafe that moving is not worth it;
 5. a controlled stop, when 3 and 4 have not led back to the feasible set for `patience_ticks`.
 
@@ -38,6 +38,13 @@ class FilterSettings:
     """Share of the feasible threshold that is left while the gate is in alarm."""
     value_margin: float = 0.02
     """Candidates whose reachability is this close to the best one count as equally safe: the more valuable wins."""
+    recovery_speed: float = 1.0
+    """Part of its speed at which recovery takes the least unsafe candidate: above 0 and at most 1. What is hardly safer
+    than what the policy wants is at least less far (experiments/filter_answers.py)."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.recovery_speed <= 1.0:  # nor is NaN
+            raise ValueError(f"the speed of a recovery lies above 0 and is at most 1, found {self.recovery_speed:g}")
 
 
 DEFAULT_SETTINGS = FilterSettings()
@@ -134,13 +141,21 @@ def _choose(
     if infeasible_ticks > settings.patience_ticks:
         return _take(scores, hold_index, Reason.RECOVERY_EXHAUSTED), after
     if best <= stop:
-        return _take(scores, int(np.argmin(scores.reachability)), Reason.RECOVERY), after
+        return _recover(scores, int(np.argmin(scores.reachability)), settings.recovery_speed), after
     return _take(scores, hold_index, Reason.HOLD), after
 
 
 def _safest(scores: StepScores, ceiling: float) -> int:
     """The most valuable of the candidates whose reachability does not exceed `ceiling`."""
     return int(np.argmax(np.where(scores.reachability <= ceiling, scores.reward_value, -np.inf)))
+
+
+def _recover(scores: StepScores, index: int, speed: float) -> Decision:
+    """The least unsafe candidate, more slowly where that is set; slowed down, the policy's own choice is another."""
+    decision = _take(scores, index, Reason.RECOVERY)
+    if speed == 1.0:
+        return decision
+    return replace(decision, action=np.float32(speed) * decision.action, intervened=True)
 
 
 def _take(scores: StepScores, index: int, reason: Reason) -> Decision:

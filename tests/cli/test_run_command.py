@@ -33,6 +33,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "no calibration at /nowhere",
         ),
         (["--port", "/dev/ttyACM0"], "belong to a real robot"),
+        (["--recovery-speed", "nan"], "the speed of a recovery lies above 0 and is at most 1, found nan"),
         (["--robot", "serial", "--port", "/dev/ttyACM0"], "--camera fixed=ADDRESS --camera wrist=ADDRESS"),
         (
             ["--robot", "serial", "--port", "/dev/x", "--camera", "fixed=usb:0", "--camera", "wrist=usb:1"],

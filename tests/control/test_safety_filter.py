@@ -58,6 +58,31 @@ def test_without_a_feasible_candidate_recover_then_hold() -> None:
     np.testing.assert_array_equal(hold.decision.action, np.zeros(3))
 
 
+def test_a_recovery_can_be_slowed_down_and_is_an_intervention_then() -> None:
+    settings = FilterSettings(recovery_speed=0.25)
+    for reachability in ([0.9, 0.6, 0.5, 0.65, 0.8], [0.5, 0.6, 0.7, 0.65, 0.8]):
+        scores = scores_of(reachability)
+        usual = filter_action(scores, THRESHOLDS, FilterState(), HOLD)
+        slowed = filter_action(scores, THRESHOLDS, FilterState(), HOLD, settings=settings)
+        assert usual.decision.reason is slowed.decision.reason is Reason.RECOVERY
+        assert usual.decision.index == slowed.decision.index == int(np.argmin(reachability))
+        np.testing.assert_allclose(slowed.decision.action, 0.25 * usual.decision.action)
+        assert slowed.decision.action.dtype == np.float32
+        assert slowed.decision.intervened
+        assert slowed.state == usual.state
+    # Where something is feasible nothing is slower.
+    for reachability in ([0.1, 0.6, 0.5, 0.65, 0.8], [0.9, 0.1, 0.5, 0.65, 0.8]):
+        usual_decision = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD).decision
+        decision = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD, settings=settings).decision
+        np.testing.assert_array_equal(decision.action, usual_decision.action)
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, 1.5, float("nan")])
+def test_a_recovery_that_is_no_slower_or_no_speed_is_refused(speed: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and is at most 1"):
+        FilterSettings(recovery_speed=speed)
+
+
 def test_patience_ends_in_a_controlled_stop_and_a_feasible_tick_renews_it() -> None:
     settings, state, stuck = FilterSettings(patience_ticks=5), FilterState(), scores_of([0.9] * 5)
     reasons = []

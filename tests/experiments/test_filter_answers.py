@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("torch")
 
-from experiments.filter_answers import _nearest, as_it_is, beside, knows, ride
+from experiments.filter_answers import _nearest, beside, drive, knows, ride
 from fosp_edge.cli.shipped import shipped_bundle
-from fosp_edge.control.types import Observation
+from fosp_edge.control.types import Decision, Float32Array, Observation, Reason, StepScores
 from fosp_edge.simulation.evaluation import BundleActor
 from fosp_edge.simulation.filter_evaluation import ride_episode
 
@@ -16,12 +16,28 @@ ALARMED = 3_500_001, "obstacle-shape"
 """A table on which the filter steps in often."""
 
 
-def test_the_usual_answer_changes_nothing() -> None:
+def test_who_answers_with_what_the_filter_chose_changes_nothing() -> None:
     actor = BundleActor(shipped_bundle(), filter_enabled=True)
     seed, family = ALARMED
-    own, usual = ride(actor, as_it_is, family, seed), ride_episode(actor, family, seed)
+    usual = ride_episode(actor, family, seed)
+    own = ride(actor, lambda environment, actor, decision, scores: scores.candidates[decision.index], family, seed)
     assert own == usual
     assert usual.interventions > 0
+
+
+def test_slower_is_what_the_filter_itself_can_be_set_to() -> None:
+    seed, family = ALARMED
+
+    def slower(environment: object, actor: object, decision: Decision, scores: StepScores) -> Float32Array:
+        chosen: Float32Array = scores.candidates[decision.index]
+        return np.float32(0.4) * chosen if decision.reason is Reason.RECOVERY else chosen
+
+    by_hand = ride(BundleActor(shipped_bundle(), filter_enabled=True), slower, family, seed)
+    _, (found,) = drive(shipped_bundle(), "slower", seed, 1)
+    assert found["scenario"] == by_hand.scenario
+    assert (found["steps"], found["cost"], found["interventions"]) == (
+        by_hand.steps, by_hand.cost, by_hand.interventions,
+    )  # fmt: skip
 
 
 def test_to_know_leaves_the_robot_where_it_is() -> None:
