@@ -194,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=None)
     parser.add_argument("--tables", type=int, default=750)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--answer", action="append", choices=ANSWERS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/filter_answers.json"))
@@ -203,7 +204,7 @@ def main() -> None:
     wanted = ["as it is", *(name for name in options.answer or ANSWERS if name != "as it is")]
     step = -(-options.tables // (2 * options.jobs))
     pieces = [
-        (name, FIRST_SEED + begin, min(step, options.tables - begin))
+        (name, options.first_seed + begin, min(step, options.tables - begin))
         for name in wanted
         for begin in range(0, options.tables, step)
     ]
@@ -219,7 +220,7 @@ def main() -> None:
     for name, told in answers.items():
         print(name, json.dumps(told))
     origin = provenance(command="python -m experiments.filter_answers", bundle=bundle.name)
-    report = {"origin": origin, "first_seed": FIRST_SEED, "answers": answers}
+    report = {"origin": origin, "first_seed": options.first_seed, "answers": answers}
     write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())
 
 

@@ -307,6 +307,7 @@ SOURCES = {
     "look-ahead": Source(f"{_RESULTS}/filter_lookahead.json", look_ahead),
     "answers": Source(f"{_RESULTS}/filter_answers.json", answers),
     "look-ahead-in-charge": Source(f"{_RESULTS}/filter_lookahead_closed.json", look_ahead_in_charge),
+    "look-ahead-more": Source(f"{_RESULTS}/filter_lookahead_more.json", look_ahead_in_charge),
     **{
         f"export-{agent.partition(',')[0]}": Source("benchmarks/results/export.json", partial(forms, agent=agent))
         for agent in ("nano, untrained", "small, untrained", "medium, untrained", "safereach-nano")

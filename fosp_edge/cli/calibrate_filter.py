@@ -163,8 +163,9 @@ def calibrate_filter(
         bool,
         typer.Option(
             "--look-ahead",
-            help="Judge each candidate by a few imagined steps too: fewer false alarms, several times the inference "
-            "time. Needs the extra `export` if the bundle has no imagination graph yet.",
+            help="Judge each candidate by a few imagined steps too, at several times the inference time; whether there "
+            "are fewer false alarms then, what is printed tells. Needs the extra `export` if the bundle has no "
+            "imagination graph yet.",
         ),
     ] = False,
     out: Annotated[

@@ -2,8 +2,8 @@
 
 The reachability of the step graph is a value, learnt by bootstrapping from value to value; imagining lets the world
 model carry the state closer to the trouble before it is asked. A candidate then counts as unsafe if it is now, or if
-the imagined states behind it are (experiments/filter_lookahead.py: a quarter of the false alarms for the same miss
-rate, at several times the inference time). Whether a bundle looks ahead is part of its calibration: thresholds of one
+the imagined states behind it are (what that saves, at several times the inference time, hangs on the agent and on what
+was calibrated on: docs/filter.md). Whether a bundle looks ahead is part of its calibration: thresholds of one
 kind of score mean nothing to the other.
 """
 
