@@ -19,7 +19,7 @@ Told table by table beside `as it is`, with 95 % intervals. Two processes if `--
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,13 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from experiments.learn_unattended import FAMILIES
 from experiments.side_by_side import side_by_side
 from export.restore import agent_of_bundle
 from fosp_edge.agent.agent import Agent, reachability
 from fosp_edge.agent.distributions import open_uniform
 from fosp_edge.agent.rssm import Latent
-from fosp_edge.bundle.folder import load_bundle
+from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.controller import Controller
@@ -47,7 +48,6 @@ from fosp_edge.simulation.evaluation import BundleActor, bootstrap_interval
 from fosp_edge.simulation.filter_evaluation import Ride, ride_episode
 from fosp_edge.simulation.layout import MARGIN_M
 
-FAMILIES = ("obstacle-shape", "goal-shape", "obstacle-count")
 FIRST_SEED = 3_500_000
 """Of tables that nothing else drives on."""
 KEPT_UP, STEPS, FUTURES, IMAGINED_LIMIT = 3, 6, 4, 0.02
@@ -134,30 +134,37 @@ def _nearest(candidates: Float32Array, unsafe: Float32Array, limit: float) -> Fl
     return nearest
 
 
-def ride(actor: BundleActor, answer: Answer, scenario: str, seed: int) -> Ride:
-    """One episode with another answer; `interventions` counts the ticks in which not the policy's choice was done."""
-    environment: Environment = actor.environment(scenario)
-    raw, _ = environment.reset(seed=seed)
-    actor.reset(seed)
-    controller, cost, steps, interventions = actor.controller, 0.0, 0, 0
-    moving = controller.limits.rest
-    while True:
-        decision, scores = actor.decide(Observation(raw["image"], raw["state"]))
-        action, stepped_in = decision.action, decision.intervened
-        if controller.memory().filter.intervening and decision.reason in _ANSWERED:
-            wanted = answer(environment, actor, decision, scores)
-            controller.limits.restore(moving)
-            limited = controller.limits.apply(wanted)
-            action, moving = limited.normalised, limited.physical
-            controller.correct_executed(action)
-            stepped_in = not np.array_equal(wanted, scores.candidates[0])
-        else:
-            moving = controller.physical_action
-        interventions += stepped_in
-        raw, _, terminated, truncated, info = environment.step(action)
-        cost, steps = cost + info["cost"], steps + 1
-        if terminated or truncated:
-            return Ride(scenario, seed, bool(terminated), cost > 0, cost, steps, interventions)
+class AnsweringActor(BundleActor):
+    """Answers differently while its filter intervenes; an intervention is then whatever the policy did not want."""
+
+    def __init__(self, bundle: Bundle, answer: Answer) -> None:
+        super().__init__(bundle, filter_enabled=True)
+        self._answer = answer
+
+    def ride(self, scenario: str, seed: int) -> Ride:
+        """One episode, in an environment that the answer may look into."""
+        self._environment: Environment = self.environment(scenario)
+        return ride_episode(self, scenario, seed, self._environment)
+
+    def reset(self, seed: int) -> None:
+        """Begin anew, from rest."""
+        super().reset(seed)
+        self._moving = self.controller.limits.rest
+
+    def decide(self, observation: Observation) -> tuple[Decision, StepScores]:
+        """The controller's decision, or the answer in its place, behind the same limits."""
+        decision, scores = super().decide(observation)
+        controller = self.controller
+        if not (controller.memory().filter.intervening and decision.reason in _ANSWERED):
+            self._moving = controller.physical_action
+            return decision, scores
+        wanted = self._answer(self._environment, self, decision, scores)
+        controller.limits.restore(self._moving)
+        limited = controller.limits.apply(wanted)
+        self._moving = limited.physical
+        controller.correct_executed(limited.normalised)
+        stepped_in = not np.array_equal(wanted, scores.candidates[0])
+        return replace(decision, action=limited.normalised, intervened=stepped_in), scores
 
 
 ANSWERS = ("as it is", "holds", "slower", "imagines", "knows")
@@ -170,9 +177,13 @@ def drive(bundle: Path, name: str, first: int, count: int) -> tuple[str, list[di
         "holds": lambda: holds, "imagines": lambda: Imagines(agent_of_bundle(opened)), "knows": lambda: knows,
     }  # fmt: skip
     settings = FilterSettings(recovery_speed=RECOVERY_SPEED) if name == "slower" else DEFAULT_SETTINGS
-    actor = BundleActor(opened, filter_enabled=True, make=partial(Controller, settings=settings))
-    other = partial(ride, actor, answers[name]()) if name in answers else partial(ride_episode, actor)
-    return name, [asdict(other(FAMILIES[seed % len(FAMILIES)], seed)) for seed in range(first, first + count)]
+    ride: Callable[[str, int], Ride]
+    if name in answers:
+        ride = AnsweringActor(opened, answers[name]()).ride
+    else:
+        usual = BundleActor(opened, filter_enabled=True, make=partial(Controller, settings=settings))
+        ride = partial(ride_episode, usual)
+    return name, [asdict(ride(FAMILIES[seed % len(FAMILIES)], seed)) for seed in range(first, first + count)]
 
 
 def beside(own: Sequence[dict[str, Any]], usual: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -153,9 +153,8 @@ def _safest(scores: StepScores, ceiling: float) -> int:
 def _recover(scores: StepScores, index: int, speed: float) -> Decision:
     """The least unsafe candidate, more slowly where that is set; slowed down, the policy's own choice is another."""
     decision = _take(scores, index, Reason.RECOVERY)
-    if speed == 1.0:
-        return decision
-    return replace(decision, action=np.float32(speed) * decision.action, intervened=True)
+    slowed = np.float32(speed) * decision.action
+    return replace(decision, action=slowed, intervened=decision.intervened or speed < 1.0)
 
 
 def _take(scores: StepScores, index: int, reason: Reason) -> Decision:

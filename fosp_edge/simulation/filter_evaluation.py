@@ -106,9 +106,9 @@ def judge_episode(actors: Mapping[str, BundleActor], scenario: str, seed: int) -
             )
 
 
-def ride_episode(actor: BundleActor, scenario: str, seed: int) -> Ride:
-    """One episode with the actor's filter as it is."""
-    environment: Environment = actor.environment(scenario)
+def ride_episode(actor: BundleActor, scenario: str, seed: int, environment: Environment | None = None) -> Ride:
+    """One episode with the actor's filter as it is; `environment`, if others are to see it, is of that scenario."""
+    environment = environment or actor.environment(scenario)
     raw, _ = environment.reset(seed=seed)
     actor.reset(seed)
     cost, steps, interventions = 0.0, 0, 0

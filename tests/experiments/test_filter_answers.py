@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("torch")
 
-from experiments.filter_answers import _nearest, beside, drive, knows, ride
+from experiments.filter_answers import AnsweringActor, _nearest, beside, drive, knows
+from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.shipped import shipped_bundle
 from fosp_edge.control.types import Decision, Float32Array, Observation, Reason, StepScores
 from fosp_edge.simulation.evaluation import BundleActor
@@ -20,7 +21,10 @@ def test_who_answers_with_what_the_filter_chose_changes_nothing() -> None:
     actor = BundleActor(shipped_bundle(), filter_enabled=True)
     seed, family = ALARMED
     usual = ride_episode(actor, family, seed)
-    own = ride(actor, lambda environment, actor, decision, scores: scores.candidates[decision.index], family, seed)
+    answering = AnsweringActor(
+        load_bundle(shipped_bundle()), lambda environment, actor, decision, scores: scores.candidates[decision.index]
+    )
+    own = answering.ride(family, seed)
     assert own == usual
     assert usual.interventions > 0
 
@@ -32,7 +36,7 @@ def test_slower_is_what_the_filter_itself_can_be_set_to() -> None:
         chosen: Float32Array = scores.candidates[decision.index]
         return np.float32(0.4) * chosen if decision.reason is Reason.RECOVERY else chosen
 
-    by_hand = ride(BundleActor(shipped_bundle(), filter_enabled=True), slower, family, seed)
+    by_hand = AnsweringActor(load_bundle(shipped_bundle()), slower).ride(family, seed)
     _, (found,) = drive(shipped_bundle(), "slower", seed, 1)
     assert found["scenario"] == by_hand.scenario
     assert (found["steps"], found["cost"], found["interventions"]) == (
