@@ -86,3 +86,5 @@ def test_with_no_bundle_named_the_shipped_agent_drives(tmp_path: Path) -> None:
     assert_ran(
         fosp_edge("run", "--seconds", 3, "--headless", "--out", tmp_path / "runs"), tmp_path / "runs", cameras=cameras
     )
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "every value the same to the last bit" in succeed("replay", run)

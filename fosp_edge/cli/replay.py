@@ -58,7 +58,7 @@ def replay(
             console.print(f"{export_mcap(flight, mcap)} ticks written to {mcap}", highlight=False, soft_wrap=True)
             return
         if other is not None:
-            comparison = compare(flight, _controller(flight, other), episode=episode)
+            comparison = compare(flight, controller_of(flight, other), episode=episode)
             _show_comparison(console, comparison)
             code, found = int(comparison.refused is not None), asdict(comparison)
         else:
@@ -75,7 +75,7 @@ def replay(
 
 def _own_controllers(flight: Flight, bundles: Path | None) -> dict[int, Controller]:
     return {
-        number: _controller(flight, _find(about["id"], Path(about["path"]), bundles))
+        number: controller_of(flight, _find(about["id"], Path(about["path"]), bundles))
         for number, about in flight.bundles.items()
     }
 
@@ -87,8 +87,8 @@ def _find(identity: str, path: Path, bundles: Path | None) -> Path:
     raise BundleError(f"the run was driven by the bundle {identity}, which is not at {path}; say --bundles FOLDER")
 
 
-def _controller(flight: Flight, bundle: Path) -> Controller:
-    """As the run had it."""
+def controller_of(flight: Flight, bundle: Path) -> Controller:
+    """As the run had it (`run_recording.settings_of`)."""
     about: dict[str, Any] = flight.meta["controller"]
     kept, loaded = about["execution"], load_bundle(bundle)
     execution = Execution(kept["threads"], tuple(kept["cores"]), kept["spin"])
@@ -96,7 +96,7 @@ def _controller(flight: Flight, bundle: Path) -> Controller:
         loaded,
         filter_enabled=about["filter_enabled"],
         gate_enabled=about["gate_enabled"],
-        settings=FilterSettings(**about["filter"]),
+        settings=FilterSettings(**{"recovery_speed": 1.0, **about["filter"]}),  # before it was kept, it was full speed
         gate_settings=GateSettings(**about["gate"]),
         runtime=open_runtime(loaded, execution, device=Device(about["provider"])),
         full_range_s=about["full_range_s"],

@@ -58,11 +58,13 @@ def test_without_a_feasible_candidate_recover_then_hold() -> None:
     np.testing.assert_array_equal(hold.decision.action, np.zeros(3))
 
 
-def test_a_recovery_can_be_slowed_down_and_is_an_intervention_then() -> None:
-    settings = FilterSettings(recovery_speed=0.25)
+def test_a_recovery_is_slowed_down_and_is_an_intervention_then() -> None:
+    assert FilterSettings().recovery_speed == 0.4
+    full, settings = FilterSettings(recovery_speed=1.0), FilterSettings(recovery_speed=0.25)
     for reachability in ([0.9, 0.6, 0.5, 0.65, 0.8], [0.5, 0.6, 0.7, 0.65, 0.8]):
         scores = scores_of(reachability)
-        usual = filter_action(scores, THRESHOLDS, FilterState(), HOLD)
+        usual = filter_action(scores, THRESHOLDS, FilterState(), HOLD, settings=full)
+        assert usual.decision.intervened == (usual.decision.index != 0)
         slowed = filter_action(scores, THRESHOLDS, FilterState(), HOLD, settings=settings)
         assert usual.decision.reason is slowed.decision.reason is Reason.RECOVERY
         assert usual.decision.index == slowed.decision.index == int(np.argmin(reachability))
@@ -72,7 +74,7 @@ def test_a_recovery_can_be_slowed_down_and_is_an_intervention_then() -> None:
         assert slowed.state == usual.state
     # Where something is feasible nothing is slower.
     for reachability in ([0.1, 0.6, 0.5, 0.65, 0.8], [0.9, 0.1, 0.5, 0.65, 0.8]):
-        usual_decision = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD).decision
+        usual_decision = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD, settings=full).decision
         decision = filter_action(scores_of(reachability), THRESHOLDS, FilterState(), HOLD, settings=settings).decision
         np.testing.assert_array_equal(decision.action, usual_decision.action)
 
@@ -153,7 +155,8 @@ def test_no_sequence_of_scores_executes_an_infeasible_candidate_while_a_feasible
             assert chosen == scores.reachability.min() <= np.float32(THRESHOLDS.stop_reachability)
         else:
             assert verdict.decision.index == HOLD
-        assert verdict.decision.intervened == (verdict.decision.index != 0)
+        slowed = verdict.decision.reason is Reason.RECOVERY  # the policy's own choice, too, is another then
+        assert verdict.decision.intervened == (verdict.decision.index != 0 or slowed)
 
 
 @given(st.lists(probabilities, min_size=3, max_size=30))
