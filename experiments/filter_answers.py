@@ -3,9 +3,9 @@
 The filter in charge, on tables with other shapes of obstacles, of goals, and more obstacles. It alarms when it always
 does; what is done while it intervenes differs:
 
-- `as it is`: what the filter chooses (`fosp_edge/control/safety_filter.py`);
+- `two fifths`: what the filter chooses (`fosp_edge/control/safety_filter.py`), recovery at two fifths of its speed;
+- `full speed`: the same with recovery at full speed (`fosp-edge run --recovery-speed 1`), as it once was;
 - `holds`: it stands still, unless some candidate is at most half as unsafe as that;
-- `slower`: recovery at two fifths of the speed (`fosp-edge run --recovery-speed 0.4`);
 - `imagines`: each candidate, and the policy's choice at a half and a quarter of its speed, is kept up for three
   imagined steps, after which the policy goes on for three; the nearest to the policy's choice is taken whose largest
   reachability on the way, a mean over four futures, is at most 0.02, or else the least unsafe;
@@ -13,7 +13,7 @@ does; what is done while it intervenes differs:
   taken that keeps two millimetres more than the margin; besides these candidates, moves along the axes. No robot can do
   this: it is what an answer to these alarms could come to.
 
-Told table by table beside `as it is`, with 95 % intervals. Two processes if `--jobs 2`.
+Told table by table beside `full speed`, with 95 % intervals. Two processes if `--jobs 2`.
 """
 
 import argparse
@@ -52,7 +52,7 @@ FIRST_SEED = 3_500_000
 """Of tables that nothing else drives on."""
 KEPT_UP, STEPS, FUTURES, IMAGINED_LIMIT = 3, 6, 4, 0.02
 HELD, CLEAR_M = 4, MARGIN_M + 0.002
-HALF_AS_UNSAFE, RECOVERY_SPEED = 0.5, 0.4
+HALF_AS_UNSAFE = 0.5
 _AXES = np.concatenate([scale * sign * np.eye(3) for scale in (0.4, 1.0) for sign in (1.0, -1.0)]).astype(np.float32)
 _ANSWERED = (Reason.POLICY, Reason.SAFER_CANDIDATE, Reason.RECOVERY, Reason.HOLD)
 
@@ -167,7 +167,7 @@ class AnsweringActor(BundleActor):
         return replace(decision, action=limited.normalised, intervened=stepped_in), scores
 
 
-ANSWERS = ("as it is", "holds", "slower", "imagines", "knows")
+ANSWERS = ("full speed", "two fifths", "holds", "imagines", "knows")
 
 
 def drive(bundle: Path, name: str, first: int, count: int) -> tuple[str, list[dict[str, Any]]]:
@@ -176,7 +176,7 @@ def drive(bundle: Path, name: str, first: int, count: int) -> tuple[str, list[di
     answers: dict[str, Callable[[], Answer]] = {
         "holds": lambda: holds, "imagines": lambda: Imagines(agent_of_bundle(opened)), "knows": lambda: knows,
     }  # fmt: skip
-    settings = FilterSettings(recovery_speed=RECOVERY_SPEED) if name == "slower" else DEFAULT_SETTINGS
+    settings = FilterSettings(recovery_speed=1.0) if name == "full speed" else DEFAULT_SETTINGS
     ride: Callable[[str, int], Ride]
     if name in answers:
         ride = AnsweringActor(opened, answers[name]()).ride
@@ -212,7 +212,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     bundle = options.bundle or shipped_bundle()
-    wanted = ["as it is", *(name for name in options.answer or ANSWERS if name != "as it is")]
+    wanted = ["full speed", *(name for name in options.answer or ANSWERS if name != "full speed")]
     step = -(-options.tables // (2 * options.jobs))
     pieces = [
         (name, options.first_seed + begin, min(step, options.tables - begin))
@@ -227,7 +227,7 @@ def main() -> None:
             flush=True,
         )
     ordered = {name: sorted(items, key=lambda item: item["seed"]) for name, items in rides.items()}
-    answers = {name: beside(items, ordered["as it is"]) for name, items in ordered.items()}
+    answers = {name: beside(items, ordered["full speed"]) for name, items in ordered.items()}
     for name, told in answers.items():
         print(name, json.dumps(told))
     origin = provenance(command="python -m experiments.filter_answers", bundle=bundle.name)

@@ -59,11 +59,11 @@ def look_ahead(report: dict[str, Any]) -> str:
 
 
 def answers(report: dict[str, Any]) -> str:
-    """What other answers to the filter's alarms come to, beside its own."""
+    """What answers to the filter's alarms come to, beside the filter with a recovery at full speed."""
     rows = []
     for name, found in report["answers"].items():
         count, cells = found["tables"], ["", ""]
-        if name != "as it is":
+        if name != "full speed":
             fewer = found["violated_gained"]
             averted = {"mean": -fewer["mean"], "low": -fewer["high"], "high": -fewer["low"]}
             cells = [points(averted), points(found["success_gained"])]

@@ -306,6 +306,7 @@ SOURCES = {
     "gate": Source(f"{_RESULTS}/gate_faults.json", gate_faults),
     "look-ahead": Source(f"{_RESULTS}/filter_lookahead.json", look_ahead),
     "answers": Source(f"{_RESULTS}/filter_answers.json", answers),
+    "answers-fresh": Source(f"{_RESULTS}/filter_answers_fresh.json", answers),
     "look-ahead-in-charge": Source(f"{_RESULTS}/filter_lookahead_closed.json", look_ahead_in_charge),
     "look-ahead-more": Source(f"{_RESULTS}/filter_lookahead_more.json", look_ahead_in_charge),
     **{

@@ -40,7 +40,7 @@ class FilterSettings:
     """Candidates whose reachability is this close to the best one count as equally safe: the more valuable wins."""
     recovery_speed: float = 0.4
     """Part of its speed at which recovery takes the least unsafe candidate: above 0 and at most 1. What is hardly safer
-    than what the policy wants is at least less far: a third fewer violations (experiments/filter_answers.py)."""
+    than what the policy wants is at least less far: a quarter fewer violations (experiments/filter_answers.py)."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.recovery_speed <= 1.0:  # nor is NaN

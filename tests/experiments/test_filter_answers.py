@@ -6,9 +6,10 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("torch")
 
-from experiments.filter_answers import AnsweringActor, _nearest, beside, drive, knows
+from experiments.filter_answers import Answer, AnsweringActor, _nearest, beside, drive, knows
 from fosp_edge.bundle.folder import load_bundle
 from fosp_edge.cli.shipped import shipped_bundle
+from fosp_edge.control.safety_filter import DEFAULT_SETTINGS
 from fosp_edge.control.types import Decision, Float32Array, Observation, Reason, StepScores
 from fosp_edge.simulation.evaluation import BundleActor
 from fosp_edge.simulation.filter_evaluation import ride_episode
@@ -17,27 +18,29 @@ ALARMED = 3_500_001, "obstacle-shape"
 """A table on which the filter steps in often."""
 
 
+def chosen_at(speed: float) -> Answer:
+    """What the filter chooses, in recovery at this part of its speed."""
+
+    def answer(environment: object, actor: object, decision: Decision, scores: StepScores) -> Float32Array:
+        chosen: Float32Array = scores.candidates[decision.index]
+        return np.float32(speed) * chosen if decision.reason is Reason.RECOVERY else chosen
+
+    return answer
+
+
 def test_who_answers_with_what_the_filter_chose_changes_nothing() -> None:
     actor = BundleActor(shipped_bundle(), filter_enabled=True)
     seed, family = ALARMED
     usual = ride_episode(actor, family, seed)
-    answering = AnsweringActor(
-        load_bundle(shipped_bundle()), lambda environment, actor, decision, scores: scores.candidates[decision.index]
-    )
-    own = answering.ride(family, seed)
+    own = AnsweringActor(load_bundle(shipped_bundle()), chosen_at(DEFAULT_SETTINGS.recovery_speed)).ride(family, seed)
     assert own == usual
     assert usual.interventions > 0
 
 
-def test_slower_is_what_the_filter_itself_can_be_set_to() -> None:
+def test_full_speed_is_what_the_filter_itself_can_be_set_to() -> None:
     seed, family = ALARMED
-
-    def slower(environment: object, actor: object, decision: Decision, scores: StepScores) -> Float32Array:
-        chosen: Float32Array = scores.candidates[decision.index]
-        return np.float32(0.4) * chosen if decision.reason is Reason.RECOVERY else chosen
-
-    by_hand = AnsweringActor(load_bundle(shipped_bundle()), slower).ride(family, seed)
-    _, (found,) = drive(shipped_bundle(), "slower", seed, 1)
+    by_hand = AnsweringActor(load_bundle(shipped_bundle()), chosen_at(1.0)).ride(family, seed)
+    _, (found,) = drive(shipped_bundle(), "full speed", seed, 1)
     assert found["scenario"] == by_hand.scenario
     assert (found["steps"], found["cost"], found["interventions"]) == (
         by_hand.steps, by_hand.cost, by_hand.interventions,

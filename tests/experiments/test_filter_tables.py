@@ -27,8 +27,8 @@ def test_fewer_violations_are_averted_ones() -> None:
     gained = {"mean": -0.5, "low": -0.75, "high": -0.25}
     own = {"tables": 4, "reached": 3, "violations": 1, "cost": 0.25, "interventions": 0.125, "violated_gained": gained,
            "success_gained": {"mean": 0.0, "low": -0.25, "high": 0.25}}  # fmt: skip
-    lines = answers({"answers": {"as it is": own | {"violations": 3}, "holds": own}}).splitlines()
-    assert lines[2] == "| `as it is` | 3 of 4 |  | 0.25 | 75.0 % |  | 12.5 % |"
+    lines = answers({"answers": {"full speed": own | {"violations": 3}, "holds": own}}).splitlines()
+    assert lines[2] == "| `full speed` | 3 of 4 |  | 0.25 | 75.0 % |  | 12.5 % |"
     assert lines[3].startswith(
         "| `holds` | 1 of 4 | **+50.0 (+25.0 to +75.0)** | 0.25 | 75.0 % | 0.0 (-25.0 to +25.0) |"
     )
