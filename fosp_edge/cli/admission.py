@@ -27,7 +27,7 @@ from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError, FilterThresholds
 from fosp_edge.cli.familiarity import Episodes, alertness
 from fosp_edge.cli.luck import luck_of
-from fosp_edge.cli.recall import batch_of, recall
+from fosp_edge.cli.recall import Recollection, batch_of, same_weights
 from fosp_edge.cli.shadow import shadow_run
 from fosp_edge.control.follow import follow
 from fosp_edge.control.inference import NotFinite, PolicyRuntime
@@ -153,21 +153,22 @@ def measure(
     evidence = replace(evidence, missed=missed, missed_before=min(missed_before), known_violations=count)
     model, value, cost, aside = dict[str, Paired](), dict[str, Paired](), dict[str, Paired](), dict[str, float]()
     squared, squared_before = list[float](), [list[float]() for _ in before]
+    recalled = [Recollection(item.agent) for item in before]
     for origin, items in held_out.by_origin.items():
         wishes = [_wishes(ours.runtime, steps, breathe) for _, steps in items]
         proven = [info.summary.success and not info.summary.violations for info, _ in items]
         squared += _squared(wishes, items, proven)
-        for other, since, kept in zip(before, ("", SINCE_CHOSEN), squared_before, strict=False):
+        for other, judge, since, kept in zip(before, recalled, ("", SINCE_CHOSEN), squared_before, strict=False):
             theirs = [_wishes(other.runtime, steps, breathe) for _, steps in items]
             kept += _squared(theirs, items, proven)
-            value[origin + since], cost[origin + since] = _worth(other.agent, items, wishes, theirs, breathe)
+            value[origin + since], cost[origin + since] = _worth(judge, items, wishes, theirs, breathe)
             for part, found in _model(ours.agent, other.agent, [steps for _, steps in items], breathe).items():
                 model[f"{origin} {part}{since}"] = found
             # Of the two the chosen one comes last, and is what counts: the running one may lie to the other side.
             aside[origin] = one_sided([mine - their for mine, their in zip(wishes, theirs, strict=True)])
     every = held_out.everything
     luck = luck_of(
-        ours.agent, before[0].agent, [steps for _, steps in every], [info.header.source for info, _ in every], breathe
+        ours.agent, recalled[0], [steps for _, steps in every], [info.header.source for info, _ in every], breathe
     )
     shadow, expected = shadow_run(bundle, [other.bundle for other in before], newest, breathe, history)
     evidence = replace(
@@ -220,7 +221,7 @@ def _squared(wishes: Sequence[Float32Array], items: Episodes, proven: Sequence[b
 
 
 def _worth(
-    judge: Agent,
+    judge: Recollection,
     items: Episodes,
     ours: Sequence[Float32Array],
     theirs: Sequence[Float32Array],
@@ -240,10 +241,12 @@ def _worth(
 
 
 @torch.no_grad()
-def _valued(agent: Agent, steps: Steps, ours: Float32Array, theirs: Float32Array) -> list[npt.NDArray[np.float32]]:
+def _valued(
+    judge: Recollection, steps: Steps, ours: Float32Array, theirs: Float32Array
+) -> list[npt.NDArray[np.float32]]:
     """Q_r of both, then Q_c of both, by the critics and in the latents of one agent, each [T - 1]."""
-    features, result = recall(agent, steps).read(), []
-    for critic in (agent.critics.reward_action, agent.critics.cost_action):
+    features, critics, result = judge.of(steps).read(), judge.agent.critics, []
+    for critic in (critics.reward_action, critics.cost_action):
         for action in (ours, theirs):
             pair = beside(features, torch.from_numpy(np.ascontiguousarray(action)))
             result.append(two_hot_mean(critic(pair)).numpy())
@@ -253,17 +256,18 @@ def _valued(agent: Agent, steps: Steps, ours: Float32Array, theirs: Float32Array
 @torch.no_grad()
 def _model(ours: Agent, theirs: Agent, episodes: Sequence[Steps], breathe: Callable[[], None]) -> dict[str, Paired]:
     """Loss of the world model per episode, in the parts of `_LOSSES`."""
-    losses: dict[str, tuple[list[float], list[float]]] = {part: ([], []) for part in _LOSSES}
+    agents = [ours] if same_weights(ours.world_model, theirs.world_model) else [ours, theirs]
+    losses = {part: [list[float]() for _ in agents] for part in _LOSSES}
     for steps in episodes:
         breathe()
-        for place, agent in enumerate((ours, theirs)):
+        for place, agent in enumerate(agents):
             learner, batch = Learner(agent), batch_of(agent, steps)
             learner.generator.manual_seed(0)
             terms = learner.model_losses(batch, *learner.observe(batch))
             for part, names in _LOSSES.items():
                 losses[part][place].append(sum(float(terms[name]) for name in names))
     return {
-        part: paired([mine - other for mine, other in zip(*both, strict=True)], float(np.mean(both[1])))
+        part: paired([mine - other for mine, other in zip(both[0], both[-1], strict=True)], float(np.mean(both[-1])))
         for part, both in losses.items()
     }
 

@@ -19,7 +19,7 @@ from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.features import Features, beside
 from fosp_edge.agent.rssm import Latent
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, Luck
-from fosp_edge.cli.recall import recall
+from fosp_edge.cli.recall import Recollection, recall, same_weights
 from fosp_edge.experience.schema import Steps
 
 CHANGES = 40
@@ -37,7 +37,7 @@ _ROUNDING = 1e-6
 @torch.no_grad()
 def luck_of(
     candidate: Agent,
-    running: Agent,
+    running: Recollection,
     episodes: Sequence[Steps],
     acted: Sequence[str],
     breathe: Callable[[], None] = lambda: None,
@@ -55,11 +55,11 @@ def luck_of(
         breathe: called now and then.
         changes: how many random ones.
     """
-    states, wished = [], []
-    alike = _same(candidate.world_model, running.world_model)
+    states, wished, agent = list[Latent](), list[Tensor](), running.agent
+    alike = same_weights(candidate.world_model, agent.world_model)
     for steps in episodes:
         breathe()
-        states.append(recall(running, steps))
+        states.append(running.of(steps))
         features = (states[-1] if alike else recall(candidate, steps)).read()
         wished.append(_choice(candidate, features, [policy(features)[0] for policy in candidate.policies]).action)
     wish, features = torch.cat(wished), _joined(states).read()
@@ -67,19 +67,19 @@ def luck_of(
     names = [f"{name}, {who}" for who in actors for name in ("value", "cost")]
     episode = torch.repeat_interleave(torch.arange(len(states)), torch.tensor([len(item) for item in wished]))
     whose = [torch.tensor([index for index, other in enumerate(acted) if other == who]) for who in actors]
-    before = _choice(running, features, [policy(features)[0] for policy in running.policies])
+    before = _choice(agent, features, [policy(features)[0] for policy in agent.policies])
     wanted = float((wish - before.action).square().mean().sqrt())
     if wanted < _ROUNDING:
         return {name: Luck(0.0, 0.0, 0.0, 0) for name in names}
-    gained = _gain(_choice(running, features, [wish]), before, episode, whose)
-    hidden, by_chance = [policy.head.hidden(features) for policy in running.policies], []
+    gained = _gain(_choice(agent, features, [wish]), before, episode, whose)
+    hidden, by_chance = [policy.head.hidden(features) for policy in agent.policies], []
     few, hidden_few = features[::_TRIED_EVERY], [item[::_TRIED_EVERY] for item in hidden]
     for seed in range(changes):
         breathe()
-        tried = _choice(running, few, _changed_means(running, hidden_few, _FIRST_SHARE, seed)).action
+        tried = _choice(agent, few, _changed_means(agent, hidden_few, _FIRST_SHARE, seed)).action
         apart = float((tried - before.action[::_TRIED_EVERY]).square().mean().sqrt())
-        means = _changed_means(running, hidden, _FIRST_SHARE * wanted / max(apart, _ROUNDING), seed)
-        by_chance.append(_gain(_choice(running, features, means), before, episode, whose))
+        means = _changed_means(agent, hidden, _FIRST_SHARE * wanted / max(apart, _ROUNDING), seed)
+        by_chance.append(_gain(_choice(agent, features, means), before, episode, whose))
     mean, deviation = np.mean(by_chance, 0), np.std(by_chance, 0, ddof=1)
     return {
         name: Luck(float(gained[place]), float(mean[place]), float(deviation[place]), changes)
@@ -129,9 +129,3 @@ def _joined(states: Sequence[Latent]) -> Latent:
     return Latent(
         torch.cat([state.deterministic for state in states]), torch.cat([state.stochastic for state in states])
     )
-
-
-def _same(mine: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Whether all weights are equal."""
-    theirs = other.state_dict()
-    return all(torch.equal(value, theirs[name]) for name, value in mine.state_dict().items())

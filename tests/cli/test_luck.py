@@ -11,7 +11,7 @@ from fosp_edge.agent.agent import Agent
 from fosp_edge.agent.distributions import two_hot_mean
 from fosp_edge.agent.features import beside
 from fosp_edge.cli.luck import LEAST_EPISODES, luck_of
-from fosp_edge.cli.recall import recall
+from fosp_edge.cli.recall import Recollection, recall
 from tests.export.agents import make_agent, make_episode
 
 EPISODES = [make_episode(seed, rows=8) for seed in range(LEAST_EPISODES + 2)]
@@ -32,7 +32,8 @@ def randomly_changed(agent: Agent, share: float, seed: int) -> Agent:
 
 
 def found(candidate: Agent, running: Agent) -> dict[str, float]:
-    return {name: item.deviations for name, item in luck_of(candidate, running, EPISODES, ACTED, changes=30).items()}
+    luck = luck_of(candidate, Recollection(running), EPISODES, ACTED, changes=30)
+    return {name: item.deviations for name, item in luck.items()}
 
 
 def test_a_step_up_the_critic_is_more_than_luck_and_one_down_is_less(running: Agent) -> None:
