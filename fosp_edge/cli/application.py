@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command, get_group
 
 from fosp_edge import __version__
@@ -44,6 +44,9 @@ class LazyCommand(TyperCommand):
         command.name = self.name
         for item in (command, *getattr(command, "commands", {}).values()):
             item.help = _flowing(item.help)
+        for parameter in command.params:
+            if isinstance(parameter, TyperOption) and parameter.name in self._verb.panels:
+                parameter.rich_help_panel = self._verb.panels[parameter.name]
         if "Example" not in (command.help or ""):
             command.epilog = command.epilog or f"Example: {self._verb.example}"
         return command

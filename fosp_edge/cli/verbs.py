@@ -1,6 +1,7 @@
 """Every verb of the command line: where it lives, what it does, how it is used. A new verb is one more line here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,20 @@ class Verb:
     """`module:attribute`; the attribute is a function, or a `typer.Typer` with commands of its own."""
     summary: str
     example: str
+    panels: Mapping[str, str] = field(default_factory=dict)
+    """Under which heading of the help an option stands, by the parameter's name; the others come first."""
+
+
+_HEADINGS = {
+    "The robot": "robot port ids calibration_file rs485 release yes",
+    "Cameras": "camera camera_store camera_moved slow_to",
+    "Safety": "no_filter recovery_speed estop_file release_stop",
+    "Recording and views": "record flight flight_minutes headless view view_port out",
+    "Learning beside it": "learn home dataset quota learn_option",
+    "By hand": "hand gamepad axes speed",
+}
+PANELS = {name: heading for heading, names in _HEADINGS.items() for name in names.split()}
+"""Of the verbs that move a robot, which have more options than a list can be read of."""
 
 
 GROUPS: dict[str, str] = {
@@ -25,6 +40,7 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.run:run",
         "Drive a robot with a bundle; the shipped agent and the simulated arm by default.",
         "fosp-edge run --episodes 5 --scenario obstacle-shape",
+        PANELS,
     ),
     "simulate": Verb(
         "fosp_edge.cli.simulate:simulate",
@@ -85,6 +101,7 @@ VERBS: dict[str, Verb] = {
         "fosp_edge.cli.record:record",
         "Drive the robot by hand, with keyboard or gamepad, and record what is lived.",
         "fosp-edge data record data/mine --robot my-arm.json --port /dev/ttyACM0 --hand gamepad",
+        PANELS,
     ),
     "data ls": Verb(
         "fosp_edge.cli.data:ls",

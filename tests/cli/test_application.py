@@ -9,10 +9,10 @@ import pytest
 import typer
 
 from fosp_edge.cli import application, verbs
-from fosp_edge.cli.application import build
+from fosp_edge.cli.application import LazyCommand, build
 from fosp_edge.cli.extras import EXTRAS, MissingExtra, missing_extra, require
 from fosp_edge.cli.failures import DEBUG_VARIABLE
-from fosp_edge.cli.verbs import Verb
+from fosp_edge.cli.verbs import PANELS, VERBS, Verb
 from tests.cli.tree import run_verb
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,23 @@ def test_every_verb_that_is_there_loads_and_its_help_has_an_example():
         assert result.exit_code == 0, (path, result.output)
         assert f"fosp-edge {' '.join(path)}" in result.output
         assert "Example" in result.output
+
+
+@pytest.mark.parametrize("path", [["run"], ["data", "record"]])
+def test_options_of_a_verb_that_has_many_stand_under_headings(path):
+    shown, heading, under = run_verb(*path, "--help").output.splitlines(), "", {}
+    for line in shown:
+        if line.startswith("╭─"):
+            heading = line.strip("╭─╮ ")
+        elif line.startswith("│ --"):
+            under[line.split()[1]] = heading
+    assert (under["--help"], under["--seed"]) == ("Options", "Options")
+    assert (under["--port"], under["--camera"], under["--estop-file"]) == ("The robot", "Cameras", "Safety")
+
+
+def test_every_heading_is_of_an_option_that_there_is():
+    commands = [LazyCommand(path, VERBS[path]).load() for path in ("run", "data record")]
+    assert set(PANELS) <= {parameter.name for command in commands for parameter in command.params}
 
 
 def explained() -> None:
