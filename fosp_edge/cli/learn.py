@@ -25,7 +25,11 @@ def learn(
     home: Annotated[Path, typer.Option(help="Folder of the robot: experience, bundles, learner.")] = DEFAULT_HOME,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to begin with; the shipped one if left out.")] = None,
     mode: Annotated[
-        str, typer.Option(help="What learns: `light` (policy, critics), `heads`, `full`; `auto` measures an update.")
+        str,
+        typer.Option(
+            help="What learns: `light` (policy, critics), `heads` (reward, cost and end too), `full`; `auto` takes "
+            "`heads` where an update of everything is quick, otherwise `light`."
+        ),
     ] = "auto",
     memory: Annotated[str, typer.Option(help="Bound on the learner's memory, such as 1500M or 2G.")] = "2G",
     updates_per_candidate: Annotated[int, typer.Option(min=1, help="Updates between two candidates.")] = 400,

@@ -29,7 +29,7 @@ from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, CheckpointError
 from fosp_edge.learning.finetuning import begin_fine_tuning, fine_tuning_config, fine_tuning_sampler
 from fosp_edge.learning.learner import Learner, Metrics
 from fosp_edge.learning.own_experience import OwnExperience
-from fosp_edge.learning.pace import MODES, Throttle, choose_mode, resident_bytes
+from fosp_edge.learning.pace import AUTOMATIC, MODES, Throttle, choose_mode, resident_bytes
 from fosp_edge.learning.trainer import Trainer, TrainingDivergedError
 
 _REFUSALS_BEFORE_ANEW = 3
@@ -351,9 +351,14 @@ class LearnerProcess:
 
     def _mode(self, running: Bundle, data: LearnerData) -> str:
         """As asked for; or, the first time on this machine, by the measured time of an update of everything."""
+        if self.settings.mode == "full":
+            self._say(
+                "mode full: the filter's judge learns along, from what the filter let happen, and may come to warn in "
+                "time less often than was promised; docs/keep-learning.md says how to calibrate it again"
+            )
         if self.settings.mode != "auto":
             return self.settings.mode
-        if self._note.mode in MODES:
+        if self._note.mode in AUTOMATIC:
             return self._note.mode
         agent = agent_of_bundle(running)
         learner = begin_fine_tuning(agent, fine_tuning_config(agent.config, scope="full", seed=0))

@@ -11,15 +11,16 @@ from typing import Any
 MODES: dict[str, str] = {"light": "behaviour", "heads": "heads", "full": "full"}
 """Mode to the scope of `fosp_edge.agent.config`: critics and policy; reward, cost and end heads too; everything."""
 
-FULL_BELOW_S, HEADS_BELOW_S = 0.4, 1.5
-"""An update of everything that takes longer leaves too few of them: at 0.4 s there are 150 a minute, about one per ten
-steps of the robot at 20 Hz, which is FOSP's training ratio of half an update per policy step within a factor of five
-(0.5 needs 0.1 s). The heads alone still learn from rewards and costs; beyond 1.5 s only behaviour does."""
+AUTOMATIC = ("light", "heads")
+"""What a clock may choose. `full` is a person's choice however fast the machine is: the latent states change, so that
+reachability, the filter's judge, has to learn from what the filter let happen (docs/keep-learning.md)."""
+HEADS_BELOW_S = 1.5
+"""Where an update of everything takes longer, too few are made for the heads to learn beside behaviour."""
 
 
 def choose_mode(full_update_s: float) -> str:
     """The mode for a machine on which one update of everything takes so long."""
-    return "full" if full_update_s <= FULL_BELOW_S else "heads" if full_update_s <= HEADS_BELOW_S else "light"
+    return "heads" if full_update_s <= HEADS_BELOW_S else "light"
 
 
 def resident_bytes() -> int:

@@ -36,6 +36,7 @@ from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
 from fosp_edge.cli.learner_data import OWN_HELD_OUT_EVERY, LearnerData, own_held_out
+from fosp_edge.cli.learner_note import LearnerNote
 from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, config_of
 from fosp_edge.control.arming import refusals
 from fosp_edge.control.controller import Controller
@@ -182,6 +183,19 @@ def test_the_filters_judge_is_not_taught_and_its_thresholds_do_not_rise(home: Ho
     # Where the latent states change, it has to learn what they mean.
     taught = {mode: config_of(offline, mode, QUICK, 1.0).reachability_learns for mode in ("light", "heads", "full")}
     assert taught == {"light": False, "heads": False, "full": True}
+
+
+@pytest.mark.parametrize(("asked", "mode", "warned"), [("auto", "heads", False), ("full", "full", True)])
+def test_the_judge_learns_only_where_a_person_asked_for_it_and_is_told_so(
+    home: Home, first: Path, asked: str, mode: str, warned: bool
+) -> None:
+    # Even if a robot had learnt everything before.
+    LearnerNote(mode="full").write(home.learner_note)
+    said: list[str] = []
+    learner(home, first, replace(QUICK, mode=asked, updates=1, updates_per_candidate=1000), say=said.append).run()
+    assert LearnerNote.read(home.learner_note).mode == mode
+    assert any("the filter's judge learns along" in sentence for sentence in said) == warned
+    assert any(sentence.endswith("s here: mode heads") for sentence in said) != warned
 
 
 def test_a_threshold_from_recordings_alone_would_be_higher_and_is_not_taken(home: Home, first: Path) -> None:
@@ -442,6 +456,7 @@ sys.path.insert(0, {root!r})
 import torch
 torch.set_num_threads(1)
 from fosp_edge.cli.home import Home
+from fosp_edge.cli.learner_note import LearnerNote
 from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
 settings = LearnSettings(mode="light", updates_per_candidate=10**6, offline_rows=200, checkpoint_every_s=0.2)
 home = Home(Path({home!r}))

@@ -5,13 +5,16 @@ import sys
 
 from fosp_edge.control.pulse import Pulse
 from fosp_edge.control.telemetry import Telemetry
-from fosp_edge.learning.pace import FULL_BELOW_S, HEADS_BELOW_S, Throttle, choose_mode
+from fosp_edge.learning.pace import AUTOMATIC, HEADS_BELOW_S, Throttle, choose_mode
 
 
 def test_the_mode_follows_the_measured_time():
-    assert choose_mode(0.5 * FULL_BELOW_S) == "full"
-    assert choose_mode(0.5 * (FULL_BELOW_S + HEADS_BELOW_S)) == "heads"
+    assert choose_mode(0.5 * HEADS_BELOW_S) == "heads"
     assert choose_mode(2 * HEADS_BELOW_S) == "light"
+
+
+def test_no_clock_has_the_judge_of_the_filter_learn():
+    assert {choose_mode(full_update_s) for full_update_s in (0.0, 1e-3, 0.1, 1.0, 10.0)} == set(AUTOMATIC)
 
 
 class Machine:
