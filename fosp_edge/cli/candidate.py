@@ -2,18 +2,26 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from export.companions import horizon_of
 from export.exporter import export_bundle
 from export.parity import ParityError
+from export.reference import redrawn_reachability
+from export.restore import agent_of_bundle
 from export.storage import Storage
-from export.thresholds import NO_CEILINGS, TooLittleDataError, UninformativeScoreError
+from export.thresholds import TooLittleDataError, UninformativeScoreError
 from fosp_edge.agent.agent import Agent
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.bundle.manifest import BundleError
 from fosp_edge.cli.admission import HeldOut
 from fosp_edge.cli.familiarity import Episodes, with_gate
+from fosp_edge.experience.schema import Steps
 
 _PREFIX = "candidate."
 
@@ -64,7 +72,7 @@ def make_candidate(
                 storage=_storage_of(running),
                 judged_ahead=manifest.filter.look_ahead_sha256 is not None,
                 search="least-harm" in manifest.candidates,
-                ceilings=_ceilings(agent, running),
+                ceilings=ceilings(agent, running, held_out, breathe),
             )  # fmt: skip
             breathe()
             return with_gate(load_bundle(exported.path, check_signature=False), running, lived, held_out.own,
@@ -73,11 +81,35 @@ def make_candidate(
         raise NoCandidate(str(error)) from error
 
 
-def _ceilings(agent: Agent, running: Bundle) -> tuple[float, float]:
-    """Where reachability did not learn, a score means what it meant, and what the running bundle's thresholds promise
-    stands: recorded scripts are easier to foresee than the violations of a policy, and would raise them."""
+def ceilings(
+    agent: Agent, running: Bundle, held_out: HeldOut, breathe: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
+    """What a candidate's thresholds do not exceed. Recorded scripts are easier to foresee than the violations of the
+    policy on which the running bundle's were calibrated, and would raise them.
+
+    Where reachability did not learn, a score means what it meant, and they are those thresholds. Where it did, they
+    are what alarms in as many ticks of the quiet held-out episodes as those do by the running bundle's reachability.
+    """
     before = running.manifest.filter
-    return NO_CEILINGS if agent.config.reachability_learns else (before.feasible_reachability, before.stop_reachability)
+    thresholds = (before.feasible_reachability, before.stop_reachability)
+    quiet = [steps for _, steps in held_out.everything if not steps["violation"].any()]
+    if not agent.config.reachability_learns or not quiet:
+        return thresholds
+    theirs, ours = (_ticks(judge, quiet, horizon_of(before), breathe) for judge in (agent_of_bundle(running), agent))
+    ordered = np.sort(ours)
+    first, second = (float(ordered[max(0, int(np.sum(theirs <= value)) - 1)]) for value in thresholds)
+    return first, second
+
+
+def _ticks(
+    judge: Agent, episodes: Sequence[Steps], horizon: int, breathe: Callable[[], None]
+) -> npt.NDArray[np.float32]:
+    """Reachability of what was done in every tick, in several draws of the latent noise."""
+    generator, scores = torch.Generator().manual_seed(0), []
+    for steps in episodes:
+        breathe()
+        scores.append(redrawn_reachability(judge, steps, generator, horizon)[:, :-1].ravel())
+    return np.concatenate(scores)
 
 
 def _storage_of(running: Bundle) -> Storage:
