@@ -1,14 +1,16 @@
 """Does a robot that learns unattended get better on tables it has never seen, and never worse?
 
     python -m experiments.learn_unattended --dataset data/safereach --episodes 300 --seed 0 --seed 1
-        [--scenario obstacle-shape ...] [--arm learns ...] [--afterwards 110] [--bundle B] [--out R.json] [--folder W]
+        [--scenario obstacle-shape ...] [--arm learns ...] [--afterwards 110] [--bundle B] [--beside R.json]
+        [--out R.json] [--folder W]
 
 Per family and seed, three robots begin with the same bundle (the shipped one if left out) and see the same tables:
 `learns` is `fosp-edge run --learn` in lockstep (`experiments/unattended.py`), `frozen` does not learn, and `no gate`
 swaps to whatever was learnt. Reported: success, episodes in violation and cumulative cost, over all episodes, over the
 first and the last third; table by table, what is gained over `frozen`, and without the gate over with it; how long it
 takes until the first candidate has taken over; swaps, refusals and what was taken back. With `--afterwards`, what a
-robot ended with is driven on so many fresh tables, filter on, beside the first bundle.
+robot ended with is driven on so many fresh tables, filter on, beside the first bundle. With `--beside R.json` what is
+gained is also told over these robots and those of another report together.
 
 A robot that was interrupted begins anew; finished ones are kept in W and not run again. What is learnt of what was
 lived is the same each time, so without the gate a robot lives as with it until the gate would have refused something;
@@ -141,9 +143,24 @@ def against_frozen(robots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"arm": arm, "scenario": name, "tables": len(own)}
             for key in ("success", "violated", "cost"):
                 row[key] = vars(bootstrap_interval([float(after[key]) - float(before[key]) for before, after in own]))
+            row["violations"] = [sum(bool(item["violated"]) for item in lived) for lived in zip(*own, strict=True)]
             row["interventions"] = _interventions(own)
             rows.append(row)
     return rows
+
+
+def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the robots of several reports gained, told as of one. No robot may be in two of them.
+
+    Raises:
+        ValueError: one is.
+    """
+    robots = [item for report in reports for item in report["robots"] if item["arm"] in ("frozen", "learns")]
+    names = [(item["scenario"], item["seed"], item["arm"]) for item in robots]
+    if len(set(names)) < len(names):
+        raise ValueError("expected reports of different robots, and found the same scenario and seed in two of them")
+    learning = sum(item["arm"] == "learns" for item in robots)
+    return {"robots": learning, "against_frozen": against_frozen(robots), "ended_with": ended_with(robots)}
 
 
 def passed(events: Sequence[str]) -> dict[str, int]:
@@ -318,6 +335,7 @@ def main() -> None:
     parser.add_argument("--offline-rows", type=int, default=20_000)
     parser.add_argument("--cost-emphasis", type=float, default=LearnSettings.cost_emphasis, help="1: as offline")
     parser.add_argument("--afterwards", type=int, default=0, help="fresh tables for what a robot ended with")
+    parser.add_argument("--beside", type=Path, action="append", help="report of other robots, to tell together")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/learn_unattended.json"))
     parser.add_argument("--folder", type=Path, default=Path("runs/learn_unattended"))
     options = parser.parse_args()
@@ -327,7 +345,8 @@ def main() -> None:
         command="python -m experiments.learn_unattended",
         options={name: str(value) for name, value in vars(options).items()}, bundle=first.name,
     )  # fmt: skip
-    results = []
+    results: list[dict[str, Any]] = []
+    others = [json.loads(path.read_text()) for path in options.beside or []]
     for scenario in options.scenario or FAMILIES:
         for seed in options.seed or [0]:
             for arm in options.arm or ARMS:
@@ -352,6 +371,8 @@ def main() -> None:
                     "first_take_over": first_take_over(results), "ended_with": ended_with(results),
                     "beside_the_gate": beside_the_gate(results), "robots": results,
                 }  # fmt: skip
+                if others:
+                    report["together"] = together([*others, report])
                 write_atomically(options.out, (json.dumps(report) + "\n").encode())
 
 

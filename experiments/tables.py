@@ -122,6 +122,25 @@ def ended_with(report: dict[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def learnt_together(report: dict[str, Any]) -> str:
+    """Per family, what robots of several reports gained while learning, and with what they ended with."""
+    found, rows = report["together"], []
+    last = {item["scenario"]: item for item in found["ended_with"] if item["arm"] == "learns"}
+    for item in found["against_frozen"]:
+        after = last.get(item["scenario"])
+        if item["arm"] != "learns" or after is None:
+            continue
+        violated = ", ".join(str(round(after["tables"] * after["violated"][name])) for name in ("first", "last"))
+        rows.append(
+            (item["scenario"], f"{item['tables']:,}", points(item["success"]), ", ".join(map(str, item["violations"])),
+             points(item["violated"]), f"{after['tables']:,}", points(after["success"]["gained"]), violated,
+             points(after["violated"]["gained"]))
+        )  # fmt: skip
+    told = ("reach gained (points)", "in violation: without, with", "gained (points)")
+    head = ("family", "tables", *told, "fresh tables, with what they ended with", *told)
+    return markdown(head, rows)
+
+
 def phases(report: dict[str, Any]) -> str:
     """What robots gained with bundles on probation, and with those that had passed it."""
     rows = []

@@ -10,7 +10,9 @@ from experiments.learn_unattended import (
     ended_with,
     first_take_over,
     passed,
+    together,
 )  # fmt: skip
+from experiments.tables import learnt_together
 
 
 def robot(scenario: str, arm: str, seed: int, success: list[bool], violated: list[bool], bundles: str = "aaaa") -> dict:
@@ -35,7 +37,29 @@ def test_a_gain_is_told_table_by_table_and_only_where_both_lived() -> None:
     assert rows[0]["cost"]["mean"] == pytest.approx(-0.75)
     assert rows[0]["interventions"] == pytest.approx([0.125, 0.1])
     assert rows[2]["success"]["mean"] == pytest.approx(0.5) and rows[2]["violated"]["mean"] == 0.0
+    assert [row["violations"] for row in rows] == [[1, 0], [1, 0], [0, 0]]
     assert rows[0]["success"]["low"] <= 0.5 <= rows[0]["success"]["high"]
+
+
+def test_robots_of_two_reports_are_told_together_unless_they_are_the_same() -> None:
+    def report(seed: int, arms: tuple[str, ...], *, gained: bool) -> dict:
+        lived = [
+            robot("goal-shape", arm, seed, [arm != "frozen" and gained, False], [False, True], "aa") for arm in arms
+        ]
+        tried = {"success": [gained], "violated": [False], "cost": [0.0], "steps": [5]}
+        return {"robots": [item | {"afterwards": {"first": tried, "last": tried}} for item in lived]}
+
+    first = report(0, ("frozen", "learns", "no gate"), gained=True)
+    second = report(1, ("frozen", "learns"), gained=False)
+    found = together([first, second])
+    assert found["robots"] == 2 and {row["arm"] for row in found["against_frozen"]} == {"learns"}
+    assert found["against_frozen"][0]["tables"] == 4
+    assert found["against_frozen"][0]["success"]["mean"] == 0.25
+    assert found["ended_with"][0]["tables"] == 2
+    with pytest.raises(ValueError, match="the same scenario and seed in two"):
+        together([first, second, second])
+    lines = learnt_together({"together": found}).splitlines()
+    assert lines[2].startswith("| goal-shape | 4 | +25.0 (") and "| 2, 2 | 0.0 (0.0 to 0.0) | 2 | 0.0" in lines[2]
 
 
 def test_what_was_gained_is_told_apart_by_whether_the_bundle_was_still_on_probation() -> None:
