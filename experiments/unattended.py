@@ -120,7 +120,7 @@ class UnattendedRobot:
                 pass
         last = self._row(raw, step, believed_cost > 0.0)
         tell(replace(last, success=success, is_terminal=success, reason=reason), None)
-        tell.writer.close("success" if success else "time out" if over else reason.name.lower().replace("_", " "))
+        tell.writer.close("success" if success else "time out" if over else reason.outcome)
         found = Lived(
             seed, self.scenario, success, cost_sum > 0.0, cost_sum, reward_sum, interventions, step,
             self.swapper.bundle_id, self.swapper.swaps,

@@ -14,7 +14,7 @@ from fosp_edge.control.types import Reason
 def _ending(episode: EpisodeSummary) -> str:
     if episode.success:
         return "reached"
-    return "time out" if episode.reason is Reason.EPISODE_END else episode.reason.name.lower().replace("_", " ")
+    return "time out" if episode.reason is Reason.EPISODE_END else episode.reason.outcome
 
 
 def summary_json(summary: RunSummary, about: dict[str, Any]) -> str:

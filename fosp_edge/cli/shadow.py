@@ -11,7 +11,7 @@ from fosp_edge.cli.familiarity import Episodes
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.inference import NotFinite
 from fosp_edge.control.swap import alarmed
-from fosp_edge.control.types import Float32Array, Observation, StepScores
+from fosp_edge.control.types import Float32Array, Observation, Reason, StepScores
 from fosp_edge.experience.episode import EpisodeInfo
 
 _KNOWN_AFTER = 20
@@ -102,7 +102,8 @@ def shadow_run(
 
 
 def best_rates(infos: Sequence[EpisodeInfo]) -> dict[str, float]:
-    """Shares of episodes in violation and failed that a new bundle is held against: those of the best bundle so far.
+    """Shares of episodes in violation, failed, and stopped by the filter for want of a way back to what is safe, that a
+    new bundle is held against: those of the best bundle so far.
 
     Not those of the one that it replaces: each may be worse by what a probation cannot see, and after ten of them the
     robot would be worse by ten times as much without any having been worse than its predecessor.
@@ -119,6 +120,7 @@ def best_rates(infos: Sequence[EpisodeInfo]) -> dict[str, float]:
     return {
         "violation": best(lambda info: info.summary.total_cost > 0),
         "failure": best(lambda info: not info.summary.success),
+        "stop": best(lambda info: info.summary.outcome == Reason.RECOVERY_EXHAUSTED.outcome),
     }
 
 

@@ -426,7 +426,7 @@ class ControlLoop(Generic[Deciding]):
         if self._last_row is not None:
             self._emit(replace(self._last_row, reason=reason), None)
         if self.recorder is not None:
-            self.recorder.end_episode(reason.name.lower().replace("_", " "))
+            self.recorder.end_episode(reason.outcome)
 
     def _emit(self, record: TickRecord, insight: Insight | None) -> None:
         with self.telemetry.measure("record"):

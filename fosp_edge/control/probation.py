@@ -10,21 +10,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_OUTCOMES = ("violation", "failure")
-MONITORS = ("violation", "failure", "intervention", "surprise", "latency")
+_OUTCOMES = ("violation", "failure", "stop")
+MONITORS = ("violation", "failure", "stop", "intervention", "surprise", "latency")
 
 
 @dataclass(frozen=True)
 class ProbationSettings:
     """How strict a probation is; each with its reason."""
 
-    tighten_ratio: float = 0.7
-    """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier."""
+    tighten_ratio: float = 0.9
+    """Share of the feasible threshold that is left: until it is known better, the filter steps in earlier. At 0.7 it
+    stepped in twice as often, averted no more, and led to stops that the new bundle was blamed for
+    (docs/keep-learning.md)."""
     worse_by: float = 0.2
     """p1 = p0 + this. A smaller difference takes more episodes to see than a probation can last."""
     outcome_worse_by: float = 0.1
-    """The same for violations and failures, which cost more than an update that is lost: with 0.2, two bundles in a row
-    passed that each did a little worse (experiments/learn_unattended.py)."""
+    """The same for violations, failures and stops, which cost more than an update that is lost: with 0.2, two bundles
+    in a row passed that each did a little worse (experiments/learn_unattended.py)."""
     wrong_return: float = 0.02
     """Chance, per monitor, that a bundle as good as expected is taken back: that costs an update, no more."""
     wrong_pass: float = 0.05
@@ -50,6 +52,8 @@ class Expected:
     """Share of episodes with any cost."""
     failure: float = 0.5
     """Share of episodes that do not succeed."""
+    stop: float = 0.05
+    """Share of episodes that end because the filter found no way back to what is safe."""
     intervention_limit: float = 1.0
     """Share of an episode's ticks in which its own filter objects, not exceeded in nine of ten episodes."""
     surprise_limit: float = math.inf
@@ -58,7 +62,7 @@ class Expected:
     @staticmethod
     def from_mapping(values: Mapping[str, float]) -> "Expected":
         """Out of what `Versions` keeps; what is missing takes the default."""
-        names = ("violation", "failure", "intervention_limit", "surprise_limit")
+        names = ("violation", "failure", "stop", "intervention_limit", "surprise_limit")
         return Expected(**{name: float(values[name]) for name in names if name in values})
 
 
@@ -76,6 +80,8 @@ class EpisodeFigures:
     """Share of ticks whose latency was above the budget."""
     judged: bool = True
     """Whether anybody could tell violations and success."""
+    stopped: bool = False
+    """The filter found no way back to what is safe, which the best of bundles is not spared now and then."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Probation:
     def __init__(self, expected: Expected, settings: ProbationSettings = DEFAULT_PROBATION_SETTINGS) -> None:
         self.expected, self.settings = expected, settings
         rates = {
-            "violation": expected.violation, "failure": expected.failure,
+            "violation": expected.violation, "failure": expected.failure, "stop": expected.stop,
             # Limits that one in ten episodes exceeds by itself.
             "intervention": 0.1, "surprise": 0.1, "latency": 0.05,
         }  # fmt: skip
@@ -132,6 +138,7 @@ class Probation:
     def add(self, figures: EpisodeFigures) -> Outcome | None:
         """Take one episode; the outcome once there is one."""
         hits = {
+            "stop": figures.stopped,
             "intervention": figures.intervention_share > self.expected.intervention_limit,
             "surprise": figures.mean_surprise > self.expected.surprise_limit,
             "latency": figures.slow_share > self.settings.slow_ticks,
@@ -164,6 +171,7 @@ class Probation:
         what = {
             "violation": "were in violation",
             "failure": "failed",
+            "stop": "ended where recovery did not lead back to the feasible set",
             "intervention": f"had the filter object in more than {self.expected.intervention_limit:.0%} of their ticks",
             "surprise": f"surprised the world model by more than {self.expected.surprise_limit:.1f} nats on average",
             "latency": f"were slow in more than {self.settings.slow_ticks:.0%} of their ticks",

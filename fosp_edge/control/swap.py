@@ -45,7 +45,7 @@ background has the rest of the period for the newest."""
 _POLL_S = 0.25
 
 Build = Callable[[Bundle], Controller]
-_BROKEN = frozenset({Reason.NOT_FINITE, Reason.RECOVERY_EXHAUSTED, Reason.DEADLINE})
+_BROKEN = frozenset({Reason.NOT_FINITE, Reason.DEADLINE})
 """Ends of a run that a bundle on probation is blamed for at once."""
 
 
@@ -248,7 +248,8 @@ class Swapper:
         elif not self._figures.ticks:
             return
         else:
-            outcome = probation.add(self._figures.summary(success=record.success, judged=self._judged))
+            stopped = record.reason is Reason.RECOVERY_EXHAUSTED
+            outcome = probation.add(self._figures.summary(success=record.success, judged=self._judged, stopped=stopped))
         if outcome is not None:
             self._probation = None
             self._order(lambda: self._decided(outcome))
@@ -445,7 +446,7 @@ class _Figures:
         self.surprise += record.scores.surprise
         self.slow += record.latency_s > budget_s
 
-    def summary(self, *, success: bool, judged: bool) -> EpisodeFigures:
+    def summary(self, *, success: bool, judged: bool, stopped: bool) -> EpisodeFigures:
         return EpisodeFigures(
             ticks=self.ticks,
             violated=self.cost > 0.0,
@@ -454,4 +455,5 @@ class _Figures:
             mean_surprise=self.surprise / self.ticks,
             slow_share=self.slow / self.ticks,
             judged=judged,
+            stopped=stopped,
         )

@@ -53,6 +53,11 @@ class Reason(str, Enum):
     INTERNAL = "an unexpected error"
     BY_HAND = "a person drives"
 
+    @property
+    def outcome(self) -> str:
+        """What the experience store calls an episode that ended for this reason."""
+        return self.name.lower().replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Observation:

@@ -32,7 +32,18 @@ def test_a_bundle_that_hardly_drove_says_nothing() -> None:
 
 def test_of_few_episodes_all_are_taken_together() -> None:
     lived = episodes("first", 10, violated=2, failed=0) + episodes("second", 10, violated=0, failed=1)
-    assert best_rates(lived) == {"violation": pytest.approx(3 / 22), "failure": pytest.approx(2 / 22)}
+    expected = {"violation": 3 / 22, "failure": 2 / 22, "stop": 1 / 22}
+    assert best_rates(lived) == {name: pytest.approx(rate) for name, rate in expected.items()}
+
+
+def test_a_stop_of_the_filter_is_expected_as_often_as_of_the_bundle_that_had_fewest() -> None:
+    lived = episodes("first", 60, violated=0, failed=9) + episodes("second", 60, violated=0, failed=9)
+    ended = ["recovery exhausted"] * 3 + ["time out"] * 57 + ["unfamiliar stop"] + ["recovery exhausted"] * 5
+    lived = [
+        replace(info, summary=replace(info.summary, outcome=outcome))
+        for info, outcome in zip(lived, ended + ["success"] * 54, strict=True)
+    ]
+    assert best_rates(lived)["stop"] == pytest.approx(4 / 62)
 
 
 def test_the_limit_of_few_episodes_is_exceeded_by_a_tenth_and_not_by_more() -> None:

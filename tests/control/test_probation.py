@@ -28,6 +28,7 @@ def test_good_episodes_pass_but_not_before_the_least_number():
     [
         ("violation", {"violated": True}),
         ("failure", {"failed": True}),
+        ("stop", {"stopped": True}),
         ("intervention", {"intervention_share": 0.5}),
         ("surprise", {"mean_surprise": 9.0}),
         ("latency", {"slow_share": 0.5}),
@@ -37,6 +38,13 @@ def test_each_disappointment_alone_takes_the_bundle_back_with_its_figures(name, 
     number, outcome = run(Probation(EXPECTED), [replace(GOOD, **change)] * 100)
     assert not outcome.passed and number <= 14
     assert outcome.sentence.startswith(f"more {name} than expected: {number} of {number} episodes")
+
+
+def test_one_stop_in_a_hundred_episodes_is_not_held_against_it_and_one_in_five_is():
+    for every, passes in ((100, True), (5, False)):
+        episodes = [replace(GOOD, stopped=number % every == 3) for number in range(100)]
+        _, outcome = run(Probation(replace(EXPECTED, stop=0.02)), episodes)
+        assert outcome.passed == passes
 
 
 def test_what_nobody_can_judge_is_not_held_against_it():

@@ -184,6 +184,21 @@ def test_not_a_number_on_probation_stops_the_motors_and_the_bundle_is_not_starte
     assert rig.versions.start()[0].id == first and name in rig.versions.state.refused
 
 
+def test_a_recovery_that_does_not_lead_back_counts_as_one_episode_and_many_take_it_back(tmp_path):
+    rig = Rig(tmp_path, length=60)
+    first, name = rig.swapper.bundle_id, rig.propose(1)
+    rig.background()
+
+    def lost() -> None:
+        rig.robot.state[:5] = 0.5  # above feasible, below stop
+
+    rig.actions[5] = lost
+    rig.run(8)
+    ended = [index for index, record in enumerate(rig.records) if record.reason is Reason.RECOVERY_EXHAUSTED]
+    assert rig.drivers[ended[1]] == name, "not at once"
+    assert rig.swapper.bundle_id == first and rig.versions.state.refused[name].reason.startswith("more failure")
+
+
 def test_a_person_rolls_back_during_a_run(rig):
     first = rig.swapper.bundle_id
     name = rig.propose(1)
