@@ -336,6 +336,7 @@ SOURCES = {
     "ended-with": Source(f"{_RESULTS}/learn_unattended.json", ended_with),
     "learn-unattended-taught": Source(f"{_RESULTS}/learn_unattended_taught.json", learnt_unattended),
     "phases": Source(f"{_RESULTS}/learn_unattended.json", phases),
+    "phases-tightened": Source(f"{_RESULTS}/learn_unattended_tightened.json", phases),
     "without-the-gate": Source(f"{_RESULTS}/learn_unattended.json", without_the_gate),
     "sabotage": Source(f"{_RESULTS}/sabotage.json", sabotaged),
     "averaged-weights": Source(f"{_RESULTS}/averaged_weights.json", averaged),
