@@ -111,8 +111,7 @@ def ended_with(report: dict[str, Any]) -> str:
             (
                 item["scenario"], f"{item['tables']:,}", f"{100 * reach['first']:.1f} %, {100 * reach['last']:.1f} %",
                 points(reach["gained"]),
-                ", ".join(str(round(item["tables"] * violated[name])) for name in ("first", "last")),
-                points(violated["gained"]), f"{steps['first']:.1f}, {steps['last']:.1f}",
+                _in_violation(item), points(violated["gained"]), f"{steps['first']:.1f}, {steps['last']:.1f}",
             )
         )  # fmt: skip
     head = (
@@ -120,6 +119,11 @@ def ended_with(report: dict[str, Any]) -> str:
         "ticks to the end: first, last",
     )  # fmt: skip
     return markdown(head, rows)
+
+
+def _in_violation(item: dict[str, Any]) -> str:
+    """Of the tables that first and last bundle were driven on, how many with a violation."""
+    return ", ".join(str(round(item["tables"] * item["violated"][name])) for name in ("first", "last"))
 
 
 def learnt_together(report: dict[str, Any]) -> str:
@@ -130,11 +134,10 @@ def learnt_together(report: dict[str, Any]) -> str:
         after = last.get(item["scenario"])
         if item["arm"] != "learns" or after is None:
             continue
-        violated = ", ".join(str(round(after["tables"] * after["violated"][name])) for name in ("first", "last"))
         rows.append(
             (item["scenario"], f"{item['tables']:,}", points(item["success"]), ", ".join(map(str, item["violations"])),
-             points(item["violated"]), f"{after['tables']:,}", points(after["success"]["gained"]), violated,
-             points(after["violated"]["gained"]))
+             points(item["violated"]), f"{after['tables']:,}", points(after["success"]["gained"]),
+             _in_violation(after), points(after["violated"]["gained"]))
         )  # fmt: skip
     told = ("reach gained (points)", "in violation: without, with", "gained (points)")
     head = ("family", "tables", *told, "fresh tables, with what they ended with", *told)

@@ -8,7 +8,7 @@ decided for p1, and has passed once all have decided for p0.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 _OUTCOMES = ("violation", "failure", "stop")
 MONITORS = ("violation", "failure", "stop", "intervention", "surprise", "latency")
@@ -62,8 +62,7 @@ class Expected:
     @staticmethod
     def from_mapping(values: Mapping[str, float]) -> "Expected":
         """Out of what `Versions` keeps; what is missing takes the default."""
-        names = ("violation", "failure", "stop", "intervention_limit", "surprise_limit")
-        return Expected(**{name: float(values[name]) for name in names if name in values})
+        return Expected(**{item.name: float(values[item.name]) for item in fields(Expected) if item.name in values})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Least-restrictive, in this order:
 
 1. the policy's own choice, if its reachability (the predicted probability of a violation) lies in the feasible set;
 2. among the other candidates, the one with the best reachability, if that is feasible;
-3. recovery: no candidate is feasible, the least unsafe one is taken, more slowly where that is set;
+3. recovery: no candidate is feasible, the least unsafe one is taken at a part of its speed;
 4. hold still: the least unsafe one is so unsafe that moving is not worth it;
 5. a controlled stop, when 3 and 4 have not led back to the feasible set for `patience_ticks`.
 
@@ -151,7 +151,7 @@ def _safest(scores: StepScores, ceiling: float) -> int:
 
 
 def _recover(scores: StepScores, index: int, speed: float) -> Decision:
-    """The least unsafe candidate, more slowly where that is set; slowed down, the policy's own choice is another."""
+    """The least unsafe candidate at a part of its speed; slowed down, the policy's own choice is another."""
     decision = _take(scores, index, Reason.RECOVERY)
     slowed = np.float32(speed) * decision.action
     return replace(decision, action=slowed, intervened=decision.intervened or speed < 1.0)
