@@ -53,7 +53,9 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments with the real command, which the context then belongs to."""
-        return self.load().make_context(info_name, args, parent, **extra)
+        context = self.load().make_context(info_name, args, parent, **extra)
+        _refuse_what_says_nothing(context, self._verb)
+        return context
 
 
 class Root(TyperGroup):
@@ -110,6 +112,19 @@ def _flowing(text: str | None) -> str | None:
         item if any(line.startswith((" ", "- ", "\b")) for line in item.splitlines()) else " ".join(item.splitlines())
         for item in paragraphs
     )
+
+
+def _refuse_what_says_nothing(context: Any, verb: Verb) -> None:
+    """An option that was given without the one it belongs to is a mistake, and silence about it a worse one."""
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = {name for name in flags if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+    for name, needed in verb.only_with.items():
+        if name in given and needed not in given:
+            raise typer.BadParameter(
+                f"says nothing without {flags[needed]}: add that, or leave it out",
+                ctx=context,
+                param_hint=f"'{flags[name]}'",
+            )
 
 
 def _roof() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,20 @@ from rich.console import Console
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.home import DEFAULT_HOME, Home
+
+
+class Mode(str, Enum):
+    """What learns on the robot: the names of `fosp_edge.learning.pace.MODES`, and the choice by a clock."""
+
+    AUTO = "auto"
+    LIGHT = "light"
+    HEADS = "heads"
+    FULL = "full"
+
+
+def _is_size(context: typer.Context, parameter: typer.CallbackParam, text: str) -> str:
+    size_of(parameter.opts[0], text)
+    return text
 
 
 def learn(
@@ -25,13 +40,15 @@ def learn(
     home: Annotated[Path, typer.Option(help="Folder of the robot: experience, bundles, learner.")] = DEFAULT_HOME,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to begin with; the shipped one if left out.")] = None,
     mode: Annotated[
-        str,
+        Mode,
         typer.Option(
             help="What learns: `light` (policy, critics), `heads` (reward, cost and end too), `full`; `auto` takes "
             "`heads` where an update of everything is quick, otherwise `light`."
         ),
-    ] = "auto",
-    memory: Annotated[str, typer.Option(help="Bound on the learner's memory, such as 1500M or 2G.")] = "2G",
+    ] = Mode.AUTO,
+    memory: Annotated[
+        str, typer.Option(help="Bound on the learner's memory, such as 1500M or 2G.", callback=_is_size)
+    ] = "2G",
     updates_per_candidate: Annotated[int, typer.Option(min=1, help="Updates between two candidates.")] = 400,
     episodes_per_candidate: Annotated[int, typer.Option(min=1, help="New own episodes between two candidates.")] = 10,
     offline_rows: Annotated[int, typer.Option(min=64, help="Rows of offline data that are held at most.")] = 20_000,
@@ -54,10 +71,8 @@ def learn(
     Example: fosp-edge learn --home robot --dataset data/safereach --dataset data/careful
     """
     require("export")
-    from fosp_edge.learning.pace import MODES, yield_to_control
+    from fosp_edge.learning.pace import yield_to_control
 
-    if mode != "auto" and mode not in MODES:
-        raise ValueError(f"--mode {mode}: choose one of auto, {', '.join(MODES)}")
     words, threads = yield_to_control(cores)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
@@ -81,7 +96,7 @@ def learn(
 
     say(f"learning in {home}: {words}, {threads} thread{'s' if threads > 1 else ''}")
     settings = LearnSettings(
-        mode=mode,
+        mode=mode.value,
         memory_bytes=size_of("--memory", memory),
         updates_per_candidate=updates_per_candidate,
         episodes_per_candidate=episodes_per_candidate,

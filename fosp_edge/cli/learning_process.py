@@ -21,8 +21,7 @@ from fosp_edge.cli.home import Home, append_json, read_json, write_json
 from fosp_edge.cli.judged_candidate import judge_candidate
 from fosp_edge.cli.learner_data import SOURCE, LearnerData, is_learnt_from
 from fosp_edge.cli.learner_note import LearnerNote
-from fosp_edge.cli.learnt_from import unlike_training
-from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.cli.learnt_from import through_its_cameras, unlike_training
 from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.average import AVERAGE_FILE, MovingAverage
 from fosp_edge.learning.checkpoint import CHECKPOINT_FILE, CheckpointError
@@ -171,8 +170,8 @@ class LearnerProcess:
                 self._say(sentence)
             while not self._stopped():
                 running = self.running()
-                names = [camera.name for camera in running.manifest.cameras]
-                offline, own = [CameraSelection(store, names) for store in stores], CameraSelection(lived, names)
+                offline = [through_its_cameras(store, running.manifest) for store in stores]
+                own = through_its_cameras(lived, running.manifest)
                 course = self._begin(running, LearnerData(offline, own, self.settings.compared_episodes))
                 if reason := self._pursue(course):
                     self._give_up(course, reason)

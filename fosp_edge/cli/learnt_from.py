@@ -1,4 +1,4 @@
-"""What data a bundle's policy was learnt from, and whether those at hand are such."""
+"""What data a bundle's policy was learnt from, and whether those at hand are such, or of its robot at all."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,25 @@ from typing import Any
 
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.bundle.manifest import Manifest
+from fosp_edge.control.recorder import recording_of
+from fosp_edge.experience.episode import StoreError
+from fosp_edge.experience.selection import CameraSelection
+from fosp_edge.experience.store import ExperienceStore
+
+
+def through_its_cameras(store: ExperienceStore, manifest: Manifest) -> CameraSelection:
+    """A data set as a bundle of this manifest would have seen it.
+
+    Raises:
+        StoreError: it has no episodes, lacks a camera, or is of another robot, rate or unit.
+    """
+    try:
+        selection = CameraSelection(store, [camera.name for camera in manifest.cameras])
+    except StoreError as error:
+        raise StoreError(f"{store.path}: {error}") from error
+    if differences := selection.header.differences(recording_of(manifest)):
+        raise StoreError(f"{store.path} cannot be learnt from beside the bundle's own: {'; '.join(differences)}")
+    return selection
 
 
 def training_data(manifest: Manifest) -> list[dict[str, Any]]:

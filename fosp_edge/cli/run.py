@@ -38,7 +38,7 @@ from fosp_edge.cli.rig_options import (
     ReleaseStop,
     RobotName,
 )
-from fosp_edge.cli.run_learning import LearnOptions, beside, both, learn_options, make_swapper
+from fosp_edge.cli.run_learning import LearnOptions, beside, both, check_datasets, learn_options, make_swapper
 from fosp_edge.cli.run_log import RunLog
 from fosp_edge.cli.run_plot import PlotUnavailableError, plot_run
 from fosp_edge.cli.run_recording import RecordingOptions
@@ -168,6 +168,7 @@ def run(
             loaded = load_bundle(bundle if bundle is not None else shipped_bundle())
         else:
             loaded, complaints = learning.home.versions(bundle).start()
+            check_datasets(learning.datasets, loaded)
             for complaint in [*complaints, *unlike_training(loaded, learning.datasets)]:
                 console.print(complaint, style="yellow", soft_wrap=True, highlight=False, markup=False)
         device = Device(provider, parse_options(provider_option))

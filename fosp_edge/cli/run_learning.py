@@ -12,11 +12,13 @@ from pathlib import Path
 from fosp_edge.bundle.folder import Bundle
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.home import Home, read_json, write_json
+from fosp_edge.cli.learnt_from import through_its_cameras
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.loop import ControlLoop, Observer
 from fosp_edge.control.pulse import Pulse
 from fosp_edge.control.swap import Swapper
 from fosp_edge.control.types import TickRecord
+from fosp_edge.experience.store import ExperienceStore
 
 _RESTARTS = 5
 _SINGLE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -54,10 +56,33 @@ def learn_options(
         name, equals, value = option.partition("=")
         if not equals or not name.replace("-", "").replace("_", "").isalpha():
             raise ValueError(f"--learn-option {option!r}: expected NAME=VALUE, see `fosp-edge learn --help`")
-        arguments += [f"--{name.replace('_', '-')}", value]
+        arguments += [f"--{name.replace('_', '-')}={value}"]
+    _refuse_what_learn_would(arguments)
     home = Home(folder)
     home.make()
     return LearnOptions(home, tuple(datasets), first, tuple(arguments))
+
+
+def _refuse_what_learn_would(arguments: list[str]) -> None:
+    """The learner is a process of its own: what it objects to would stand in its log while the robot drives."""
+    from fosp_edge.cli.application import build
+
+    try:
+        build().commands["learn"].make_context("learn", [*arguments, "--dataset", os.devnull])
+    except Exception as error:
+        told = getattr(error, "format_message", None)  # of a mistyped option, by whichever click typer has brought
+        raise ValueError(f"--learn-option: {told() if told else error}") from error
+
+
+def check_datasets(datasets: Sequence[Path], bundle: Bundle) -> None:
+    """What the learner needs of its offline data, before anything moves.
+
+    Raises:
+        StoreError: there is none in a folder, or it is not of the bundle's robot and cameras.
+    """
+    for path in datasets:
+        with ExperienceStore(path) as store:
+            through_its_cameras(store, bundle.manifest)
 
 
 def both(one: Observer, other: Observer) -> Observer:

@@ -14,6 +14,9 @@ class Verb:
     example: str
     panels: Mapping[str, str] = field(default_factory=dict)
     """Under which heading of the help an option stands, by the parameter's name; the others come first."""
+    only_with: Mapping[str, str] = field(default_factory=dict)
+    """Options that say nothing unless another one is given, too, by the parameters' names. Alone they are refused: who
+    names data to learn from and forgets `--learn` would otherwise wait for something that never happens."""
 
 
 _HEADINGS = {
@@ -26,6 +29,15 @@ _HEADINGS = {
 }
 PANELS = {name: heading for heading, names in _HEADINGS.items() for name in names.split()}
 """Of the verbs that move a robot, which have more options than a list can be read of."""
+_ONLY_WITH = {
+    "learn": "home dataset quota learn_option",
+    "port": "ids calibration_file rs485 release release_stop",
+    "view": "view_port",
+    "provider": "provider_option",
+    "camera_moved": "slow_to",
+}
+ONLY_WITH = {name: needed for needed, names in _ONLY_WITH.items() for name in names.split()}
+"""Of the same verbs."""
 
 
 GROUPS: dict[str, str] = {
@@ -41,6 +53,7 @@ VERBS: dict[str, Verb] = {
         "Drive a robot with a bundle; the shipped agent and the simulated arm by default.",
         "fosp-edge run --episodes 5 --scenario obstacle-shape",
         PANELS,
+        ONLY_WITH,
     ),
     "simulate": Verb(
         "fosp_edge.cli.simulate:simulate",
@@ -102,6 +115,7 @@ VERBS: dict[str, Verb] = {
         "Drive the robot by hand, with keyboard or gamepad, and record what is lived.",
         "fosp-edge data record data/mine --robot my-arm.json --port /dev/ttyACM0 --hand gamepad",
         PANELS,
+        ONLY_WITH,
     ),
     "data ls": Verb(
         "fosp_edge.cli.data:ls",

@@ -12,7 +12,7 @@ from fosp_edge.cli import application, verbs
 from fosp_edge.cli.application import LazyCommand, build
 from fosp_edge.cli.extras import EXTRAS, MissingExtra, missing_extra, require
 from fosp_edge.cli.failures import DEBUG_VARIABLE
-from fosp_edge.cli.verbs import PANELS, VERBS, Verb
+from fosp_edge.cli.verbs import ONLY_WITH, PANELS, VERBS, Verb
 from tests.cli.tree import run_verb
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,30 @@ def explained() -> None:
     - a list
     - stays one
     """
+
+
+@pytest.mark.parametrize(
+    ("arguments", "alone", "needed"),
+    [
+        (("run", "--dataset", "data"), "--dataset", "--learn"),
+        (("run", "--view-port", "9000"), "--view-port", "--view"),
+        (("run", "--ids", "1-6"), "--ids", "--port"),
+        (("data", "record", "out", "--calibration", "c.json"), "--calibration", "--port"),
+    ],
+)
+def test_an_option_that_says_nothing_alone_is_refused(arguments, alone, needed):
+    found = run_verb(*arguments)
+    assert found.exit_code == 2
+    said = " ".join(found.output.replace("│", " ").split())
+    assert f"Invalid value for '{alone}': says nothing without {needed}" in said
+
+
+def test_every_option_that_says_nothing_alone_is_one_that_there_is():
+    for path, verb in VERBS.items():
+        name = path.rpartition(" ")[2]
+        known = {parameter.name for parameter in LazyCommand(name, verb).load().params}
+        assert {needed for option, needed in verb.only_with.items() if option in known} <= known, path
+    assert set(ONLY_WITH) <= {parameter.name for parameter in LazyCommand("run", VERBS["run"]).load().params}
 
 
 def test_help_is_broken_at_the_columns_of_the_terminal(monkeypatch):

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from fosp_edge.bundle.folder import write_bundle
 from fosp_edge.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE
 from fosp_edge.cli.run import run
+from fosp_edge.experience.store import ExperienceStore
+from tests.experience.episodes import make_header, make_steps
 from tests.faults.bundles import arm_manifest, scripted_graph
 
 APP = typer.Typer()
@@ -57,3 +59,31 @@ def test_an_unknown_scenario_is_refused_by_the_simulated_robot(bundle: Path, tmp
     options = ["--bundle", str(bundle), "--scenario", "moon", "--out", str(tmp_path / "runs")]
     result = CliRunner().invoke(APP, options)
     assert result.exit_code == 2 and "unknown scenario 'moon'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--dataset", "/nowhere"], "there is no experience store at /nowhere"),
+        (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option: --mod"),
+        (["--dataset", "{data}", "--learn-option", "mode=lightly"], "'lightly' is not one of"),
+        (["--dataset", "{data}", "--learn-option", "memory=lots"], "expected a size such as 500M or 4G"),
+        (["--dataset", "{data}", "--learn-option", "seed"], "expected NAME=VALUE"),
+        (["--dataset", "{data}"], "cannot be learnt from beside the bundle's own: robot test-arm here"),
+        ([], "name them with --dataset"),
+    ],
+)
+def test_what_the_learner_would_object_to_is_refused_before_anything_moves(
+    bundle: Path, tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    pytest.importorskip("torch")
+    with ExperienceStore(tmp_path / "data", "a") as store:
+        store.add(make_header(), make_steps(20), "time-out")
+    options = [item.format(data=tmp_path / "data") for item in options]
+    home, runs = str(tmp_path / "home"), tmp_path / "runs"
+    found = CliRunner().invoke(
+        APP, ["--bundle", str(bundle), "--learn", "--home", home, *options, "--out", str(runs), "--episodes", "1"]
+    )
+    assert found.exit_code == 2, found.output
+    assert sentence in found.output.replace("\n", " ")
+    assert not runs.exists()
