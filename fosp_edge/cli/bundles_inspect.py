@@ -25,7 +25,7 @@ from fosp_edge.control.inference import Execution, PolicyRuntime, made_up
 def inspect(
     bundle: Annotated[Path | None, typer.Argument(help="Folder of the bundle; the shipped one if left out.")] = None,
     ticks: Annotated[int, typer.Option(min=0, help="Ticks to time the step graph with; 0 for none.")] = 300,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of ONNX Runtime.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show everything about a bundle: manifest, signature, parameters and multiply-adds of its graphs, latency here.

@@ -56,7 +56,7 @@ def collect(
         Path | None, typer.Option(help="Let this bundle's policy act in place of the scripts, with its filter off.")
     ] = None,
     with_filter: Annotated[bool, typer.Option("--with-filter", help="With --bundle: leave its filter on.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that simulate.")] = 2,
 ) -> None:
     """Collect an offline data set with scripted safe, unsafe and random behaviour in simulation.
 

@@ -43,7 +43,7 @@ def eval_filter(
     ] = None,
     ensemble_episodes: Annotated[int, typer.Option(min=6, help="At most so many episodes of it.")] = 300,
     out: Annotated[Path | None, typer.Option(help="Where the results go: OUT.json and OUT.png.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes.")] = 2,
 ) -> None:
     """Measure the safety filter on SafeReach or SafeRoom: failures, interventions, false alarms and success together.
 

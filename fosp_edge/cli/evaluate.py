@@ -37,7 +37,7 @@ def evaluate(
     ] = False,
     random: Annotated[bool, typer.Option("--random", help="Measure random actions too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the results go: OUT.json and OUT.png.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes.")] = 2,
 ) -> None:
     """Measure agents in simulation: success, violations, return, cost, interventions, each with a 95 % interval.
 

@@ -34,7 +34,7 @@ def finetune(
         typer.Option(help="Of the world model learn: `full`, `recurrent`, `heads`, or `behaviour` (nothing)."),
     ] = "heads",
     seed: Annotated[int, typer.Option(min=0, help="Decides batches and noise.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")] = 0,
     device: Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto` for what is there.")] = "auto",
     options: Annotated[
         list[str] | None,

@@ -72,12 +72,13 @@ from fosp_edge.robots.base import RobotError
 from fosp_edge.robots.catalogue import SIMULATED_TASKS
 
 DEFAULT_EPISODES = 10
+_YEAR_S = 365 * 86_400.0
 _LINE_IN_JOURNAL_S = 60.0
 """A service's log is read weeks later; every second's figures are in `systemctl status`."""
 
 
 def run(
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="End after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, max=_YEAR_S, help="End after so many seconds.")] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help=f"End after so many episodes; {DEFAULT_EPISODES} if no end is given.")
     ] = None,
@@ -105,7 +106,9 @@ def run(
     headless: Annotated[bool, typer.Option(help="One line a second in place of the live view.")] = False,
     record: Annotated[bool, typer.Option(help="Write the experience to disk.")] = True,
     flight: Annotated[bool, typer.Option(help="Keep the last minutes on disk for `fosp-edge replay`.")] = True,
-    flight_minutes: Annotated[float, typer.Option(min=0.5, help="How many minutes are kept at least.")] = 10.0,
+    flight_minutes: Annotated[
+        float, typer.Option(min=0.5, max=1440.0, help="How many minutes are kept at least.")
+    ] = 10.0,
     view: Annotated[bool, typer.Option("--view", help="Live view in a browser, on this computer only.")] = False,
     view_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the live view; 0 for any.")] = 8017,
     no_filter: Annotated[bool, typer.Option("--no-filter", help="Let the policy act unfiltered (simulation).")] = False,

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,8 @@ def check_datasets(datasets: Sequence[Path], bundle: Bundle) -> None:
     Raises:
         StoreError: there is none in a folder, or it is not of the bundle's robot and cameras.
     """
-    for path in datasets:
-        with ExperienceStore(path) as store:
+    with ExitStack() as opened:  # all at once, as the learner has them: one that is named twice it could not open
+        for store in [opened.enter_context(ExperienceStore(path)) for path in datasets]:
             through_its_cameras(store, bundle.manifest)
 
 

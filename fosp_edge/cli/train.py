@@ -35,7 +35,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Run folder; by default runs/train/PRESET-METHOD-sSEED.")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Updates in all, instead of the preset's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, batches and noise.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")] = 0,
     device: Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto` for what is there.")] = "auto",
     world_model: Annotated[
         Path | None,

@@ -1,5 +1,6 @@
 """What the verbs that learn have in common: options as fields, the device, progress, a stop that saves."""
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -178,8 +179,10 @@ def chosen_device(name: str) -> Any:
     """The torch device of a name, or of `auto`. Raises ValueError if it is not there."""
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this torch sees no GPU; use --device cpu, or install a CUDA build of torch")
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is None:
+        raise ValueError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: this torch sees no GPU; use --device cpu, or install a CUDA build of torch")
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes do not change: try once which kernels are fastest
     return device

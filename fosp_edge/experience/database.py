@@ -157,6 +157,8 @@ class Database:
                 str(self.path), max_dbs=len(TABLES), readonly=readonly, create=False, lock=lock, map_size=map_size
             )
         except (lmdb.Error, OSError) as error:
+            if "already open" in str(error):
+                raise StoreError(f"{self.path} is already open in this process; was it named twice?") from error
             raise StoreError(f"{self.path} cannot be opened ({error})") from error
 
     def _begin_read(self) -> lmdb.Transaction:

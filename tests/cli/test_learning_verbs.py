@@ -128,6 +128,7 @@ def test_two_collectors_do_not_add_to_one_data_set_at_once(data: Path) -> None:
         (["train", "--dataset", "DATA", "--set", "taste=1"], "no field 'taste'"),
         (["train", "--dataset", "DATA", "--set", "hidden=wide"], "--set hidden=wide: expected int, found 'wide'"),
         (["train", "--dataset", "DATA", "--world-model", "OUT"], "no checkpoint at"),
+        (["train", "--dataset", "DATA", "--device", "gpu"], "--device 'gpu': expected auto, cpu, cuda or cuda:N"),
         (["export", "OUT", "--dataset", "DATA"], "no checkpoint at"),
         (["eval", "--bundle", "OUT"], "there is no bundle at"),
         (["eval", "--random", "--scenario", "moon", "--bundle", "OUT"], "there is no bundle at"),
