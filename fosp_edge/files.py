@@ -12,8 +12,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, sync, rename into place: a reader, or a power cut, never meets half a file.
 
     Raises:
-        OSError: there is no room, or no permission; nothing is left behind.
+        OSError: there is no room, no permission or no such folder; nothing is left behind.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}; make it first")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:

@@ -95,6 +95,8 @@ def export_episodes(
 ) -> None:
     """Write episodes in the format of another tool; pictures are kept without loss."""
     write = writer_for(form)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; choose another folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; choose another folder")
     with _open(store, None) as opened:
@@ -104,7 +106,7 @@ def export_episodes(
         with _progress("exporting") as progress:
             task = progress.add_task("", total=len(ids))
             files = write(_Watched(opened, lambda: progress.advance(task)), out, ids)
-    typer.echo(f"{len(ids)} episodes exported to {out}, {files} files in the format {form}")
+    typer.echo(f"{len(ids)} episodes exported to {out}, {files} file{'' if files == 1 else 's'} in the format {form}")
 
 
 class _Watched:

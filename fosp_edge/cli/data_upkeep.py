@@ -29,7 +29,7 @@ def label(
         raise ValueError("--violation and --no-violation contradict each other")
     if success is None and not violation and not no_violation:
         raise ValueError("nothing to label: give --success, --failure, --violation FROM-TO or --no-violation")
-    with ExperienceStore(store, "a") as opened:
+    with _to_change(store) as opened:
         info = opened.info(episode)
         rate_hz = info.header.recording.rate_hz
         stretches = [_stretch(text, rate_hz) for text in violation or []] if violation or no_violation else None
@@ -45,10 +45,16 @@ def prune(
 ) -> None:
     """Remove episodes until the store keeps to a size: plain ones first, then successes, interventions, violations."""
     limit_bytes = size_of("--to", to)
-    with ExperienceStore(store, "a") as opened:
+    with _to_change(store) as opened:
         removed = enforce(opened, limit_bytes)
         left = sum(opened.episode_bytes().values())
     typer.echo(f"{len(removed)} episodes removed; those left take {left / 2**20:.1f} MiB")
+
+
+def _to_change(path: Path) -> ExperienceStore:
+    """A store that is there, to be changed. Raises StoreError if there is none: to append would be to make one."""
+    ExperienceStore(path).close()
+    return ExperienceStore(path, "a")
 
 
 def _stretch(text: str, rate_hz: float) -> Stretch:

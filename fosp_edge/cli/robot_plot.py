@@ -1,7 +1,7 @@
 """The picture of a robot's description: the arm at home and the box of its fingertip, from the side and from above."""
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,16 +11,15 @@ from fosp_edge.robots.workspace import Workspace
 
 
 def plot_robot(
-    arm: ArmDescription, box: Workspace, points_m: FloatArray, postures: Sequence[FloatArray | None], path: Path
-) -> Path:
-    """Draw it; returns the file that was written.
+    arm: ArmDescription, box: Workspace, points_m: FloatArray, postures: Sequence[FloatArray | None]
+) -> bytes:
+    """Draw it; returns the picture, PNG.
 
     Args:
         arm: at home.
         box: of its fingertip.
         points_m: points of the box, shape [N, 3].
         postures: one for each that is within reach, None for the others.
-        path: of the picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -50,5 +49,6 @@ def plot_robot(
         if label not in labels:
             handles, labels = [*handles, handle], [*labels, label]
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=130)
-    return path
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()

@@ -87,7 +87,8 @@ def check(
     if picture is not None:
         from fosp_edge.cli.robot_plot import plot_robot
 
-        console.print(f"plot in {plot_robot(arm, box, points, postures, picture)}", soft_wrap=True)
+        write_atomically(picture, plot_robot(arm, box, points, postures))
+        console.print(f"plot in {picture}", soft_wrap=True)
     missing = [_point(point) for point, posture in zip(points, postures, strict=True) if posture is None]
     of = f"{len(points) - len(missing)} of {len(points)} points of the box are within reach with the tool down"
     if postures[len(points) // 2] is None:

@@ -54,6 +54,14 @@ def test_prune_keeps_to_a_size(store):
     assert run_verb("data", "prune", str(store), "--to", "much").exit_code == 1
 
 
+@pytest.mark.parametrize("arguments", [("prune", "{store}", "--to", "1K"), ("label", "{store}", "000000", "--success")])
+def test_a_mistyped_store_is_not_made(tmp_path, arguments):
+    nowhere = tmp_path / "nowhere"
+    found = run_verb("data", *[item.format(store=nowhere) for item in arguments])
+    assert found.exit_code == 1 and "there is no experience store at" in found.output
+    assert not nowhere.exists()
+
+
 @pytest.mark.parametrize("form", ["dreamer", "v-d4rl", "lerobot"])
 def test_exported_episodes_are_imported_again_once(store, tmp_path, form):
     if form == "lerobot":
@@ -98,6 +106,7 @@ def test_exchange_refuses_in_a_sentence(store, tmp_path):
     for arguments, word in [
         (["export", str(store), out, "--format", "rosbag"], "rosbag"),
         (["export", str(store), str(store)], "not empty"),
+        (["export", str(store), str(store / "data.mdb")], "is a file; choose another folder"),
         (
             ["export", str(store), out, "--format", "dreamer", "--only", "violation"],
             "no such episodes",

@@ -52,7 +52,7 @@ def test_a_urdf_becomes_a_robot_whose_home_lies_in_its_box(tmp_path: Path) -> No
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    picture = tmp_path / "so101.png"
+    picture = tmp_path / "so101"  # under the very name that was given
     assert run_verb("robots", "check", "so101", "--picture", str(picture)).exit_code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
 
