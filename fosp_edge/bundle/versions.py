@@ -116,7 +116,7 @@ class Versions:
         found = [name for name in self.ids() if name.startswith(prefix)]
         if len(found) != 1:
             what = "no bundle begins" if not found else f"{len(found)} bundles begin"
-            raise BundleError(f"{what} with {prefix!r}; `fosp-edge bundles ls --home HOME` lists them")
+            raise BundleError(f"{what} with {prefix!r}; `fosp-edge bundles versions --home HOME` lists them")
         return found[0]
 
     def ids(self) -> list[str]:

@@ -18,14 +18,24 @@ from fosp_edge.cli.shipped import SHIPPED_FOLDER, shipped_bundle
 BundlePath = Annotated[Path | None, typer.Argument(help="Folder of the bundle; the shipped one if left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DEPTH = 4
+_PLACES = (Path("bundles"), Path("runs"))
+"""Where `export` puts bundles, and where scripts keep theirs beside what they were made from."""
 
 
 def ls(
-    folder: Annotated[Path, typer.Argument(help="Where to look, a few folders deep.")] = Path("runs"),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Where to look, a few folders deep; in `bundles` and `runs` if left out.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the bundles below a folder and the shipped one, each verified."""
-    found = [(path, _load(path)) for path in [*_bundles_below(SHIPPED_FOLDER), *_bundles_below(folder)]]
+    """List the bundles at hand and the shipped one, each verified. Those of a robot that learns: `bundles versions`."""
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    places = (SHIPPED_FOLDER, *(_PLACES if folder is None else (folder,)))
+    found = [(path, _load(path)) for place in places for path in _bundles_below(place)]
     if as_json:
         typer.echo(json.dumps([_row_json(path, loaded) for path, loaded in found], indent=2))
         return
@@ -49,7 +59,8 @@ def ls(
     console = Console()
     console.print(table)
     if not found:
-        console.print(f"no bundles below {folder}; `fosp-edge export` makes one", highlight=False, soft_wrap=True)
+        below = " or ".join(str(place) for place in places[1:])
+        console.print(f"no bundles below {below}; `fosp-edge export` makes one", highlight=False, soft_wrap=True)
     for path, loaded in found:
         if isinstance(loaded, BundleError):
             console.print(f"[red]{path.name[:12]}[/]: {escape(str(loaded))}", highlight=False, soft_wrap=True)

@@ -206,7 +206,7 @@ VERBS: dict[str, Verb] = {
     "bundles ls": Verb(
         "fosp_edge.cli.bundles:ls",
         "List the bundles below a folder.",
-        "fosp-edge bundles ls runs",
+        "fosp-edge bundles ls",
     ),
     "bundles show": Verb(
         "fosp_edge.cli.bundles:show",

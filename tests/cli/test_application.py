@@ -1,6 +1,7 @@
 """The tree of verbs: quick, lazy, and every error a sentence."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from fosp_edge.cli.verbs import ONLY_WITH, PANELS, VERBS, Verb
 from tests.cli.tree import run_verb
 
 ROOT = Path(__file__).parents[2]
+ROOMS = ("fosp_edge", "export", "firmware_bridge", "calib")
 PROBE = """
 import sys
 for name in {blocked!r}:
@@ -222,3 +224,30 @@ def test_the_table_of_extras_is_that_of_the_package():
     for extra, modules in EXTRAS.items():
         names = {entry.split(">")[0] for entry in declared[extra]}
         assert {packages.get(module, module) for module in modules} == names
+
+
+def _named_commands():
+    """Commands that documents show and messages advise: (where, words)."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "firmware_bridge").glob("*.md")]
+    modules = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    for path in (*documents, *modules):
+        text = re.sub(r'"\s*\n\s*f?"', "", path.read_text())  # a message over several lines of source
+        shown = re.findall(r"^    (fosp-edge .*)$", text, re.MULTILINE) if path.suffix == ".md" else []
+        for command in (*shown, *re.findall(r"`(fosp-edge [^`]*)`", text)):
+            yield path.relative_to(ROOT), re.split(r" -- | #|\||\.\.\.", command)[0].split()[1:]
+
+
+def test_every_command_that_documents_and_messages_name_is_one_that_there_is():
+    root, seen = build(), 0
+    for path, words in _named_commands():
+        command, used = root, 0
+        while used < len(words) and words[used] in getattr(command, "commands", {}):
+            command, used = command.commands[words[used]], used + 1
+            command = command.load() if isinstance(command, LazyCommand) else command
+        flags = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        known = {"--help", *(flag for item in command.params for flag in (*item.opts, *item.secondary_opts))}
+        assert flags <= known, (path, words)
+        if hasattr(command, "commands"):  # of all verbs, or of a group's
+            assert not any(re.fullmatch(r"[a-z-]+", word) for word in words[used:]), (path, words)
+        seen += 1
+    assert seen > 100

@@ -53,6 +53,14 @@ def test_verify_accepts_what_is_whole_and_refuses_what_is_not(tmp_path):
     assert "Traceback" not in result.output
 
 
+def test_ls_finds_what_export_wrote(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = make_bundle(tmp_path / "bundles")
+    assert path.name[:12] in run_verb("bundles", "ls").output
+    missing = run_verb("bundles", "ls", "nowhere")
+    assert missing.exit_code == 1 and "there is no folder nowhere" in missing.output
+
+
 def test_no_bundles_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("fosp_edge.cli.bundles.SHIPPED_FOLDER", tmp_path)
     assert "no bundles" in run_verb("bundles", "ls", str(tmp_path)).output
