@@ -67,7 +67,7 @@ class _Entry(Entry):
         value = self.pop(name)
         try:
             return read(value)
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
             raise ValueError(f"{name}: {error}") from error
 
     def per_joint(self, name: str) -> list[float] | None:
@@ -108,7 +108,7 @@ def open_judges(path: Path, joints: int, where: Where | None, depth: Mapping[str
     try:
         for number, values in enumerate(entries, 1):
             kind = values.get("kind") if isinstance(values, dict) else None
-            if kind not in _KINDS:
+            if not isinstance(kind, str) or kind not in _KINDS:
                 raise ValueError(f"source {number}: unknown kind {kind!r}; choose one of: {', '.join(_KINDS)}")
             named = {name: value for name, value in values.items() if name != "kind"}
             entry = _Entry(named, path.parent, joints, where, depth or {})
@@ -191,16 +191,24 @@ _KINDS: dict[str, Callable[[_Entry], Source]] = {
 }
 
 
-def _amount(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < float("inf"):
-        raise ValueError(f"expected a number from 0 on, found {value!r}")
+def _number(value: Any) -> float:
+    """Nothing else: what is compared with NaN is never beyond it, and a limit would be off without a word."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+        raise ValueError(f"expected a number, found {value!r}")
     return float(value)
+
+
+def _amount(value: Any) -> float:
+    number = _number(value)
+    if number < 0.0:
+        raise ValueError(f"expected a number from 0 on, found {value!r}")
+    return number
 
 
 def _numbers(value: Any) -> list[float]:
     if not isinstance(value, list):
         raise ValueError(f"expected a list of numbers, found {value!r}")
-    return [float(item) for item in value]
+    return [_number(item) for item in value]
 
 
 def _four(value: Any) -> Window:
@@ -213,7 +221,10 @@ def _four(value: Any) -> Window:
 def _finding(value: Any) -> Finding:
     if not isinstance(value, dict) or not value or value.keys() - {"reward", "cost", "success"}:
         raise ValueError(f"expected some of reward, cost and success, found {value!r}")
-    return Finding(float(value.get("reward", 0.0)), _amount(value.get("cost", 0.0)), bool(value.get("success", False)))
+    success = value.get("success", False)
+    if not isinstance(success, bool):
+        raise ValueError(f"success: expected true or false, found {success!r}")
+    return Finding(_number(value.get("reward", 0.0)), _amount(value.get("cost", 0.0)), success)
 
 
 def _findings(value: Any) -> dict[str, Finding]:

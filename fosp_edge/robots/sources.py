@@ -24,7 +24,7 @@ class JointThresholds(Plain):
             ask.
 
     Raises:
-        ValueError: nothing is limited.
+        ValueError: nothing is limited, or by what is no number.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class JointThresholds(Plain):
         self._lower, self._upper, self._fastest, self._largest = (
             None if limit is None else np.asarray(limit, np.float64) for limit in limits
         )
+        if any(limit is not None and not np.all(np.isfinite(limit)) for limit in limits):
+            raise ValueError("thresholds of joints have to be finite: nothing is beyond what is no number")
 
     def judge(self, sample: Sample) -> Finding:
         """Cost 1 if any joint is beyond any of its limits. Raises RobotError where no current is measured."""
@@ -130,15 +132,23 @@ def volumes_from(raw: object) -> list[Volume]:
     return [_volume(number, item) for number, item in enumerate(raw, 1)]
 
 
+def _is_pose(matrix: FloatArray) -> bool:
+    if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or not np.array_equal(matrix[3], (0, 0, 0, 1)):
+        return False
+    rotation = matrix[:3, :3]
+    return np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) and bool(np.linalg.det(rotation) > 0.0)
+
+
 def _volume(number: int, item: dict[str, object]) -> Volume:
     try:
         low, high = (np.asarray(item[name], np.float64) for name in ("low_m", "high_m"))
         frame = np.asarray(item.get("base_from_frame", np.eye(4)), np.float64)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"volume {number}: expected low_m and high_m, three metres each") from error
+    if unknown := item.keys() - {"low_m", "high_m", "base_from_frame"}:
+        raise ValueError(f"volume {number}: unknown entry {', '.join(sorted(unknown))}")
     if low.shape != (3,) or high.shape != (3,) or not np.all(low < high):
         raise ValueError(f"volume {number}: low_m {low} should lie below high_m {high} in all three axes")
-    rotation = frame[:3, :3] if frame.shape == (4, 4) else np.zeros((3, 3))
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+    if not _is_pose(frame):
         raise ValueError(f"volume {number}: base_from_frame should be a 4x4 pose")
     return Volume((low[0], low[1], low[2]), (high[0], high[1], high[2]), frame)

@@ -84,9 +84,15 @@ def test_keep_out_volumes_in_the_base_frame_and_in_a_camera_s():
 def test_volumes_are_read_with_sentences_for_what_cannot_be_meant():
     (volume,) = volumes_from([{"low_m": [0, 0, 0], "high_m": [0.1, 0.1, 0.2]}])
     assert volume.distance_m(np.array([0.1, 0.1, 0.3])) == pytest.approx(0.1)
+    nowhere, mirrored = np.eye(4), np.diag([1.0, 1.0, -1.0, 1.0])
+    nowhere[0, 3] = np.nan
     for raw, word in [({}, "list"), ([{"low_m": [0, 0]}], "volume 1"), ([3], "volume 1"),
                       ([{"low_m": [1, 0, 0], "high_m": [0, 1, 1]}], "below"),
-                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": [[2]]}], "pose")]:  # fmt: skip
+                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": [[2]]}], "pose"),
+                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": nowhere}], "pose"),
+                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_frame": mirrored}], "pose"),
+                      ([{"low_m": [0, 0, 0], "high_m": [1, 1, 1], "base_from_fram": []}], "unknown entry base_from_f"),
+                      ]:  # fmt: skip
         with pytest.raises(ValueError, match=word):
             volumes_from(raw)
 
@@ -240,10 +246,17 @@ def test_a_file_names_every_kind_of_source(tmp_path):
         ({"kind": "reached", "target_m": [0, 0], "radius_m": 1}, "expected x, y and z"),
         ({"kind": "joint thresholds", "upper_rad": [1, 2]}, "expected 6 numbers, found 2"),
         ({"kind": "joint thresholds"}, "at least one limit"),
+        ({"kind": "joint thresholds", "fastest_rad_s": [1, 1, 1, 1, 1, float("nan")]}, "expected a number, found nan"),
+        ({"kind": "joint thresholds", "fastest_rad_s": ["1", 1, 1, 1, 1, 1]}, "expected a number, found '1'"),
+        ({"kind": "joint thresholds", "upper_rad": [10**400] * 6}, "upper_rad: int too large"),
+        ({"kind": ["reached"]}, r"source 1: unknown kind \['reached'\]"),
+        ({"kind": "reached", "target_m": [0, 0, float("inf")], "radius_m": 1}, "expected a number, found inf"),
         ({"kind": "stops and interventions", "stop_cost": -1}, "from 0 on"),
         ({"kind": "stops and interventions", "taste": 1}, "unknown entry taste"),
         ({"kind": "keyboard", "keys": {" ": {"cost": 1}}}, "emergency stop"),
         ({"kind": "keyboard", "keys": {"v": {"pain": 1}}}, "some of reward, cost and success"),
+        ({"kind": "keyboard", "keys": {"v": {"reward": float("nan")}}}, "expected a number, found nan"),
+        ({"kind": "keyboard", "keys": {"v": {"success": "no"}}}, "expected true or false, found 'no'"),
         ({"kind": "keep out", "volumes": []}, "list of volumes"),
         ({"kind": "classifier", "file": "no", "means": {"cost": 1}}, "no outcome classifier at"),
         ({"kind": "too close", "camera": "rear", "nearer_m": 1}, r"expected one of front, blind, found rear"),
