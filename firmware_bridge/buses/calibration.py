@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ class MotorCalibration:
     max_ticks: int
 
     def __post_init__(self) -> None:
+        for item in fields(
+            self
+        ):  # out of a file; a zero that is no number would put every joint at the end of its range
+            value = getattr(self, item.name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"motor {self.motor_id}: {item.name} is {value}: give a whole number")
         if self.direction not in (-1, 1):
             raise ValueError(f"motor {self.motor_id}: direction is {self.direction}: give 1 or -1")
         if not 0 <= self.min_ticks < self.max_ticks < TICKS_PER_TURN:

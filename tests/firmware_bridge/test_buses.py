@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import threading
 import time
@@ -365,6 +367,18 @@ def test_calibrations_are_kept_per_adapter(tmp_path: Path) -> None:
     with pytest.raises(calibrations.CalibrationError, match="adapter A"):
         calibrations.calibrated_arm(path, "adapter A")
     assert calibrations.load_calibration(path, "adapter B", (1,)) == second
+
+
+@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(calibrations.MotorCalibration)])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.5, "1", None, True, [1]])
+def test_a_calibration_of_anything_but_whole_numbers_is_damaged(name: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "motors.json"
+    calibrations.save_calibration(path, "a", calibrations.centred((1,)))
+    stored = json.loads(path.read_text())
+    stored["adapters"]["a"]["motors"][0][name] = value
+    path.write_text(json.dumps(stored))
+    with pytest.raises(calibrations.CalibrationError, match="calibrat"):
+        calibrations.load_calibration(path, "a", (1,))
 
 
 @pytest.mark.parametrize(
