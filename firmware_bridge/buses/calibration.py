@@ -37,9 +37,8 @@ class MotorCalibration:
     max_ticks: int
 
     def __post_init__(self) -> None:
-        for item in fields(
-            self
-        ):  # out of a file; a zero that is no number would put every joint at the end of its range
+        # Out of a file; a zero that is no number would send every joint to the end of its range.
+        for item in fields(self):
             value = getattr(self, item.name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"motor {self.motor_id}: {item.name} is {value}: give a whole number")
