@@ -42,8 +42,9 @@ def learn(
     mode: Annotated[
         Mode,
         typer.Option(
+            metavar="MODE",
             help="What learns: `light` (policy, critics), `heads` (reward, cost and end too), `full`; `auto` takes "
-            "`heads` where an update of everything is quick, otherwise `light`."
+            "`heads` where an update of everything is quick, otherwise `light`.",
         ),
     ] = Mode.AUTO,
     memory: Annotated[

@@ -35,6 +35,7 @@ from fosp_edge.cli.calibrate_filter import calibrate_filter, calibrate_gate
 from fosp_edge.cli.candidate import make_candidate
 from fosp_edge.cli.familiarity import DISTURBANCES, is_normal
 from fosp_edge.cli.home import Home, read_json
+from fosp_edge.cli.learn import Mode
 from fosp_edge.cli.learner_data import OWN_HELD_OUT_EVERY, LearnerData, own_held_out
 from fosp_edge.cli.learner_note import LearnerNote
 from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings, config_of
@@ -53,6 +54,7 @@ from fosp_edge.experience.store import ExperienceStore
 from fosp_edge.learning.average import AVERAGE_FILE
 from fosp_edge.learning.checkpoint import CHECKPOINT_FILE
 from fosp_edge.learning.learner import Learner
+from fosp_edge.learning.pace import MODES
 from tests.bundle.test_versions import make
 from tests.export.agents import make_agent, make_episode
 from tests.export.test_exporter import CONTRACT
@@ -496,3 +498,7 @@ def test_killed_at_any_moment_it_goes_on_from_its_last_checkpoint(home: Home, fi
         update = int(header["progress"]["update"])
         assert update > kept
         kept = update
+
+
+def test_the_modes_of_the_command_line_are_those_that_there_are() -> None:
+    assert {mode.value for mode in Mode} == {"auto", *MODES}
