@@ -5,7 +5,8 @@ time and of processor time (which does not count the time others had the core). 
 16 x 64, two cameras, 48 x 48 categoricals. Every arm is a process of its own, so that what one does to its allocator
 is its own affair: ours keep freed memory, as `fosp-edge train` does; the peer runs as its users run it, and in the
 arms that end in `-kept` with the same. The floor is what the matrix products of an update take at the rate that a large
-one of that precision reaches here. Runs can be split: each adds its rounds to the result file.
+one of that precision reaches here. Runs can be split: each adds its rounds to the result file. Split them where memory
+is short: every arm keeps two to four gigabytes at `small`.
 
     python -m benchmarks.learner_step --peer DREAMERV3_TORCH --threads 2 --out benchmarks/results/learner_step.json
     python -m benchmarks.learner_step --arms heads,behaviour --rounds 20 --out benchmarks/results/learner_step.json
