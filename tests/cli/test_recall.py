@@ -31,11 +31,11 @@ def test_the_same_world_model_is_not_measured_twice_and_another_is() -> None:
     other, beyond = copy.deepcopy(agent), copy.deepcopy(agent)
     with torch.no_grad():
         other.policies[0].head.output.weight += 1.0
-        beyond.world_model.reward.output.weight += 1.0
+        beyond.world_model.reward.output.weight[0] += 1.0  # one bin's: the same to all would change no probability
     assert same_weights(agent.world_model, other.world_model)
     assert not same_weights(agent.world_model, beyond.world_model)
     for found in _model(other, agent, episodes, lambda: breaths.append(0)).values():
         assert found.mean == 0.0
     changed = _model(beyond, agent, episodes, lambda: breaths.append(0))
-    assert changed["outcomes"].mean > 0.0 and changed["pictures"].mean == 0.0
+    assert abs(changed["outcomes"].mean) > 1e-3 and changed["pictures"].mean == 0.0
     assert len(breaths) == 6
