@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from calib.geometry import is_rigid
 from fosp_edge.robots.base import RobotError, RobotState
 from fosp_edge.robots.judging import Finding, Plain, Sample
 
@@ -132,13 +133,6 @@ def volumes_from(raw: object) -> list[Volume]:
     return [_volume(number, item) for number, item in enumerate(raw, 1)]
 
 
-def _is_pose(matrix: FloatArray) -> bool:
-    if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or not np.array_equal(matrix[3], (0, 0, 0, 1)):
-        return False
-    rotation = matrix[:3, :3]
-    return np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) and bool(np.linalg.det(rotation) > 0.0)
-
-
 def _volume(number: int, item: dict[str, object]) -> Volume:
     try:
         low, high = (np.asarray(item[name], np.float64) for name in ("low_m", "high_m"))
@@ -149,6 +143,6 @@ def _volume(number: int, item: dict[str, object]) -> Volume:
         raise ValueError(f"volume {number}: unknown entry {', '.join(sorted(unknown))}")
     if low.shape != (3,) or high.shape != (3,) or not np.all(low < high):
         raise ValueError(f"volume {number}: low_m {low} should lie below high_m {high} in all three axes")
-    if not _is_pose(frame):
+    if frame.shape != (4, 4) or not is_rigid(frame, 1e-6):
         raise ValueError(f"volume {number}: base_from_frame should be a 4x4 pose")
     return Volume((low[0], low[1], low[2]), (high[0], high[1], high[2]), frame)
