@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fosp_edge.bundle.folder import Bundle
+from fosp_edge.cli.application import LazyCommand
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.home import Home, read_json, write_json
 from fosp_edge.cli.learnt_from import through_its_cameras
+from fosp_edge.cli.verbs import VERBS
 from fosp_edge.control.controller import Controller, Insight
 from fosp_edge.control.loop import ControlLoop, Observer
 from fosp_edge.control.pulse import Pulse
@@ -65,10 +67,8 @@ def learn_options(
 
 def _refuse_what_learn_would(arguments: list[str]) -> None:
     """The learner is a process of its own: what it objects to would stand in its log while the robot drives."""
-    from fosp_edge.cli.application import build
-
     try:
-        build().commands["learn"].make_context("learn", [*arguments, "--dataset", os.devnull])
+        LazyCommand("learn", VERBS["learn"]).make_context("learn", [*arguments, "--dataset", os.devnull])
     except Exception as error:
         told = getattr(error, "format_message", None)  # of a mistyped option, by whichever click typer has brought
         raise ValueError(f"--learn-option: {told() if told else error}") from error
