@@ -97,6 +97,12 @@ def report_of(samples: Samples, bundles: dict[str, Bundle], floors: dict[str, An
                 least = floor["floor_warm_ms" if mode == mode_name(BACK_TO_BACK) else "floor_cold_ms"]
                 figures["tick over floor"] = round(figures["tick"]["median_ms"] / least, 2)
                 figures["inference over floor"] = round(figures["inference"]["median_ms"] / least, 2)
+                # By so much could anything be faster than they are, with a graph of this work.
+                figures["peers over floor"] = {
+                    peer.split("|")[0]: round(describe(seconds)["median_ms"] / least, 2)
+                    for peer, seconds in found.items()
+                    if peer.count("|") == 1 and peer.endswith(f"|{mode}")
+                }
     return {"bundles": list(entries.values()), "peers": peers}
 
 

@@ -23,6 +23,7 @@ def test_short_measurements_add_up_and_their_phases_fit_into_the_tick(tmp_path: 
     for _ in range(2):
         samples = Samples(tmp_path / "kept")
         measure(samples, bundle, Execution(), [], {BACK_TO_BACK: 20, 20.0: 10})
+        samples.add("a peer|back to back", np.array([0.001, 0.002, 0.003]))
         samples.save()
     assert Samples(tmp_path / "kept").parts == 2
     floors = {bundle.id: {"floor_cold_ms": 0.1, "floor_warm_ms": 0.1}}
@@ -34,6 +35,11 @@ def test_short_measurements_add_up_and_their_phases_fit_into_the_tick(tmp_path: 
         slowest_part = max(figures[phase]["median_ms"] for phase in PHASES[:-1])
         assert 0.0 < slowest_part <= figures["tick"]["median_ms"]
         assert figures["tick over floor"] == pytest.approx(10.0 * figures["tick"]["median_ms"], abs=0.01)
+    # Medians of 2 ms beside a floor of 0.1 ms; nobody was timed with pauses.
+    assert [entry["modes"][mode]["peers over floor"] for mode in ("back to back", "paced 20 Hz")] == [
+        {"a peer": 20.0},
+        {},
+    ]
 
 
 def test_a_peer_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
