@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fosp_edge.bundle.folder import Bundle, load_bundle
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.failures import interrupted
 from fosp_edge.cli.files import write_atomically
+from fosp_edge.cli.measuring import measure
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.results import write_results
 from fosp_edge.cli.shipped import shipped_bundle
-from fosp_edge.cli.workers import map_in_processes
 
 _ACTORS: dict[tuple[str, str, bool], Any] = {}
 """One actor per filter in each worker process: opening a graph takes longer than an episode should."""
@@ -51,7 +51,8 @@ def eval_filter(
     braking, backing off, rising, turning away, going back; if each ends in a violation, stepping in was due. Beside
     it: whether the unfiltered policy goes on to violate within ten ticks. Compared with no filter, a fixed
     threshold, and (given data) an ensemble's disagreement, all on the same agent and the same seeds. The last rows are
-    the families together whose pictures are as usual.
+    the families together whose pictures are as usual. Ctrl-C ends it early, with the seeds that every filter has
+    driven.
 
     Example: fosp-edge eval-filter --episodes 30 --ensemble-dataset data/safereach --out runs/filter
     """
@@ -74,31 +75,19 @@ def eval_filter(
     names = [filters.NO_FILTER, filters.FIXED]
     names += [filters.ENSEMBLE, filters.FIXED_ENSEMBLE] if ensemble else []
     names += [filters.CONFORMAL] + ([filters.CONFORMAL_GATE] if opened.manifest.gate is not None else [])
-    jobs: list[Job] = [
-        (str(path), ensemble, tuple(names), family, name, item)
-        for family in wanted
-        for name in [None, *names[1:]]
-        for item in range(seed, seed + episodes)
-    ]
-    columns = (
-        TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    results: list[Any] = []
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for result in map_in_processes(_run, jobs, workers):
-            results.append(result)
-            progress.advance(task)
-    judged: dict[str, list[Any]] = {}
-    rides: dict[tuple[str, str], list[Any]] = {}
-    for place, family in enumerate(wanted):
-        for index, name in enumerate(names):
-            start = (place * len(names) + index) * episodes
-            found = results[start : start + episodes]
-            if index == 0:
-                judged[family], found = found, [item.ride for item in found]
-            rides[family, name] = found
+    cells = [(family, name) for family in wanted for name in names]
+
+    def jobs(seed: int) -> list[Job]:
+        # Who has no filter is judged by all of them.
+        return [
+            (str(path), ensemble, tuple(names), family, None if name == filters.NO_FILTER else name, seed)
+            for family, name in cells
+        ]
+
+    found = measure(_run, jobs, range(seed, seed + episodes), workers, console)
+    rides: dict[tuple[str, str], list[Any]] = dict(zip(cells, found.columns, strict=True))
+    judged = {family: rides[family, filters.NO_FILTER] for family in wanted}
+    rides |= {(family, filters.NO_FILTER): [item.ride for item in judged[family]] for family in wanted}
 
     def summed(families: list[str], called: str) -> list[Any]:
         free = [item for family in families for item in judged[family]]
@@ -118,17 +107,19 @@ def eval_filter(
         report = {
             "provenance": provenance(),
             "bundle": opened.id,
-            "seeds": [seed, seed + episodes - 1],
+            "seeds": [seed, seed + found.seeds - 1],
             "scores": [asdict(item) for item in scores],
             "together": {"families": usual, "scores": [asdict(item) for item in together]},
         }
 
-        def plot(path: Path) -> Path:
+        def plot() -> bytes:
             from fosp_edge.cli.filter_plot import plot_filters
 
-            return plot_filters(scores, path)
+            return plot_filters(scores)
 
         write_results(console, out, report, plot)
+    if not found.complete:
+        raise interrupted()
 
 
 def _ensemble(bundle: Bundle, dataset: Path, most: int, out: Path | None, console: Console) -> Path:

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fosp_edge.bundle.manifest import REACHABILITY, Manifest
 from fosp_edge.cli.extras import require
+from fosp_edge.cli.failures import interrupted
+from fosp_edge.cli.measuring import measure
 from fosp_edge.cli.provenance import provenance
 from fosp_edge.cli.results import write_results
-from fosp_edge.cli.workers import map_in_processes
 
 _ACTORS: dict[tuple[str | None, str, bool], Any] = {}
 """One actor per agent in each worker process: opening a graph takes longer than an episode should."""
@@ -44,7 +44,7 @@ def evaluate(
     An arm's are measured on SafeReach, a base's in SafeRoom.
 
     Episodes run in lockstep with the simulated physics, faster than real time, through the same controller, filter
-    and limits that `fosp-edge run` uses.
+    and limits that `fosp-edge run` uses. Ctrl-C ends it early, with the seeds that every agent has driven.
 
     Example: fosp-edge eval --scenario all --episodes 100 --without-filter --random
     """
@@ -75,43 +75,31 @@ def evaluate(
             agents.append((f"{name}, no filter", str(path), False))
     if random:
         agents.append(("random", None, False))
-    jobs: list[Job] = [
-        (path, robots[0], filtered, name, item)
-        for _, path, filtered in agents
-        for name in wanted
-        for item in range(seed, seed + episodes)
-    ]
-    columns = (
-        TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    results = []
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for result in map_in_processes(_run, jobs, workers):
-            results.append(result)
-            progress.advance(task)
-    scores = []
-    for index, (name, _, _) in enumerate(agents):
-        for place, _ in enumerate(wanted):
-            start = (index * len(wanted) + place) * episodes
-            scores.append(score(name, results[start : start + episodes]))
+    compared = [(agent, name) for agent in agents for name in wanted]
+
+    def jobs(seed: int) -> list[Job]:
+        return [(path, robots[0], filtered, name, seed) for (_, path, filtered), name in compared]
+
+    found = measure(_run, jobs, range(seed, seed + episodes), workers, console)
+    scores = [score(called, results) for ((called, _, _), _), results in zip(compared, found.columns, strict=True)]
     console.print(_table(scores, robots[0]))
     if out is not None:
         report = {
             "provenance": provenance(),
             "bundles": [opened.id for opened in bundles],
-            "seeds": [seed, seed + episodes - 1],
+            "seeds": [seed, seed + found.seeds - 1],
             "scores": [asdict(item) for item in scores],
-            "episodes": [asdict(result) for result in results],
+            "episodes": [asdict(result) for results in found.columns for result in results],
         }
 
-        def plot(path: Path) -> Path:
+        def plot() -> bytes:
             from fosp_edge.cli.evaluation_plot import plot_scores
 
-            return plot_scores(scores, path)
+            return plot_scores(scores)
 
         write_results(console, out, report, plot)
+    if not found.complete:
+        raise interrupted()
 
 
 def _has_filter(manifest: Manifest) -> bool:

@@ -1,12 +1,12 @@
 """The picture of an evaluation: success and violations of each agent on each scenario family."""
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 
-def plot_scores(scores: Sequence[Any], path: Path) -> Path:
-    """Draw bars with 95 % intervals; returns the file that was written."""
+def plot_scores(scores: Sequence[Any]) -> bytes:
+    """Draw bars with 95 % intervals; returns a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,5 +35,6 @@ def plot_scores(scores: Sequence[Any], path: Path) -> Path:
         axes.grid(axis="y", alpha=0.3)
     axes.set_xticks(range(len(scenarios)), scenarios)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=130)
-    return path
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    return picture.getvalue()

@@ -1,12 +1,12 @@
 """The picture of a filter's evaluation: what it prevents, what it costs, and how well it knows when."""
 
+import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 
-def plot_filters(scores: Sequence[Any], path: Path) -> Path:
-    """Draw failure, safe success, interventions and balanced accuracy of each filter on each family."""
+def plot_filters(scores: Sequence[Any]) -> bytes:
+    """Draw failure, safe success, interventions and balanced accuracy of each filter on each family; returns a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,5 +47,6 @@ def plot_filters(scores: Sequence[Any], path: Path) -> Path:
     axes.set_xticks(range(len(families)), families)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
-    return path
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
