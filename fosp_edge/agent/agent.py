@@ -39,8 +39,11 @@ UNKNOWN_LOGIT = 40.0
 
 
 def _unknown(inputs: int, outputs: int, config: Config) -> Head:
-    """A head that says the same of everything, one unit wide: what an agent has in place of what it was never given."""
-    return Head(inputs, outputs, config, zero=True, layers=1, width=1)
+    """A head that says the same of everything: what an agent has in place of what it was never given.
+
+    Two units wide: onnxruntime 1.23, the newest for Python 3.10, refuses to normalise a layer of one.
+    """
+    return Head(inputs, outputs, config, zero=True, layers=1, width=2)
 
 
 def reachability(logits: Tensor, config: Config) -> Tensor:

@@ -1,6 +1,7 @@
 """Encoder, policy and slow critics of the whole agent."""
 
 import torch
+from torch import nn
 
 from fosp_edge.agent.agent import Agent, log_density
 from fosp_edge.agent.networks import Encoder
@@ -72,3 +73,14 @@ def test_critics_begin_at_zero_and_reachability_at_hardly_ever() -> None:
     assert torch.equal(critics.cost_state(state), torch.zeros(20, config.bins))
     for logit in (critics.reach_action(pair), critics.reach_state(state)):
         assert float(torch.sigmoid(logit).max()) < 0.02
+
+
+@torch.no_grad()
+def test_what_was_never_given_says_the_same_of_everything() -> None:
+    agent = Agent(tiny_config(unknown=("cost", "cost_action", "cost_state", "reach_action", "reach_state")))
+    features = torch.randn(20, agent.config.feature_size)
+    assert torch.equal(agent.world_model.cost(features), torch.zeros(20, agent.config.bins))
+    assert torch.equal(torch.sigmoid(agent.critics.reach_state(features)), torch.ones(20, 1))
+    # onnxruntime 1.23, the newest for Python 3.10, refuses to normalise a layer of one unit: nothing else notices.
+    norms = [part for part in agent.modules() if isinstance(part, nn.LayerNorm)]
+    assert norms and min(norm.normalized_shape[-1] for norm in norms) > 1
