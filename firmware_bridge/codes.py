@@ -101,7 +101,16 @@ class Result(IntEnum):
     FEEDBACK_MISSING = 6
 
 
-class Fault(IntFlag):
+class _Bits(IntFlag):
+    """Bits with names."""
+
+    def __repr__(self) -> str:
+        """As from Python 3.11 on; 3.10 names the largest first."""
+        names = "|".join(str(bit.name) for bit in type(self) if bit in self)
+        return f"<{type(self).__name__}{'.' * bool(names)}{names}: {int(self)}>"
+
+
+class Fault(_Bits):
     """Latched faults; a bit stays until CLEAR_FAULTS."""
 
     HOST_STOP = 1
@@ -112,7 +121,7 @@ class Fault(IntFlag):
     OVER_VELOCITY = 32
 
 
-class Capability(IntFlag):
+class Capability(_Bits):
     """What a controller can do and measure."""
 
     VELOCITY = 1
@@ -126,7 +135,7 @@ class Capability(IntFlag):
     """Its joints turn without end, as wheels do: positions are told within one turn."""
 
 
-class JointError(IntFlag):
+class JointError(_Bits):
     """Present condition of one joint in TELEMETRY; not latched."""
 
     FEEDBACK_MISSING = 1

@@ -6,6 +6,11 @@ State that outlives a process (a latched stop, what was measured of this machine
 import os
 import tempfile
 
+from hypothesis import settings
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
+
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="fosp-edge-tests-")

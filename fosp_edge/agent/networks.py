@@ -116,13 +116,11 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor, state: Tensor) -> Tensor:
         """uint8 [N, H, W, C] and float [N, S] -> [N, output_size]."""
-        pixels = image.permute(0, 3, 1, 2).float() / 255.0 - 0.5
+        embedding: Tensor = self.image(image.permute(0, 3, 1, 2).float() / 255.0 - 0.5).flatten(1)
         if not len(self.state):
-            # A graph keeps only the inputs that it uses, and a robot always sends its state.
-            seen: Tensor = self.image(pixels).flatten(1) + 0.0 * state.sum(-1, keepdim=True)
-            return seen
+            return embedding
         normalised = symlog(state) if self._symlog else (state - self.state_mean) / self.state_deviation
-        return torch.cat([self.image(pixels).flatten(1), self.state(normalised)], -1)
+        return torch.cat([embedding, self.state(normalised)], -1)
 
 
 class Decoder(nn.Module):

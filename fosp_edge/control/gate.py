@@ -10,7 +10,7 @@ Three statistics, each of which sees what the others do not (measured: experimen
   with features of a network; plain pixels do not depend on it). Stays high for as long as the picture is strange, also
   where the world model is not surprised at all, as by swapped colours.
 - `stillness`: how far the robot has moved since a camera's picture last changed by as much as one bit. A camera whose
-  driver repeats an old picture under new time stamps betrays itself by nothing else.
+  driver repeats an old picture under new time stamps betrays itself by nothing else. (Not to a robot without a state.)
 
 Each is divided by a scale taken from episodes of its own, and the largest by one conformal threshold: with n
 exchangeable normal episodes, a further one raises an alarm with probability at most `level`.
@@ -82,7 +82,8 @@ class GateParameters:
         }
         for name, shape in shapes.items():
             values = found.get(name)
-            if values is None or values.shape != shape or values.dtype != np.float32 or not values.size:
+            empty = values is not None and not values.size and name != "state_deviation"
+            if values is None or values.shape != shape or values.dtype != np.float32 or empty:
                 what = "nothing" if values is None else f"{values.dtype}{list(values.shape)}"
                 raise BundleError(
                     f"the gate's {name} should be float32{list(shape)}, found {what}; calibrate the bundle again"
@@ -160,7 +161,7 @@ class Trace:
         tick = np.minimum(np.arange(len(self.surprise)), len(parameters.surprise_mean) - 1)
         standard = (self.surprise - parameters.surprise_mean[tick]) / parameters.surprise_deviation[tick]
         whitened = (self.cells - parameters.picture_mean) @ parameters.picture_whitening
-        moved = (self.moved / parameters.state_deviation).max(axis=1)
+        moved = (self.moved / parameters.state_deviation).max(axis=1, initial=0.0)
         return np.stack([standard, np.sqrt((whitened**2).sum(axis=1)), moved], axis=1, dtype=np.float64)
 
 
@@ -210,7 +211,8 @@ class OodGate:
         self._tick += 1
         standard = (surprise - float(parameters.surprise_mean[index])) / float(parameters.surprise_deviation[index])
         whitened = (cells - parameters.picture_mean) @ parameters.picture_whitening
-        found = (standard, math.sqrt(float(whitened @ whitened)), float((moved / parameters.state_deviation).max()))
+        stillness = float((moved / parameters.state_deviation).max(initial=0.0))
+        found = (standard, math.sqrt(float(whitened @ whitened)), stillness)
         return tuple(max(0.0, value / divisor) for value, divisor in zip(found, self._divisor, strict=True))
 
 

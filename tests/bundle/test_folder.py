@@ -46,7 +46,7 @@ def test_the_same_content_is_the_same_bundle_and_any_change_is_another(tmp_path)
     assert write_bundle(replace(make_manifest(), rate_hz=25.0), FILES, tmp_path) != path
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_flipped_bit_of_any_file_is_refused(shared, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("tampered") / shared.name
@@ -60,7 +60,7 @@ def test_any_flipped_bit_of_any_file_is_refused(shared, tmp_path_factory, data):
     shutil.rmtree(folder.parent)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_truncated_or_longer_file_is_refused(shared, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("cut") / shared.name
@@ -195,7 +195,7 @@ def test_a_manifest_that_cannot_be_meant_is_refused_though_its_hash_is_right(tmp
         load_bundle(forge(tmp_path, change))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(junk=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode)))
 def test_any_bytes_for_a_manifest_are_refused_in_a_sentence(tmp_path_factory, junk):
     folder = tmp_path_factory.mktemp("junk") / hashlib.sha256(junk).hexdigest()

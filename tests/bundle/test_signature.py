@@ -78,7 +78,7 @@ def test_a_signature_does_not_fit_another_bundle(signed: Path, tmp_path: Path) -
         load_bundle(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_changed_signature_is_accepted(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.mktemp("signature")
@@ -96,7 +96,7 @@ def test_no_changed_signature_is_accepted(tmp_path_factory, data) -> None:
         verify(b"another manifest", json.dumps(good).encode(), [public], folder)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(junk=st.one_of(st.binary(max_size=100), st.just(b"[" * 5000), st.just(b'{"algorithm": "none"}')))
 def test_junk_for_a_signature_is_refused_in_a_sentence(junk) -> None:
     with pytest.raises(BundleError, match="not a signature that this version reads"):

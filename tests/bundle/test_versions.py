@@ -268,4 +268,4 @@ class Shelf(RuleBasedStateMachine):
 
 
 TestShelf = Shelf.TestCase
-TestShelf.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestShelf.settings = settings(max_examples=15, stateful_step_count=12)

@@ -73,7 +73,7 @@ def test_bad_pose_tables(tmp_path: Path, text: str, sentence: str) -> None:
         read_poses(tmp_path / "poses.csv")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "poses.csv"

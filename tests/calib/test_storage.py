@@ -124,7 +124,7 @@ def test_bad_camera_info(old: str, new: str, sentence: str) -> None:
         parse_camera_info(to_camera_info(camera(), "x").replace(old, new))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200) | st.text(alphabet="{}[]:,-&*!|>'\"\n abc01", max_size=80))
 def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
     try:
@@ -133,7 +133,7 @@ def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
         assert "\n" not in str(error)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_damaged_file_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("damaged")

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_ctrl_c_before_the_first_seed_leaves_nothing_to_tell(tmp_path: Path) -> 
     _interrupt_when(tmp_path / "0-0")
     with pytest.raises(KeyboardInterrupt):
         measure(drive, lambda seed: [(seed, str(n), str(tmp_path)) for n in range(500)], range(1), 2, Console())
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests were started in the background of a shell, which has its children ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _interrupt_when(mark: Path) -> None:

@@ -67,6 +67,16 @@ def test_the_robot_measures_what_was_calibrated(parameters: GateParameters) -> N
     np.testing.assert_allclose(readings(parameters, observations, surprise), np.maximum(expected, 0.0), atol=1e-4)
 
 
+def test_a_robot_that_has_nothing_but_cameras_is_measured_by_its_pictures() -> None:
+    def blind(seed: int) -> list[Observation]:
+        return [replace(item, state=np.zeros(0, np.float32)) for item in make_observations(seed)]
+
+    fitted = fit_parameters(*([trace(blind(seed), make_surprise(seed)) for seed in part] for part in ((1, 2), (3, 4))))
+    gate = OodGate(replace(gated(), state=()), fitted.to_bytes())
+    surprise, picture, stillness = gate.observe(blind(5)[0], float(make_surprise(5)[0]))
+    assert stillness == 0.0 < picture < 2.0 and surprise < 2.0
+
+
 def test_normal_episodes_lie_about_the_scale_and_the_first_ticks_are_no_exception(parameters: GateParameters) -> None:
     scores = [episode_score(trace(make_observations(s), make_surprise(s)), parameters) for s in range(100, 130)]
     assert 0.6 < float(np.median(scores)) < 1.2 and max(scores) < 2.0

@@ -13,7 +13,7 @@ from fosp_edge.control.latch import StopLatch
 from fosp_edge.control.systemd import Notifier, Progress
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from(["armed", "died", "well", "badly", "torn", "released"]), max_size=12))
 def test_whatever_happened_only_a_good_end_or_a_person_unlatches(tmp_path_factory, events: list[str]) -> None:
     folder, latched = tmp_path_factory.mktemp("latch"), False

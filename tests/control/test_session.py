@@ -381,7 +381,7 @@ def test_a_person_is_asked_before_every_start_and_every_release() -> None:
 HARMS = [freeze, lose_camera, raise_lost, fault, poison_graph, poison_state, stall, interrupt, ask_to_stop, surprise]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(HARMS)), max_size=4),
     st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12),

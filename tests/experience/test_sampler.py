@@ -29,7 +29,7 @@ class Shelf:
         return self._steps[int(episode_id)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5), length=st.integers(1, 50), seed=st.integers(0, 99))
 def test_windows_follow_episodes_row_by_row_and_mark_every_seam(lengths, length, seed):
     shelf = Shelf(lengths)

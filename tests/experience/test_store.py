@@ -42,7 +42,7 @@ def test_what_goes_in_comes_out(tmp_path):
         assert list(store.verify()) == [("000000", None)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 65), min_size=1, max_size=4))
 def test_any_lengths_round_trip(tmp_path_factory, lengths):
     with ExperienceStore(tmp_path_factory.mktemp("any") / "store", "a") as store:

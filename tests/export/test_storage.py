@@ -19,7 +19,7 @@ def matrix(seed: int, rows: int, columns: int, scale: float) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal((rows, columns)) * scale).astype(np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 999), rows=st.integers(1, 5), columns=st.integers(1, 100), exponent=st.integers(-12, 8))
 def test_rounding_errs_by_at_most_half_a_step_and_a_second_time_by_nothing(seed, rows, columns, exponent):
     values = matrix(seed, rows, columns, 2.0**exponent)
@@ -57,7 +57,7 @@ def test_what_is_packed_is_unpacked_bit_for_bit(storage):
         assert len(data) < 0.5 * len(pack(agent.state_dict(), "float32"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_truncated_weights_are_refused_in_a_sentence(packed, data):
     with pytest.raises(BundleError, match="get the bundle again"):

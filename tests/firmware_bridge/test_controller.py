@@ -407,7 +407,7 @@ def setup_frames() -> list[messages.Message]:
 
 
 @needs_gcc
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(message_strategy, max_size=60), st.randoms(use_true_random=False), st.booleans())
 def test_both_implementations_answer_byte_for_byte(
     run: list[messages.Message], rng: random.Random, noisy: bool
@@ -437,7 +437,7 @@ def test_both_implementations_answer_byte_for_byte(
         assert outputs[0] == outputs[1], f"after message {number}: {message}"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(message_strategy, min_size=5, max_size=80), st.randoms(use_true_random=False))
 def test_no_setpoint_is_ever_beyond_the_limits(run: list[messages.Message], rng: random.Random) -> None:
     controller = Controller(IDENTITY)

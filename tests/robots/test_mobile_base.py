@@ -70,13 +70,13 @@ def drive_along(base: BaseDescription, actions: Actions, times: int) -> Iterator
 
 @pytest.mark.parametrize("base", [TWO_WHEELS, QUICK])
 @given(actions=st.lists(ACTION, min_size=1, max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_it_knows_how_far_it_has_come_though_turns_are_not_told(base: BaseDescription, actions: Actions) -> None:
     assert list(drive_along(replace(base, tether_m=1000.0), actions, 8))
 
 
 @given(actions=st.lists(ACTION, min_size=1, max_size=8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_it_never_leaves_its_tether(actions: Actions) -> None:
     base = replace(QUICK, tether_m=0.5)
     for truth in drive_along(base, actions, 12):
@@ -121,7 +121,7 @@ def towards_a_wall(actions: Actions, times: int, told: list[str]) -> Iterator[Ro
 
 
 @given(actions=st.lists(ACTION, min_size=1, max_size=8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_bumper_leaves_its_gap_to_what_is_ahead(actions: Actions) -> None:
     for truth in towards_a_wall(actions, 12, []):
         assert truth.pose[0] <= WALL_M - GAP_M + 0.002

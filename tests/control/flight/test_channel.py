@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fosp_edge.control.flight.channel import Channel
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(st.binary(max_size=100), st.just(None)), max_size=80))
 def test_what_is_accepted_comes_out_once_and_in_order_and_the_rest_is_refused(steps: list[bytes | None]) -> None:
     writer = Channel.create(100, 4)

@@ -26,7 +26,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert list(reader) == frames and reader.torn == 0 and reader.meta == {"schema": 1}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_power_cut_at_any_byte_leaves_every_frame_before_it(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.mktemp("flight")

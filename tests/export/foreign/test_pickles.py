@@ -30,7 +30,7 @@ class _Calls:
         return self.call
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(DTYPES).flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, max_dims=3))),
     st.integers(2, 5),
@@ -110,7 +110,7 @@ def test_an_array_that_lies_about_its_size_is_refused() -> None:
             load_arrays(lie, "it")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_is_a_sentence(data: st.DataObject) -> None:
     whole = bytearray(pickle.dumps({"agent": {"a": np.arange(6.0), "b": (1, "x")}}, 4))

@@ -32,6 +32,7 @@ def goal1():
 def test_nothing_of_other_libraries_stays_changed() -> None:
     loading.load_builder()
     import dataclasses
+    import inspect
 
     import mujoco
 
@@ -42,8 +43,7 @@ def test_nothing_of_other_libraries_stays_changed() -> None:
         class Refused:
             values: list = []  # noqa: RUF008
 
-    with pytest.raises(TypeError):
-        mujoco.MjModel.from_xml_string("<mujoco/>").jnt(np.array([0]))
+    assert not inspect.isfunction(mujoco.MjModel.jnt)  # no function of Python's stands in its place
 
 
 @pytest.mark.parametrize("task", TASKS)
