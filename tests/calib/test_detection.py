@@ -85,7 +85,7 @@ def test_no_board(board: Board) -> None:
 def test_wrong_board(pictures: dict[str, np.ndarray]) -> None:
     charuco, _, grid = BOARDS
     picture = pictures[charuco.text]
-    expect(Charuco(8, 6, 0.028, 0.017, "4X4_50"), picture, "found markers of 5X5_1000.*another board")
+    expect(Charuco(8, 6, 0.028, 0.017, "4X4_50"), picture, "another board")  # OpenCV 4 takes some of them for its own
     expect(Charuco(6, 8, 0.028, 0.017), picture, "arranged differently.*another board")
     expect(Charuco(5, 4, 0.028, 0.017), picture, "not on charuco:5x4.*another board")
     expect(grid, picture, "found markers of 5X5")
