@@ -65,7 +65,7 @@ def test_an_unknown_scenario_is_refused_by_the_simulated_robot(bundle: Path, tmp
     ("options", "sentence"),
     [
         (["--dataset", "/nowhere"], "there is no experience store at /nowhere"),
-        (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option: --mod"),
+        (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option"),
         (["--dataset", "{data}", "--learn-option", "mode=lightly"], "'lightly' is not one of"),
         (["--dataset", "{data}", "--learn-option", "memory=lots"], "expected a size such as 500M or 4G"),
         (["--dataset", "{data}", "--learn-option", "seed"], "expected NAME=VALUE"),
