@@ -107,7 +107,7 @@ class _Bits(IntFlag):
     def __repr__(self) -> str:
         """As from Python 3.11 on; 3.10 names the largest first."""
         names = "|".join(str(bit.name) for bit in type(self) if bit in self)
-        return f"<{type(self).__name__}{'.' * bool(names)}{names}: {int(self)}>"
+        return f"<{type(self).__name__}{names and '.' + names}: {int(self)}>"
 
 
 class Fault(_Bits):

@@ -77,10 +77,10 @@ def eval_filter(
     names += [filters.CONFORMAL] + ([filters.CONFORMAL_GATE] if opened.manifest.gate is not None else [])
     cells = [(family, name) for family in wanted for name in names]
 
-    def jobs(seed: int) -> list[Job]:
+    def jobs(layout: int) -> list[Job]:
         # Who has no filter is judged by all of them.
         return [
-            (str(path), ensemble, tuple(names), family, None if name == filters.NO_FILTER else name, seed)
+            (str(path), ensemble, tuple(names), family, None if name == filters.NO_FILTER else name, layout)
             for family, name in cells
         ]
 

@@ -77,8 +77,8 @@ def evaluate(
         agents.append(("random", None, False))
     compared = [(agent, name) for agent in agents for name in wanted]
 
-    def jobs(seed: int) -> list[Job]:
-        return [(path, robots[0], filtered, name, seed) for (_, path, filtered), name in compared]
+    def jobs(layout: int) -> list[Job]:
+        return [(path, robots[0], filtered, name, layout) for (_, path, filtered), name in compared]
 
     found = measure(_run, jobs, range(seed, seed + episodes), workers, console)
     scores = [score(called, results) for ((called, _, _), _), results in zip(compared, found.columns, strict=True)]
