@@ -190,7 +190,8 @@ def largest_velocity(limits: WireLimits, measured: Measured, memory: JointMemory
         if wanted > 0
         else measured.position_urad - (limits.position_min_urad)
     )
-    size = min(size, isqrt(2 * limits.acceleration_max_urad_s2 * max(0, room)))
+    # The largest whose braking distance, in whole micro-radians, fits into the room.
+    size = min(size, isqrt(2 * limits.acceleration_max_urad_s2 * (room + 1) - 1) if room >= 0 else 0)
     target = size if wanted > 0 else -size
     previous = memory.velocity_target_urad_s
     if velocity_cost(previous, target) > memory.velocity_budget_urad_s:

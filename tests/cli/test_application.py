@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import typer
 from fosp_edge.cli import application, verbs
 from fosp_edge.cli.application import LazyCommand, build
 from fosp_edge.cli.extras import EXTRAS, MissingExtra, missing_extra, require
-from fosp_edge.cli.failures import DEBUG_VARIABLE
+from fosp_edge.cli.failures import DEBUG_VARIABLE, explain
 from fosp_edge.cli.verbs import ONLY_WITH, PANELS, VERBS, Verb
 from tests.cli.tree import run_verb
 
@@ -216,13 +217,14 @@ def test_an_extra_that_is_missing_is_named_with_its_cure(monkeypatch):
 
 def test_the_table_of_extras_is_that_of_the_package():
     tomllib = pytest.importorskip("tomllib")
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared, always = project["optional-dependencies"], {entry.split(">")[0] for entry in project["dependencies"]}
     packages = {
         "cv2": "opencv-python-headless", "PIL": "Pillow", "yaml": "PyYAML",
         "mcap_ros2": "mcap-ros2-support", "mcap_protobuf": "mcap-protobuf-support",
     }  # fmt: skip
     for extra, modules in EXTRAS.items():
-        names = {entry.split(">")[0] for entry in declared[extra]}
+        names = {entry.split(">")[0] for entry in declared[extra]} - always
         assert {packages.get(module, module) for module in modules} == names
 
 
@@ -251,3 +253,18 @@ def test_every_command_that_documents_and_messages_name_is_one_that_there_is():
             assert not any(re.fullmatch(r"[a-z-]+", word) for word in words[used:]), (path, words)
         seen += 1
     assert seen > 100
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("fosp_edge.control.inference", "NotFinite"),
+        ("fosp_edge.simulation.safety_gym.loading", "SafetyGymMissing"),
+        ("fosp_edge.simulation.safety_gym.pictures", "PicturesError"),
+        ("fosp_edge.learning.trainer", "TrainingDivergedError"),
+    ],
+)
+def test_what_already_is_a_sentence_for_a_person_is_no_error_of_our_own(module: str, name: str) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("mujoco")
+    assert explain(getattr(import_module(module), name)("install it")) == ("install it", 1)

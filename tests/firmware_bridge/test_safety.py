@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import safety
@@ -148,6 +148,9 @@ def test_following_a_position_arrives_without_leaving_the_limits(start: int, tar
     st.integers(-1_000_000, 1_000_000),
     st.integers(0, 1_000_000),
 )
+@example(574_481, 1_985_912, 0, 927_027)  # braking distances are whole micro-radians
+@example(574_481, 2_000_000, 0, 927_027)
+@example(-574_481, -2_000_001, 0, 927_027)
 def test_the_largest_velocity_is_applied_and_no_larger_one_towards_the_wish_is(
     wanted: int, position: int, previous: int, budget: int
 ) -> None:
