@@ -79,7 +79,7 @@ def report_of(samples: Samples, bundles: dict[str, Bundle], floors: dict[str, An
     """Everything measured so far as JSON values."""
     found = samples.all()
     entries: dict[str, Any] = {}
-    for name, seconds in found.items():
+    for name, seconds in sorted(found.items(), key=lambda item: item[0].count("|")):  # peers before bundles
         parts = name.split("|")
         if len(parts) == 2:  # a peer
             peers.setdefault(parts[0], {}).setdefault("modes", {})[parts[1]] = describe(seconds)
@@ -99,9 +99,9 @@ def report_of(samples: Samples, bundles: dict[str, Bundle], floors: dict[str, An
                 figures["inference over floor"] = round(figures["inference"]["median_ms"] / least, 2)
                 # By so much could anything be faster than they are, with a graph of this work.
                 figures["peers over floor"] = {
-                    peer.split("|")[0]: round(describe(seconds)["median_ms"] / least, 2)
-                    for peer, seconds in found.items()
-                    if peer.count("|") == 1 and peer.endswith(f"|{mode}")
+                    peer: round(timed["modes"][mode]["median_ms"] / least, 2)
+                    for peer, timed in peers.items()
+                    if mode in timed.get("modes", {})
                 }
     return {"bundles": list(entries.values()), "peers": peers}
 

@@ -191,7 +191,7 @@ def largest_velocity(limits: WireLimits, measured: Measured, memory: JointMemory
         else measured.position_urad - (limits.position_min_urad)
     )
     # The largest whose braking distance, in whole micro-radians, fits into the room.
-    size = min(size, isqrt(2 * limits.acceleration_max_urad_s2 * (room + 1) - 1) if room >= 0 else 0)
+    size = min(size, isqrt(max(0, 2 * limits.acceleration_max_urad_s2 * (room + 1) - 1)))
     target = size if wanted > 0 else -size
     previous = memory.velocity_target_urad_s
     if velocity_cost(previous, target) > memory.velocity_budget_urad_s:

@@ -4,6 +4,12 @@
 # FOSP_EDGE_PYTHON chooses the interpreter. On a machine with an NVIDIA card, set FOSP_EDGE_TORCH=torch for its build;
 # elsewhere PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
 
+# All that the tests use. Of torch the exact CPU version: a plain requirement brings several gigabytes of CUDA libraries.
+ALL_EXTRAS=simulation,visualisation,learning,export,calibration,cameras,mcap,datasets,safety-gym,test
+TORCH="${FOSP_EDGE_TORCH:-torch==2.13.0}"
+# Its own requirements do not resolve any more; what it needs is in the extra `safety-gym`.
+SAFETY_GYMNASIUM="safety-gymnasium==1.0.0"
+
 install_packages() { # Debian packages, with sudo where it is needed
     if [ "$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
     else sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null; fi
@@ -26,13 +32,11 @@ prepare() {
     "$PYTHON" -m venv --clear "$ENVIRONMENT"
     "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check --upgrade pip
     if [ "$2" = all ]; then
-        # The exact CPU version first: a plain `torch` requirement brings several gigabytes of CUDA libraries.
-        "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "${FOSP_EDGE_TORCH:-torch==2.13.0}"
-        extras=simulation,visualisation,learning,export,calibration,cameras,mcap,datasets,safety-gym,test
+        "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "$TORCH"
+        extras=$ALL_EXTRAS
         # Wheels of librealsense exist for some interpreters only; its tests are skipped without it.
         "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check "pyrealsense2>=2.55" 2>/dev/null || true
-        # Its own requirements do not resolve any more; what it needs is in the extra `safety-gym`.
-        "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check --no-deps "safety-gymnasium==1.0.0"
+        "$ENVIRONMENT/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$SAFETY_GYMNASIUM"
     else
         extras=$2
     fi

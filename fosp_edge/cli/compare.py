@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fosp_edge.cli.drawing import png
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.files import write_atomically
 
@@ -97,7 +98,6 @@ def _short(value: Any) -> str:
 
 
 def _plot(logs: list[Rows], names: list[str], keys: list[str]) -> bytes:
-    import io
 
     import matplotlib
 
@@ -120,7 +120,6 @@ def _plot(logs: list[Rows], names: list[str], keys: list[str]) -> bytes:
     for index in range(len(keys), lines * columns):
         axes[index // columns][index % columns].axis("off")
     axes[0][0].legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
+    picture = png(figure, dpi=110)
     pyplot.close(figure)
-    return buffer.getvalue()
+    return picture

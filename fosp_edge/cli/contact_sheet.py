@@ -1,6 +1,5 @@
 """One episode on one page: pictures at even distances, and what was done and earned below them."""
 
-import io
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fosp_edge.cli.drawing import png
 from fosp_edge.experience.episode import EpisodeInfo
 from fosp_edge.experience.schema import Steps
 
@@ -67,9 +67,7 @@ def contact_sheet(info: EpisodeInfo, steps: Steps) -> bytes:
     for axes in (middle, bottom):
         axes.margins(x=0.01)
         axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return png(figure, dpi=100)
 
 
 def _plot_actions(axes: Any, time_s: npt.NDArray[np.float64], steps: Steps, names: list[str]) -> None:

@@ -1,12 +1,12 @@
 """`fosp-edge data plot`: how the episodes of a store are spread over return and cost."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fosp_edge.cli.drawing import png
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.files import write_atomically
 from fosp_edge.experience.episode import EpisodeInfo
@@ -60,9 +60,7 @@ def draw(infos: Sequence[EpisodeInfo], title: str) -> bytes:
     over_return.tick_params(labelleft=False)
     both.legend(frameon=False)
     figure.suptitle(f"{title}: {len(infos)} episodes")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+    return png(figure, dpi=120)
 
 
 def _values(infos: Sequence[EpisodeInfo]) -> tuple[list[float], list[float]]:

@@ -85,7 +85,8 @@ def eval_filter(
         ]
 
     found = measure(_run, jobs, range(seed, seed + episodes), workers, console)
-    rides: dict[tuple[str, str], list[Any]] = dict(zip(cells, found.columns, strict=True))
+    driven = len(found[0])
+    rides: dict[tuple[str, str], list[Any]] = dict(zip(cells, found, strict=True))
     judged = {family: rides[family, filters.NO_FILTER] for family in wanted}
     rides |= {(family, filters.NO_FILTER): [item.ride for item in judged[family]] for family in wanted}
 
@@ -107,7 +108,7 @@ def eval_filter(
         report = {
             "provenance": provenance(),
             "bundle": opened.id,
-            "seeds": [seed, seed + found.seeds - 1],
+            "seeds": [seed, seed + driven - 1],
             "scores": [asdict(item) for item in scores],
             "together": {"families": usual, "scores": [asdict(item) for item in together]},
         }
@@ -118,7 +119,7 @@ def eval_filter(
             return plot_filters(scores)
 
         write_results(console, out, report, plot)
-    if not found.complete:
+    if driven < episodes:
         raise interrupted()
 
 

@@ -81,15 +81,16 @@ def evaluate(
         return [(path, robots[0], filtered, name, layout) for (_, path, filtered), name in compared]
 
     found = measure(_run, jobs, range(seed, seed + episodes), workers, console)
-    scores = [score(called, results) for ((called, _, _), _), results in zip(compared, found.columns, strict=True)]
+    driven = len(found[0])
+    scores = [score(called, results) for ((called, _, _), _), results in zip(compared, found, strict=True)]
     console.print(_table(scores, robots[0]))
     if out is not None:
         report = {
             "provenance": provenance(),
             "bundles": [opened.id for opened in bundles],
-            "seeds": [seed, seed + found.seeds - 1],
+            "seeds": [seed, seed + driven - 1],
             "scores": [asdict(item) for item in scores],
-            "episodes": [asdict(result) for results in found.columns for result in results],
+            "episodes": [asdict(result) for results in found for result in results],
         }
 
         def plot() -> bytes:
@@ -98,7 +99,7 @@ def evaluate(
             return plot_scores(scores)
 
         write_results(console, out, report, plot)
-    if not found.complete:
+    if driven < episodes:
         raise interrupted()
 
 

@@ -1,8 +1,9 @@
 """The picture of an evaluation: success and violations of each agent on each scenario family."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
+
+from fosp_edge.cli.drawing import png
 
 
 def plot_scores(scores: Sequence[Any]) -> bytes:
@@ -35,6 +36,4 @@ def plot_scores(scores: Sequence[Any]) -> bytes:
         axes.grid(axis="y", alpha=0.3)
     axes.set_xticks(range(len(scenarios)), scenarios)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    return picture.getvalue()
+    return png(figure, dpi=130)

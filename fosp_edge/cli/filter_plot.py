@@ -1,8 +1,9 @@
 """The picture of a filter's evaluation: what it prevents, what it costs, and how well it knows when."""
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from fosp_edge.cli.drawing import png
 
 
 def plot_filters(scores: Sequence[Any]) -> bytes:
@@ -47,6 +48,4 @@ def plot_filters(scores: Sequence[Any]) -> bytes:
     axes.set_xticks(range(len(families)), families)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+    return png(figure, dpi=120)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -11,26 +10,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fosp_edge.cli.workers import Job, map_in_processes
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was found before the end."""
-
-    columns: list[list[Any]]
-    """Of each job of a seed, what it found on each seed."""
-    seeds: int
-    """On how many of them."""
-    complete: bool
-    """Nobody interrupted it."""
-
-
 def measure(
     function: Callable[[Job], Any],
     of_seed: Callable[[int], Sequence[Job]],
     seeds: range,
     workers: int,
     console: Console,
-) -> Measured:
+) -> list[list[Any]]:
     """Do the jobs of one seed after those of the other, so that whatever is there of all of them can be compared.
+
+    Returns:
+        Of each job of a seed, what it found on each seed; on the first ones alone where somebody interrupted it.
 
     Raises:
         KeyboardInterrupt: before the first seed was done.
@@ -52,5 +42,5 @@ def measure(
         if len(found) < each:
             raise
         console.print(f"interrupted after {len(found) // each} of {len(seeds)} seeds; what follows is of those")
-    done = len(found) // each
-    return Measured([found[index : done * each : each] for index in range(each)], done, done == len(seeds))
+    whole = len(found) - len(found) % each
+    return [found[job:whole:each] for job in range(each)]

@@ -1,10 +1,10 @@
 """The picture of a robot's description: the arm at home and the box of its fingertip, from the side and from above."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 
+from fosp_edge.cli.drawing import png
 from fosp_edge.robots.arm import ArmDescription, FloatArray
 from fosp_edge.robots.kinematics import ArmKinematics
 from fosp_edge.robots.workspace import Workspace
@@ -49,6 +49,4 @@ def plot_robot(
         if label not in labels:
             handles, labels = [*handles, handle], [*labels, label]
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure, dpi=130)

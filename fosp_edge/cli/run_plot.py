@@ -1,11 +1,11 @@
 """One picture of a run: what the cameras saw, what the filter did about it, and how quick it all was."""
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fosp_edge.bundle.manifest import FilterThresholds, Manifest
+from fosp_edge.cli.drawing import png
 from fosp_edge.cli.run_log import EpisodeLog, RunLog
 from fosp_edge.control.telemetry import Histogram, Telemetry
 
@@ -48,9 +48,7 @@ def plot_run(log: RunLog, telemetry: Telemetry, manifest: Manifest, title: str) 
     _reward(figure.add_subplot(grid[2, 0]), episode)
     _latency(figure.add_subplot(grid[2, 1]), telemetry)
     figure.suptitle(title, color=_INK, fontsize=12, x=0.01, ha="left")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _plain(axes: "Axes") -> None:

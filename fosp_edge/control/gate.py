@@ -71,7 +71,7 @@ class GateParameters:
             found = load(data)
         except SafetensorError as error:
             raise BundleError(f"the gate's parameters are damaged ({error}); calibrate the bundle again") from error
-        ticks = found.get("surprise_mean", np.zeros(0)).shape[:1]
+        ticks = max(found.get("surprise_mean", np.zeros(0)).shape[:1], (1,))  # one at the least
         shapes = {
             "picture_mean": (width,),
             "picture_whitening": (width, width),
@@ -82,8 +82,7 @@ class GateParameters:
         }
         for name, shape in shapes.items():
             values = found.get(name)
-            empty = values is not None and not values.size and name != "state_deviation"
-            if values is None or values.shape != shape or values.dtype != np.float32 or empty:
+            if values is None or values.shape != shape or values.dtype != np.float32:
                 what = "nothing" if values is None else f"{values.dtype}{list(values.shape)}"
                 raise BundleError(
                     f"the gate's {name} should be float32{list(shape)}, found {what}; calibrate the bundle again"

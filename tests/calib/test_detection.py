@@ -82,10 +82,14 @@ def test_no_board(board: Board) -> None:
     expect(board, wall, "shot 7: no .* visible")
 
 
+FOREIGN = "(found markers of 5X5_1000|markers 48 are not on charuco:8x6).*another board"
+"""OpenCV 4.11 takes some markers of another dictionary for its own."""
+
+
 def test_wrong_board(pictures: dict[str, np.ndarray]) -> None:
     charuco, _, grid = BOARDS
     picture = pictures[charuco.text]
-    expect(Charuco(8, 6, 0.028, 0.017, "4X4_50"), picture, "another board")  # OpenCV 4 takes some of them for its own
+    expect(Charuco(8, 6, 0.028, 0.017, "4X4_50"), picture, FOREIGN)
     expect(Charuco(6, 8, 0.028, 0.017), picture, "arranged differently.*another board")
     expect(Charuco(5, 4, 0.028, 0.017), picture, "not on charuco:5x4.*another board")
     expect(grid, picture, "found markers of 5X5")

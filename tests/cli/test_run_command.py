@@ -1,5 +1,6 @@
 """`fosp-edge run`: every refusal is one sentence and a status, and no motor was ever near."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_an_unknown_scenario_is_refused_by_the_simulated_robot(bundle: Path, tmp
     ("options", "sentence"),
     [
         (["--dataset", "/nowhere"], "there is no experience store at /nowhere"),
-        (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option"),
+        (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option(: --mod| '--mod')"),
         (["--dataset", "{data}", "--learn-option", "mode=lightly"], "'lightly' is not one of"),
         (["--dataset", "{data}", "--learn-option", "memory=lots"], "expected a size such as 500M or 4G"),
         (["--dataset", "{data}", "--learn-option", "seed"], "expected NAME=VALUE"),
@@ -86,5 +87,5 @@ def test_what_the_learner_would_object_to_is_refused_before_anything_moves(
         APP, ["--bundle", str(bundle), "--learn", "--home", home, *options, "--out", str(runs), "--episodes", "1"]
     )
     assert found.exit_code == 2, found.output
-    assert sentence in found.output.replace("\n", " ")
+    assert re.search(sentence, found.output.replace("\n", " "))
     assert not runs.exists()

@@ -44,6 +44,11 @@ def test_nothing_of_other_libraries_stays_changed() -> None:
             values: list = []  # noqa: RUF008
 
     assert not inspect.isfunction(mujoco.MjModel.jnt)  # no function of Python's stands in its place
+    try:
+        int(np.array([0]))
+    except TypeError:  # older versions of NumPy take it for a number
+        with pytest.raises(TypeError):
+            mujoco.MjModel.from_xml_string("<mujoco/>").jnt(np.array([0]))
 
 
 @pytest.mark.parametrize("task", TASKS)
