@@ -13,6 +13,7 @@ from rich.console import Console
 from fosp_edge.cli.data_upkeep import size_of
 from fosp_edge.cli.extras import require
 from fosp_edge.cli.home import DEFAULT_HOME, Home
+from fosp_edge.cli.training import check_device_name, chosen_device
 
 
 class Mode(str, Enum):
@@ -26,6 +27,12 @@ class Mode(str, Enum):
 
 def _is_size(context: typer.Context, parameter: typer.CallbackParam, text: str) -> str:
     size_of(parameter.opts[0], text)
+    return text
+
+
+def _is_device(context: typer.Context, parameter: typer.CallbackParam, text: str) -> str:
+    del context, parameter
+    check_device_name(text)
     return text
 
 
@@ -58,6 +65,12 @@ def learn(
     ] = 40,
     updates: Annotated[int | None, typer.Option(min=1, help="End after so many updates.")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Use at most so many cores.")] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="`cpu`, `cuda`, or `auto` for what is there. The gate always uses the CPU.", callback=_is_device
+        ),
+    ] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Decides batches and noise.")] = 0,
     with_parent: Annotated[bool, typer.Option("--with-parent", help="End when the process that started it ends.")] = (
         False
@@ -80,6 +93,7 @@ def learn(
 
     from fosp_edge.cli.learning_process import LearnerProcess, LearnSettings
 
+    torch_device = chosen_device(device)
     torch.set_num_threads(threads)
     console = Console()
     place = Home(home)
@@ -95,7 +109,7 @@ def learn(
     def say(sentence: str) -> None:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
-    say(f"learning in {home}: {words}, {threads} thread{'s' if threads > 1 else ''}")
+    say(f"learning in {home}: {words}, {threads} thread{'s' if threads > 1 else ''}, on {torch_device}")
     settings = LearnSettings(
         mode=mode.value,
         memory_bytes=size_of("--memory", memory),
@@ -104,6 +118,7 @@ def learn(
         offline_rows=offline_rows,
         compared_episodes=compared,
         updates=updates,
+        device=str(torch_device),
         seed=seed,
     )
     LearnerProcess(place, bundle, dataset, settings, stopped=stopped, say=say).run()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from export.restore import agent_of_bundle
 from fosp_edge.agent.config import Config
 from fosp_edge.bundle.admission import DEFAULT_THRESHOLDS, GateThresholds
@@ -72,6 +74,8 @@ class LearnSettings:
     """End after so many; None goes on until stopped."""
     gate: bool = True
     """False proposes whatever was learnt: only for showing what the gate is worth."""
+    device: str = "cpu"
+    """Where updates are made; candidates are exported and judged on the CPU, where the robot runs them."""
     seed: int = 0
 
 
@@ -206,7 +210,7 @@ class LearnerProcess:
         """Everything that learning on takes: from the last checkpoint, or anew from the running bundle."""
         mode = self._mode(running, data)
         folder, base = self._place(running, mode)
-        agent = agent_of_bundle(base)
+        agent = agent_of_bundle(base).to(self.settings.device)
         feasible = running.manifest.filter.feasible_reachability
         learner = begin_fine_tuning(agent, config_of(agent.config, mode, self.settings, feasible))
         share = min(1.0, self._offline_rows(mode, running.manifest) / max(1, data.offline_rows))
@@ -310,7 +314,7 @@ class LearnerProcess:
         line = self._line(course) | {"running": running.id}
         try:
             found = judge_candidate(
-                course.average.agent, running, course.data, self.versions, scratch_folder=self.home.learner,
+                course.average.on_cpu(), running, course.data, self.versions, scratch_folder=self.home.learner,
                 update=update, thresholds=self._thresholds, breathe=self._breathe,
             )  # fmt: skip
         except NoCandidate as error:
@@ -359,7 +363,7 @@ class LearnerProcess:
             return self.settings.mode
         if self._note.mode in AUTOMATIC:
             return self._note.mode
-        agent = agent_of_bundle(running)
+        agent = agent_of_bundle(running).to(self.settings.device)
         learner = begin_fine_tuning(agent, fine_tuning_config(agent.config, scope="full", seed=0))
         few = {info.id for info in data.offline[0].episodes()[:24]}
         sampler = fine_tuning_sampler(
@@ -386,6 +390,8 @@ class LearnerProcess:
 
     def _check_memory(self) -> None:
         used = resident_bytes()
+        if self.settings.device != "cpu":  # on a Jetson, the GPU's memory is the robot's
+            used += torch.cuda.memory_reserved(self.settings.device)
         self._status["memory_mib"] = used >> 20
         if used > self.settings.memory_bytes:
             raise MemoryExceeded(

@@ -175,12 +175,17 @@ def parsed_options(options: list[str]) -> dict[str, Any]:
     return changes
 
 
+def check_device_name(name: str) -> None:
+    """Whether a device can be meant, which takes no torch to say. Raises ValueError otherwise."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is None:
+        raise ValueError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
+
+
 def chosen_device(name: str) -> Any:
     """The torch device of a name, or of `auto`. Raises ValueError if it is not there."""
     import torch
 
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is None:
-        raise ValueError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
+    check_device_name(name)
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: this torch sees no GPU; use --device cpu, or install a CUDA build of torch")
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)

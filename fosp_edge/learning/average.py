@@ -5,6 +5,7 @@ step of the optimiser and the noise of a batch take it. The average does not (Po
 Valpola 2017).
 """
 
+import copy
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -43,6 +44,12 @@ class MovingAverage:
         found = self._averaged.module
         assert isinstance(found, Agent)
         return found
+
+    def on_cpu(self) -> Agent:
+        """The average where bundles are made and judged: itself if it is there already, else a copy."""
+        if next(self.agent.parameters()).device.type == "cpu":
+            return self.agent
+        return copy.deepcopy(self.agent).cpu()
 
     def update(self) -> None:
         """Take in the agent's present weights."""

@@ -402,6 +402,13 @@ def test_what_cannot_be_held_against_the_chosen_bundle_is_no_candidate(home: Hom
     assert "`fosp-edge bundles use current`" in str(verdict["sentence"])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this torch sees no NVIDIA GPU")
+def test_a_gpu_learns_and_a_candidate_is_made_and_judged_on_the_cpu(home: Home, first: Path) -> None:
+    verdict = until_a_verdict(home, first, thresholds=ANYTHING, settings=replace(QUICK, device="cuda"))
+    assert verdict["admitted"], verdict["sentence"]
+    assert (home.learner / "001-light" / AVERAGE_FILE).exists() and read_json(home.status)["memory_mib"] > 0
+
+
 def test_a_learner_that_explodes_begins_again_from_what_the_robot_runs(home: Home, first: Path) -> None:
     said: list[str] = []
 

@@ -144,6 +144,12 @@ def test_a_mistake_is_one_sentence(data: Path, tmp_path: Path, arguments: list[s
     assert not (tmp_path / "OUT").exists() and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
+    result = run_verb("train", "--dataset", str(data), "--run", str(tmp_path / "run"), "--device", "cuda")
+    assert result.exit_code == 1 and "this torch sees no GPU; use --device cpu" in " ".join(result.output.split())
+
+
 def test_data_without_held_out_episodes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     made = run_verb("data", "collect", str(folder), "--episodes", "1", "--seed", "100112", "--workers", "1")

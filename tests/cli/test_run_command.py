@@ -69,6 +69,7 @@ def test_an_unknown_scenario_is_refused_by_the_simulated_robot(bundle: Path, tmp
         (["--dataset", "{data}", "--learn-option", "mod=light"], "--learn-option: No such option(: --mod| '--mod')"),
         (["--dataset", "{data}", "--learn-option", "mode=lightly"], "'lightly' is not one of"),
         (["--dataset", "{data}", "--learn-option", "memory=lots"], "expected a size such as 500M or 4G"),
+        (["--dataset", "{data}", "--learn-option", "device=gpu"], "--device 'gpu': expected auto, cpu, cuda or cuda:N"),
         (["--dataset", "{data}", "--learn-option", "seed"], "expected NAME=VALUE"),
         (["--dataset", "{data}"], "cannot be learnt from beside the bundle's own: robot test-arm here"),
         (["--dataset", "{data}", "--dataset", "{data}"], "named twice"),

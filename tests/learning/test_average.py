@@ -35,6 +35,7 @@ def test_it_is_the_exponential_average_and_the_agent_is_left_alone(tmp_path: Pat
         average.update()
         assert values(average) == {expected}
     assert values_of(agent) == {-1.0}
+    assert average.on_cpu() is average.agent  # nothing to copy
 
 
 def test_it_goes_on_from_what_was_written_down(tmp_path: Path) -> None:
