@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export.candidates import Candidates, policies_of
-from export.graph import export_module
+from export.graph import export_constants, export_module
 from export.latent_step import LatentStep, TwoHotMean
 from export.layers import Dense, FirstLayers, GroupTable, laid_out, linear_weight
 from fosp_edge.agent.agent import Agent
@@ -22,28 +22,6 @@ HORIZON = 5
 def horizon_of(thresholds: FilterThresholds) -> int:
     """Imagined steps that a filter goes by; 0 where it does not look ahead."""
     return 0 if thresholds.look_ahead_sha256 is None else HORIZON
-
-
-class InitialModule(nn.Module):
-    """The learnt state before anything was seen."""
-
-    INPUTS: tuple[str, ...] = ()
-    OUTPUTS = ("deterministic", "stochastic")
-
-    def __init__(self, agent: Agent) -> None:
-        super().__init__()
-        with torch.no_grad():
-            initial = agent.world_model.rssm.initial(1)
-        self.register_buffer("start", initial.deterministic.clone())
-        self.register_buffer("mode", initial.stochastic.argmax(-1))
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """[1, D] and class indices [1, G]."""
-        return self.get_buffer("start").clone(), self.get_buffer("mode").clone()
-
-    def example_inputs(self) -> tuple[Tensor, ...]:
-        """None are needed."""
-        return ()
 
 
 class DecoderModule(nn.Module):
@@ -143,8 +121,15 @@ class ImaginationModule(nn.Module):
         )
 
 
-def export_companion(
-    module: InitialModule | DecoderModule | ImaginationModule, metadata: Mapping[str, str] | None = None
-) -> bytes:
+def export_initial(agent: Agent, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The learnt state before anything was seen as ONNX, without inputs: [1, D] and class indices [1, G]."""
+    with torch.no_grad():
+        initial = agent.world_model.rssm.initial(1)
+    return export_constants(
+        {"deterministic": initial.deterministic.numpy(), "stochastic": initial.stochastic.argmax(-1).numpy()}, metadata
+    )
+
+
+def export_companion(module: DecoderModule | ImaginationModule, metadata: Mapping[str, str] | None = None) -> bytes:
     """One of the graphs of this module as ONNX. Raises RuntimeError as `export_module` does."""
     return export_module(module, module.INPUTS, module.OUTPUTS, metadata)

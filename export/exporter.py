@@ -11,7 +11,7 @@ import torch
 
 from export.candidates import Candidates
 from export.compact import compact
-from export.companions import HORIZON, DecoderModule, ImaginationModule, InitialModule, export_companion
+from export.companions import HORIZON, DecoderModule, ImaginationModule, export_companion, export_initial
 from export.conversion import Yardstick, choose_storage, enough
 from export.drift import Steps
 from export.finishing import Driver, Exported, now, with_precision
@@ -102,7 +102,7 @@ def export_bundle(
         calibration = calibrate_recorded(agent, held_out, miss_rate, HORIZON if judged_ahead else 0, ceilings)
     files = {GRAPH_FILE: graph}
     if config.recurrence == "gru":  # the other begins with no class chosen, which indices cannot say
-        files[INITIAL_FILE] = export_companion(InitialModule(agent), metadata)
+        files[INITIAL_FILE] = export_initial(agent, metadata)
     if look_ahead:
         files[IMAGINATION_FILE] = compact(export_companion(ImaginationModule(agent, rows=rows), metadata))
     if decoder:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as functional
 
 from export.candidates import Candidates
-from export.companions import DecoderModule, ImaginationModule, InitialModule, export_companion
+from export.companions import DecoderModule, ImaginationModule, export_companion, export_initial
 from export.reference import recorded_reachability
 from fosp_edge.agent.distributions import open_uniform, two_hot_mean
 from fosp_edge.agent.rssm import Latent
@@ -17,9 +17,10 @@ AGENT = make_agent()
 CONFIG = AGENT.config
 
 
-def run(module, **feeds):
-    session = onnxruntime.InferenceSession(export_companion(module))
-    return dict(zip(module.OUTPUTS, session.run(list(module.OUTPUTS), feeds), strict=True))
+def run(graph, **feeds):
+    session = onnxruntime.InferenceSession(graph)
+    names = [item.name for item in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def some_latent() -> tuple[np.ndarray, np.ndarray, Latent]:
@@ -31,14 +32,14 @@ def some_latent() -> tuple[np.ndarray, np.ndarray, Latent]:
 
 
 def test_the_initial_graph_gives_the_learnt_start():
-    found, expected = run(InitialModule(AGENT)), AGENT.world_model.rssm.initial(1)
+    found, expected = run(export_initial(AGENT)), AGENT.world_model.rssm.initial(1)
     np.testing.assert_allclose(found["deterministic"], expected.deterministic.detach().numpy(), atol=1e-6)
     np.testing.assert_array_equal(found["stochastic"], expected.stochastic.argmax(-1).numpy())
 
 
 def test_the_decoder_graph_shows_what_the_decoder_shows():
     deterministic, stochastic, latent = some_latent()
-    found = run(DecoderModule(AGENT), deterministic=deterministic, stochastic=stochastic)
+    found = run(export_companion(DecoderModule(AGENT)), deterministic=deterministic, stochastic=stochastic)
     with torch.no_grad():
         pixels, state = AGENT.world_model.decoder(latent.features())
     image = ((pixels[0].permute(1, 2, 0) + 0.5).clamp(0, 1) * 255).numpy()
@@ -57,7 +58,7 @@ def imagined():
         "candidates": random.uniform(-1, 1, (rows, CONFIG.action_size)).astype(np.float32),
         "latent_noise": random.uniform(0.01, 0.99, (3, rows, CONFIG.groups, CONFIG.classes)).astype(np.float32),
     }
-    return feeds, run(ImaginationModule(AGENT, horizon=3), **feeds)
+    return feeds, run(export_companion(ImaginationModule(AGENT, horizon=3)), **feeds)
 
 
 def test_the_imagination_graph_goes_where_the_agent_would(imagined):
