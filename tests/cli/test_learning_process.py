@@ -124,15 +124,32 @@ def live(store: ExperienceStore, bundle: Path, count: int, source: str) -> None:
         store.add(header, steps, "success" if seed % 3 else "time out")
 
 
-@pytest.fixture
-def home(tmp_path: Path, first: Path) -> Home:
-    """A robot that has lived for forty episodes."""
-    found = Home(tmp_path / "robot")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, first: Path) -> Path:
+    """A robot that has lived for forty episodes, and offline data beside it; copied for each test."""
+    folder = tmp_path_factory.mktemp("template")
+    found = Home(folder / "robot")
     found.make()
     found.versions(first).start()
     fill(found.experience, first, 40, "bundle")
-    fill(tmp_path / "data", first, 60, "safe")
-    return found
+    fill(folder / "data", first, 60, "safe")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, template: Path) -> Home:
+    """A robot that has lived for forty episodes."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return Home(tmp_path / "robot")
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, template: Path, first: Path) -> tuple[Home, dict[str, Any]]:
+    """Such a robot with what the gate said of its first candidate; not to be changed."""
+    folder = tmp_path_factory.mktemp("judged")
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    found = Home(folder / "robot")
+    return found, until_a_verdict(found, first, settings=replace(QUICK, average_rate=1.0), thresholds=ANYTHING)
 
 
 def learner(home: Home, first: Path, settings: LearnSettings = QUICK, **more: object) -> LearnerProcess:
@@ -148,13 +165,15 @@ def learner(home: Home, first: Path, settings: LearnSettings = QUICK, **more: ob
     )  # type: ignore[arg-type]
 
 
-def until_a_verdict(home: Home, first: Path, **more: object) -> dict[str, object]:
+def until_a_verdict(home: Home, first: Path, **more: object) -> dict[str, Any]:
     learner(home, first, stopped=home.verdicts.exists, **more).run()
     return json.loads(home.verdicts.read_text().splitlines()[0])
 
 
-def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_proposed(home: Home, first: Path) -> None:
-    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_proposed(
+    judged: tuple[Home, dict[str, Any]], first: Path
+) -> None:
+    home, verdict = judged
     assert verdict["admitted"], verdict["sentence"]
     state = home.versions(first).state
     assert state.proposed == verdict["candidate"] and 0.0 < state.expected["violation"] < 1.0
@@ -172,8 +191,10 @@ def test_what_was_learnt_becomes_a_candidate_with_a_gate_of_its_own_and_is_propo
     assert not list(home.learner.glob("candidate.*"))
 
 
-def test_the_filters_judge_is_not_taught_and_its_thresholds_do_not_rise(home: Home, first: Path) -> None:
-    verdict = until_a_verdict(home, first, settings=replace(QUICK, average_rate=1.0), thresholds=ANYTHING)
+def test_the_filters_judge_is_not_taught_and_its_thresholds_do_not_rise(
+    judged: tuple[Home, dict[str, Any]], first: Path
+) -> None:
+    home, verdict = judged
     running, candidate = load_bundle(first), home.versions(first).load(str(verdict["candidate"]))
     before, after = (agent_of_bundle(bundle).state_dict() for bundle in (running, candidate))
     same = {name for name in before if torch.equal(before[name], after[name])}
@@ -312,8 +333,10 @@ def test_with_too_few_normal_episodes_for_a_gate_there_is_no_candidate(home: Hom
     assert after["admitted"] and after["update"] - without["update"] < 20, after["sentence"]
 
 
-def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(home: Home, first: Path) -> None:
-    verdict = until_a_verdict(home, first, thresholds=ANYTHING)
+def test_a_candidate_s_filter_is_not_calibrated_on_what_the_last_one_let_happen(
+    judged: tuple[Home, dict[str, Any]], first: Path
+) -> None:
+    home, verdict = judged
     found = home.versions(first).load(verdict["candidate"]).manifest.filter
     names = [camera.name for camera in load_bundle(first).manifest.cameras]
     with ExperienceStore(home.experience) as lived, ExperienceStore(home.folder.parent / "data") as data:

@@ -22,7 +22,7 @@ from fosp_edge.control.types import Reason
 from fosp_edge.robots.base import Judgement
 from tests.control.fakes import FakeCamera, FakeClock, FakeRobot, make_graph, make_manifest
 
-WARM_UP, TICKS = 200, 1500
+WARM_UP, TICKS = 200, 800
 
 
 @dataclass

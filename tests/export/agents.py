@@ -1,11 +1,21 @@
 """A tiny agent with every weight off its starting value, and an episode made up for it."""
 
+import contextlib
+import functools
+
 import numpy as np
 import torch
 
 from fosp_edge.agent.agent import Agent
 from fosp_edge.experience.schema import Steps
 from tests.agent.sizes import tiny_config
+
+with contextlib.suppress(ImportError, AttributeError):
+    # torch makes its table of ONNX operators anew for each export, which takes as long as exporting a graph this small.
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    _table = functools.cache(ONNXRegistry.from_torchlib.__func__)  # type: ignore[attr-defined]
+    ONNXRegistry.from_torchlib = classmethod(lambda cls, *given, **named: _table(cls, *given, **named))  # type: ignore
 
 
 def make_agent(seed: int = 0, **changes: object) -> Agent:
