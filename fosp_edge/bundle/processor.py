@@ -1,4 +1,4 @@
-"""How this processor adds products of bytes up, on which the numbers of an integer graph depend.
+"""Which processor this is, and how it adds products of bytes up, on which the numbers of an integer graph depend.
 
 onnxruntime multiplies unsigned by signed bytes. With VNNI, and on 64-bit ARM, the products are added in 32 bits; x86-64
 without it adds pairs of them in 16 bits first, and cuts off what overflows (onnxruntime's documentation of
@@ -6,6 +6,7 @@ quantisation, "U8S8 on AVX2 and AVX512").
 """
 
 import platform
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,9 +24,24 @@ def adds_exactly(machine: str, features: set[str]) -> bool:
 @cache
 def this_adds_exactly() -> bool:
     """The same of the processor that this runs on; an x86-64 that does not tell its features counts as one without."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    features = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    features = next((line.partition(":")[2].split() for line in _told() if line.startswith("flags")), [])
     return adds_exactly(platform.machine(), set(features))
+
+
+def name_in(lines: Sequence[str]) -> str:
+    """A processor's name in /proc/cpuinfo; on 64-bit ARM, which gives none, who made it and which part it is."""
+    told = dict.fromkeys(line.strip() for line in lines if line.startswith("model name"))
+    told = told or dict.fromkeys(line.strip() for line in lines if line.startswith(("CPU implementer", "CPU part")))
+    return ", ".join(line.partition(":")[2].strip() for line in told) or "unknown"
+
+
+def processor_name() -> str:
+    """The name of the processor that this runs on."""
+    return name_in(_told())
+
+
+def _told() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

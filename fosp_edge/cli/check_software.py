@@ -3,12 +3,12 @@
 import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from importlib.util import find_spec
 
 from fosp_edge import __version__
 from fosp_edge.cli.extras import EXTRAS, install_command, missing_modules
 from fosp_edge.cli.findings import Finding, Health, Machine
+from fosp_edge.cli.provenance import installed_version
 
 _OLDEST_PYTHON = (3, 10)
 _BASE = {
@@ -41,7 +41,11 @@ def software(machine: Machine) -> Sequence[Finding]:
         ),
     ]
     absent = [name for name, module in _BASE.items() if find_spec(module) is None]
-    present = [f"{name} {_version(name)}" for name in _BASE if name not in absent]
+    present = [
+        f"{name} {installed_version(name, module) or 'of unknown version'}"
+        for name, module in _BASE.items()
+        if name not in absent
+    ]
     findings.append(Finding("software", "packages", Health.OK, ", ".join(present)))
     findings += [
         Finding("software", name, Health.MISSING, "not installed", f"pip install {name}", essential=True)
@@ -120,10 +124,3 @@ def is_jetson(machine: Machine) -> bool:
 def has_nvidia(machine: Machine) -> bool:
     """Whether there is an NVIDIA GPU with its driver."""
     return is_jetson(machine) or machine.read("proc/driver/nvidia/version") is not None
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "of unknown version"

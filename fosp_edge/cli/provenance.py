@@ -41,12 +41,18 @@ def command(arguments: Sequence[str] | None = None) -> str:
 def versions() -> dict[str, str]:
     """Versions of this software, of Python and of the packages that results depend on."""
     found = {"fosp-edge": fosp_edge.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    told = {name: installed_version(name) for name in _PACKAGES}
+    return found | {name: version for name, version in told.items() if version is not None}
+
+
+def installed_version(distribution: str, module: str | None = None) -> str | None:
+    """Version of a package, or of another build that brings the same module, as onnxruntime-gpu does on a Jetson; None
+    if there is neither."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        builds = metadata.packages_distributions().get(module or distribution)
+        return metadata.version(builds[0]) if builds else None
 
 
 def commit() -> str | None:

@@ -4,10 +4,13 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import onnxruntime as ort
+
 from fosp_edge.bundle.folder import Bundle
+from fosp_edge.bundle.processor import processor_name
 from fosp_edge.cameras.policy_camera import PolicyCamera
 from fosp_edge.control.controller import Controller
 from fosp_edge.control.flight.recording import ProcessRecorder
@@ -73,13 +76,11 @@ def settings_of(controller: Controller) -> dict[str, object]:
 
 def machine() -> dict[str, object]:
     """What a recomputation has to share to agree bit for bit."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {
-        "processor": name,
+        "processor": processor_name(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
-        "onnxruntime": version("onnxruntime"),
-        "numpy": version("numpy"),
+        "onnxruntime": ort.__version__,
+        "numpy": np.__version__,
         "python": platform.python_version(),
     }
