@@ -135,10 +135,13 @@ class FlightReader:
     def __post_init__(self) -> None:
         try:
             self.meta = json.loads((self.folder / META_FILE).read_text())
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
             raise FlightError(
-                f"{self.folder} holds no flight recording ({error}); runs since version 0.2 keep one in RUN/flight"
+                f"{self.folder} holds no flight recording: expected the folder of a run, which keeps one in RUN/flight "
+                "unless it was made with --no-flight or ended before its first tick"
             ) from error
+        except (OSError, ValueError) as error:
+            raise FlightError(f"{self.folder} holds no flight recording that can be read ({error})") from error
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Kind and content of every whole frame, oldest first."""
