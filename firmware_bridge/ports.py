@@ -29,6 +29,8 @@ class PortInfo:
     may_open: bool
     latency_timer_ms: int | None
     """How long the adapter sits on received bytes; None where it has no such timer."""
+    on_board: bool = False
+    """Whether it is always there, wired or not: the pin header of a Jetson."""
 
     @property
     def adapter(self) -> str:
@@ -68,16 +70,19 @@ def shorten_latency(device: str, sys_root: Path = Path("/sys")) -> bool:
     return True
 
 
-def find_ports() -> list[PortInfo]:
+def find_ports(devices: Path = Path("/dev")) -> list[PortInfo]:
     """Return the USB and on-board serial ports that have something behind them."""
+    found = {port.device: (port.description or "", False) for port in list_ports.comports() if port.hwid != "n/a"}
+    # pyserial does not look for these.
+    found |= {str(path): ("on-board serial port", True) for path in devices.glob("ttyTHS*")}
     return [
         PortInfo(
-            port.device,
-            lasting_name(port.device),
-            port.description or "",
-            os.access(port.device, os.R_OK | os.W_OK),
-            latency_timer_ms(port.device),
+            device,
+            lasting_name(device),
+            description,
+            os.access(device, os.R_OK | os.W_OK),
+            latency_timer_ms(device),
+            on_board,
         )
-        for port in sorted(list_ports.comports())
-        if port.hwid != "n/a" or "ttyTHS" in port.device
+        for device, (description, on_board) in sorted(found.items())
     ]

@@ -146,17 +146,20 @@ def wire(
 
 
 def only_port() -> str:
-    """The lasting name of the one serial port of this machine.
+    """The lasting name of the one serial port that is plugged in, or of the only one on board.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    ports = find_ports()
+    found = find_ports()
+    ports = [port for port in found if not port.on_board] or found
     if len(ports) == 1:
         return ports[0].lasting_name
     if not ports:
         raise ValueError("no serial port is plugged in: check cable and power, or name one with --port")
-    raise ValueError("several serial ports are plugged in; choose one: " + ", ".join(p.lasting_name for p in ports))
+    raise ValueError(
+        "there are several serial ports; choose one with --port: " + ", ".join(p.lasting_name for p in ports)
+    )
 
 
 def parse_ids(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from firmware_bridge import LinkError
 from firmware_bridge.buses.bus import ServoBus
 from firmware_bridge.buses.calibration import load_calibration
 from firmware_bridge.buses.families import FAMILIES
+from firmware_bridge.ports import PortInfo
 from fosp_edge.cli import motors_access, motors_by_hand
 from fosp_edge.cli.motors import app
 from fosp_edge.cli.motors_by_hand import DeadMan
@@ -183,3 +184,15 @@ def test_wheels_are_set_up_proven_and_stopped() -> None:
 def test_there_is_one_id_for_each_wheel() -> None:
     with pytest.raises(ValueError, match="2 wheels, but 3 ids were given"):
         motors_access.wire("/dev/null", "dynamixel", "1-3", wheels=(1, -1))
+
+
+def test_the_one_port_is_what_is_plugged_in_before_what_is_on_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged, another = (PortInfo(f"/dev/ttyUSB{n}", f"/dev/ttyUSB{n}", "adapter", True, 1) for n in (0, 1))
+    header, spare = (PortInfo(f"/dev/ttyTHS{n}", f"/dev/ttyTHS{n}", "", True, None, on_board=True) for n in (1, 2))
+    for found, expected in (([header, plugged, spare], "/dev/ttyUSB0"), ([header], "/dev/ttyTHS1")):
+        monkeypatch.setattr(motors_access, "find_ports", lambda found=found: found)
+        assert motors_access.only_port() == expected
+    for found in ([header, spare], [header, plugged, another]):
+        monkeypatch.setattr(motors_access, "find_ports", lambda found=found: found)
+        with pytest.raises(ValueError, match="choose one with --port: /dev/tty"):
+            motors_access.only_port()

@@ -46,6 +46,13 @@ def test_ports_of_this_machine_are_listed_without_harm() -> None:
         assert port.device.startswith("/dev/") and port.adapter
 
 
+def test_the_pin_header_of_a_jetson_is_a_port(tmp_path: Path) -> None:
+    for name in ("ttyTHS1", "ttyS0", "video0"):
+        (tmp_path / name).touch()
+    (header,) = (port for port in find_ports(tmp_path) if port.device.startswith(str(tmp_path)))
+    assert header.device == header.lasting_name == str(tmp_path / "ttyTHS1") and header.may_open and header.on_board
+
+
 def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.json"
     write_atomically(path, "old")
