@@ -22,7 +22,10 @@ _BASE = {
     "typer": "typer",
 }
 """Distribution name and the module it brings."""
-_JETSON_WHEELS = "install onnxruntime-gpu from NVIDIA's index for your JetPack; the one on PyPI does not know Orin"
+_JETSON_WHEELS = (
+    "pip uninstall onnxruntime, then install onnxruntime-gpu from NVIDIA's index for your JetPack; PyPI's does not know "
+    "Orin"
+)
 
 
 def software(machine: Machine) -> Sequence[Finding]:
@@ -69,7 +72,7 @@ def inference(machine: Machine) -> Sequence[Finding]:
         return [Finding("inference", "execution providers", Health.MISSING, listed or "none", mend, essential=True)]
     gpu = any(name in providers for name in ("CUDAExecutionProvider", "TensorrtExecutionProvider"))
     if has_nvidia(machine) and not gpu:
-        mend = _JETSON_WHEELS if is_jetson(machine) else "pip install onnxruntime-gpu"
+        mend = _JETSON_WHEELS if is_jetson(machine) else "pip uninstall onnxruntime && pip install onnxruntime-gpu"
         detail = f"{listed}; the GPU of this machine is not used, which the small agents do without"
         return [Finding("inference", "execution providers", Health.WARN, detail, mend)]
     return [Finding("inference", "execution providers", Health.OK, listed)]
