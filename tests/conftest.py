@@ -9,6 +9,7 @@ import tempfile
 from hypothesis import settings
 
 settings.register_profile("busy machine", deadline=None)
+settings.register_profile("emulated machine", deadline=None, max_examples=5)  # setup/aarch64.sh
 settings.load_profile("busy machine")
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -23,8 +23,8 @@ _BASE = {
 }
 """Distribution name and the module it brings."""
 _JETSON_WHEELS = (
-    "pip uninstall onnxruntime, then install onnxruntime-gpu from NVIDIA's index for your JetPack; PyPI's does not know "
-    "Orin"
+    "pip uninstall onnxruntime, then install onnxruntime-gpu from NVIDIA's index for your JetPack; "
+    "PyPI's does not know Orin"
 )
 
 
