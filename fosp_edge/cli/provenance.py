@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ def installed_version(distribution: str, module: str | None = None) -> str | Non
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        builds = metadata.packages_distributions().get(module or distribution)
+        module = module or distribution
+        if find_spec(module) is None:  # to look through everything that is installed takes a while
+            return None
+        builds = metadata.packages_distributions().get(module)
         return metadata.version(builds[0]) if builds else None
 
 
