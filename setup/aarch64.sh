@@ -1,7 +1,8 @@
 #!/bin/sh
-# Passes the tests of the robot's half on 64-bit ARM, emulated: what a Jetson would compute, not how fast. As root, on Debian
-# or Ubuntu. Further arguments go to pytest.
-#   setup/aarch64.sh                         everything that needs neither torch nor a quick machine; an hour or two
+# Tries the tests of the robot's half on 64-bit ARM, emulated: what a Jetson would compute, not how fast. Some that watch a
+# clock fail for that alone, and no compiler is there for the firmware. As root, on Debian or Ubuntu. Further arguments go to
+# pytest.
+#   setup/aarch64.sh                         all that needs no torch; an hour or two
 #   setup/aarch64.sh tests/control -x
 set -eu
 cd "$(dirname "$0")/.."
