@@ -141,7 +141,7 @@ def recorded(folder: Path) -> list:
         return store.episodes()
 
 
-def wait_until_moving(device: Device, process: "subprocess.Popen[str]", least_commands: int = 12) -> None:
+def wait_until_moving(device: Device, process: "subprocess.Popen[str]", least_commands: int = 24) -> None:
     """Until the arm is armed and at least so many commands were applied."""
     deadline = time.monotonic() + 30.0
     while device.ask("status")["counters"]["commands_applied"] < least_commands:
@@ -165,7 +165,7 @@ def test_a_killed_controller_leaves_an_arm_at_rest_and_its_experience_whole(
     deadline = time.monotonic() + 20.0
     while not (episode := recorded(tmp_path / "runs")[0]).summary.finished and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert episode.summary.rows >= 7 and episode.summary.outcome == "interrupted"
+    assert episode.summary.rows >= 20 and episode.summary.outcome == "interrupted"
     (folder,) = (tmp_path / "runs").iterdir()
     assert sum(1 for _ in open_flight(folder).ticks()) == episode.summary.rows
     # The next run takes over where the killed one left the arm.
@@ -192,7 +192,7 @@ def test_a_signal_stops_the_motors_first_and_then_sums_up(
     assert (end["state"], end["reason"], end["stop_acknowledged"]) == ("stopped", "OPERATOR_STOP", True)
     assert Fault(device.wait_until_still()["faults"]) == Fault.HOST_STOP
     (episode,) = recorded(tmp_path / "runs")
-    assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 7
+    assert episode.summary.outcome == "operator stop" and episode.summary.rows >= 20
 
 
 @pytest.mark.parametrize("press", ["file", "signal"])
@@ -220,7 +220,7 @@ def test_the_emergency_stop_reaches_the_motors_and_stays_latched(
 
 @real_time
 def test_a_bundle_that_is_removed_while_it_drives_drives_on(device: Device, bundle: Path, tmp_path: Path) -> None:
-    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "8")
+    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "12")
     wait_until_moving(device, process)
     shutil.rmtree(bundle)  # everything was read, and verified, before the motors were armed
     output, _ = process.communicate(timeout=90.0)
@@ -250,7 +250,7 @@ def test_a_controller_that_is_paused_finds_the_motors_stopped_and_does_not_start
 
 @real_time
 def test_without_memory_the_arm_comes_to_rest(device: Device, bundle: Path, tmp_path: Path) -> None:
-    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "12")
+    process = start(bundle, tmp_path / "runs", *device.options, "--seconds", "20")
     wait_until_moving(device, process)
     size = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(process.pid, resource.RLIMIT_AS, (size, size))  # not one page more, from now on
