@@ -16,6 +16,9 @@ UDEV_RULE = (
 )
 """For /etc/udev/rules.d/99-fosp-serial.rules."""
 
+_PIN_HEADER = "ttyTHS*"
+"""Of a Jetson; pyserial does not look for these."""
+
 
 @dataclass(frozen=True)
 class PortInfo:
@@ -29,8 +32,11 @@ class PortInfo:
     may_open: bool
     latency_timer_ms: int | None
     """How long the adapter sits on received bytes; None where it has no such timer."""
-    on_board: bool = False
-    """Whether it is always there, wired or not: the pin header of a Jetson."""
+
+    @property
+    def on_board(self) -> bool:
+        """Whether it is always there, wired or not."""
+        return Path(self.device).match(_PIN_HEADER)
 
     @property
     def adapter(self) -> str:
@@ -72,9 +78,8 @@ def shorten_latency(device: str, sys_root: Path = Path("/sys")) -> bool:
 
 def find_ports(devices: Path = Path("/dev")) -> list[PortInfo]:
     """Return the USB and on-board serial ports that have something behind them."""
-    found = {port.device: (port.description or "", False) for port in list_ports.comports() if port.hwid != "n/a"}
-    # pyserial does not look for these.
-    found |= {str(path): ("on-board serial port", True) for path in devices.glob("ttyTHS*")}
+    found = {port.device: port.description or "" for port in list_ports.comports() if port.hwid != "n/a"}
+    found |= {str(path): "on-board serial port" for path in devices.glob(_PIN_HEADER)}
     return [
         PortInfo(
             device,
@@ -82,7 +87,6 @@ def find_ports(devices: Path = Path("/dev")) -> list[PortInfo]:
             description,
             os.access(device, os.R_OK | os.W_OK),
             latency_timer_ms(device),
-            on_board,
         )
-        for device, (description, on_board) in sorted(found.items())
+        for device, description in sorted(found.items())
     ]

@@ -24,7 +24,7 @@ def adds_exactly(machine: str, features: set[str]) -> bool:
 @cache
 def this_adds_exactly() -> bool:
     """The same of the processor that this runs on; an x86-64 that does not tell its features counts as one without."""
-    features = next((line.partition(":")[2].split() for line in _told() if line.startswith("flags")), [])
+    features = next((line.partition(":")[2].split() for line in cpuinfo() if line.startswith("flags")), [])
     return adds_exactly(platform.machine(), set(features))
 
 
@@ -37,10 +37,11 @@ def name_in(lines: Sequence[str]) -> str:
 
 def processor_name() -> str:
     """The name of the processor that this runs on."""
-    return name_in(_told())
+    return name_in(cpuinfo())
 
 
-def _told() -> list[str]:
+def cpuinfo() -> list[str]:
+    """What the kernel tells of the processor, line by line; nothing where it tells nothing."""
     try:
         return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

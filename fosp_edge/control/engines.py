@@ -26,6 +26,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from fosp_edge.bundle.manifest import BundleError
+from fosp_edge.bundle.processor import cpuinfo
 from fosp_edge.control.device import CPU_DEVICE, Device, check_available, open_session
 
 ENGINE_FILE, RECORD_FILE = "engine.onnx", "engine.json"
@@ -76,9 +77,8 @@ def platform_versions() -> dict[str, str]:
 
 def _processor() -> str:
     """Model and features of the processor: an optimised graph may use what another one lacks."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    lines = cpuinfo()
+    if not lines:
         return platform.processor()
     wanted = ("model name", "flags", "Features", "CPU part", "CPU implementer")
     return "; ".join(sorted({line.strip() for line in lines if line.startswith(wanted)}))

@@ -188,7 +188,7 @@ def test_there_is_one_id_for_each_wheel() -> None:
 
 def test_the_one_port_is_what_is_plugged_in_before_what_is_on_board(monkeypatch: pytest.MonkeyPatch) -> None:
     plugged, another = (PortInfo(f"/dev/ttyUSB{n}", f"/dev/ttyUSB{n}", "adapter", True, 1) for n in (0, 1))
-    header, spare = (PortInfo(f"/dev/ttyTHS{n}", f"/dev/ttyTHS{n}", "", True, None, on_board=True) for n in (1, 2))
+    header, spare = (PortInfo(f"/dev/ttyTHS{n}", f"/dev/ttyTHS{n}", "", True, None) for n in (1, 2))
     for found, expected in (([header, plugged, spare], "/dev/ttyUSB0"), ([header], "/dev/ttyTHS1")):
         monkeypatch.setattr(motors_access, "find_ports", lambda found=found: found)
         assert motors_access.only_port() == expected
